@@ -1,0 +1,162 @@
+//! One peer: a byte stream with an input buffer and an output buffer.
+//!
+//! Generic over the stream, so that a test drives it over `tokio::io::duplex` without a port. The
+//! server's loop is [`Connection::exchange`]: it writes and reads at the same time, because a peer
+//! that sends a large pipeline before it reads a single reply would otherwise wait for us while we
+//! wait for it. Reading stops while too much output is pending, so such a peer cannot make the
+//! buffers grow without bound.
+
+use crate::protocol::OutputBuffer;
+use bytes::{Buf, BytesMut};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::task::Poll;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// Room offered to one read of a connection that is not in the middle of a large request.
+const READ_BYTES_MIN: usize = 16 * 1024;
+/// Room offered to one read at most, however much has come already.
+const READ_BYTES_MAX: usize = 1024 * 1024;
+/// An empty input buffer larger than this is given back.
+const INPUT_KEPT_BYTES_MAX: usize = 64 * 1024;
+
+/// A buffered connection.
+#[derive(Debug)]
+pub struct Connection<S> {
+    stream: S,
+    input: BytesMut,
+    output: OutputBuffer,
+}
+
+/// How an [`exchange`](Connection::exchange) ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exchange {
+    /// New input arrived.
+    Received,
+    /// The peer closed its side; nothing more will come.
+    Closed,
+    /// Everything pending was sent, and reading was not asked for.
+    Sent,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Wraps `stream`; buffers are allocated when they are first needed.
+    pub fn new(stream: S) -> Self {
+        Self { stream, input: BytesMut::new(), output: OutputBuffer::new() }
+    }
+
+    /// The stream itself.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    /// The bytes received and not yet consumed.
+    #[inline]
+    #[must_use]
+    pub fn input(&self) -> &[u8] {
+        &self.input
+    }
+
+    /// Bytes of memory that the input buffer holds.
+    #[must_use]
+    pub fn input_capacity(&self) -> usize {
+        self.input.capacity()
+    }
+
+    /// The input and the output at once, for work that reads one and fills the other.
+    #[inline]
+    pub fn buffers(&mut self) -> (&[u8], &mut OutputBuffer) {
+        (&self.input, &mut self.output)
+    }
+
+    /// Drops the first `count` bytes of the input.
+    #[inline]
+    pub fn consume(&mut self, count: usize) {
+        if count == self.input.len() {
+            self.input.clear();
+        } else {
+            self.input.advance(count);
+        }
+    }
+
+    /// What waits to be sent.
+    #[inline]
+    pub fn output(&mut self) -> &mut OutputBuffer {
+        &mut self.output
+    }
+
+    /// Reads once; returns the number of bytes received, 0 when the peer closed its side.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub async fn fill(&mut self) -> io::Result<usize> {
+        self.make_room();
+        self.stream.read_buf(&mut self.input).await
+    }
+
+    /// Sends everything that waits in the output.
+    ///
+    /// # Errors
+    /// Those of the stream; what was not sent stays in the output.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        while self.output.has_remaining() {
+            if self.stream.write_buf(&mut self.output).await? == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+        }
+        self.output.shrink_when_empty();
+        self.stream.flush().await
+    }
+
+    /// Sends what is pending while reading what comes, and returns as soon as something came.
+    ///
+    /// While more than `pending_max` bytes wait to be sent, nothing is read. With `read` false it
+    /// only sends.
+    ///
+    /// # Errors
+    /// Those of the stream.
+    pub async fn exchange(&mut self, read: bool, pending_max: usize) -> io::Result<Exchange> {
+        if read {
+            self.make_room();
+        }
+        let Self { stream, input, output } = self;
+        poll_fn(|cx| {
+            while output.has_remaining() {
+                match pin!(stream.write_buf(output)).poll(cx) {
+                    Poll::Ready(Ok(0)) => {
+                        return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                    }
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
+                    Poll::Pending => break,
+                }
+            }
+            if output.is_empty() && !read {
+                return Poll::Ready(Ok(Exchange::Sent));
+            }
+            if !read || output.len() > pending_max {
+                return Poll::Pending;
+            }
+            match pin!(stream.read_buf(input)).poll(cx) {
+                Poll::Ready(Ok(0)) => Poll::Ready(Ok(Exchange::Closed)),
+                Poll::Ready(Ok(_)) => Poll::Ready(Ok(Exchange::Received)),
+                Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Offers room in proportion to what has come, never to what was announced.
+    fn make_room(&mut self) {
+        self.output.shrink_when_empty();
+        if self.input.is_empty() && self.input.capacity() > INPUT_KEPT_BYTES_MAX {
+            self.input = BytesMut::new();
+        }
+        let room = self.input.len().clamp(READ_BYTES_MIN, READ_BYTES_MAX);
+        if self.input.capacity() - self.input.len() < READ_BYTES_MIN {
+            self.input.reserve(room);
+        }
+    }
+}

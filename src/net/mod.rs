@@ -1,0 +1,5 @@
+//! Layer 2: buffered connections over any byte stream, shared by the server and the client.
+
+mod connection;
+
+pub use connection::Connection;

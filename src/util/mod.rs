@@ -1,0 +1,1 @@
+//! Layer 0: small tools that know nothing of the server.
