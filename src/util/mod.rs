@@ -1,1 +1,4 @@
 //! Layer 0: small tools that know nothing of the server.
+
+pub mod clock;
+pub mod hash;
