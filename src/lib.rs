@@ -1,5 +1,6 @@
 //! my_redis: a Redis-compatible, multi-core, in-memory data structure server, and its client.
 pub mod data;
+pub mod keyspace;
 pub mod net;
 pub mod protocol;
 pub mod util;

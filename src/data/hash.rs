@@ -5,6 +5,7 @@
 
 use crate::data::packed::{PackedRef, PackedSeq, Span};
 use crate::data::segmented::{Hashed, Segment, SegmentedTable};
+use crate::data::{Form, LargeValue, ValueType};
 use crate::util::hash::{KeyHash, Position};
 use std::sync::Arc;
 
@@ -28,8 +29,11 @@ impl FieldEntry {
     }
 
     fn parts(&self) -> (&[u8], &[u8]) {
-        let Some((len, rest)) = self.0.split_first_chunk::<4>() else { return (&[], &[]) };
-        rest.split_at_checked(u32::from_le_bytes(*len) as usize).unwrap_or((rest, &[]))
+        let Some((len, rest)) = self.0.split_first_chunk::<4>() else {
+            return (&[], &[]);
+        };
+        rest.split_at_checked(u32::from_le_bytes(*len) as usize)
+            .unwrap_or((rest, &[]))
     }
 
     fn field(&self) -> &[u8] {
@@ -196,14 +200,18 @@ impl Hash {
         }
         let mut new = true;
         let hash = KeyHash::of_field(field);
-        self.make_table().upsert(hash, |entry| entry.field() == field, |found| match found {
-            Some(entry) => {
-                new = false;
-                *entry = FieldEntry::new(field, value);
-                None
-            }
-            None => Some(FieldEntry::new(field, value)),
-        });
+        self.make_table().upsert(
+            hash,
+            |entry| entry.field() == field,
+            |found| match found {
+                Some(entry) => {
+                    new = false;
+                    *entry = FieldEntry::new(field, value);
+                    None
+                }
+                None => Some(FieldEntry::new(field, value)),
+            },
+        );
         new
     }
 
@@ -211,7 +219,9 @@ impl Hash {
     pub fn remove(&mut self, field: &[u8]) -> bool {
         match self {
             Self::Packed(seq) => {
-                let Some((name, value)) = find_packed(seq, field) else { return false };
+                let Some((name, value)) = find_packed(seq, field) else {
+                    return false;
+                };
                 seq.remove(name.whole.start..value.whole.end, 2);
                 true
             }
@@ -219,6 +229,15 @@ impl Hash {
                 .find(KeyHash::of_field(field), |entry| entry.field() == field)
                 .and_then(|slot| table.remove(slot))
                 .is_some(),
+        }
+    }
+
+    /// The form in which to store it. Cost: O(1).
+    #[must_use]
+    pub fn into_form(self) -> Form {
+        match self {
+            Self::Packed(seq) => Form::Packed(ValueType::Hash, seq),
+            Self::Table(table) => Form::Large(LargeValue::Hash(table)),
         }
     }
 
@@ -267,7 +286,10 @@ mod tests {
     fn stays_packed_up_to_the_thresholds() {
         let mut hash = Hash::new();
         for n in 0..PACKED_HASH_FIELDS_MAX {
-            hash.set(format!("f{n}").as_bytes(), &[b'v'; PACKED_HASH_ELEMENT_BYTES_MAX]);
+            hash.set(
+                format!("f{n}").as_bytes(),
+                &[b'v'; PACKED_HASH_ELEMENT_BYTES_MAX],
+            );
         }
         assert!(matches!(hash, Hash::Packed(_)));
         let mut longer = hash.clone();

@@ -6,6 +6,7 @@
 //! for its memory and because dropping it recurses.
 
 use crate::data::packed::{self, Elements, PackedRef, PackedSeq};
+use crate::data::{Form, LargeValue, ValueType};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -52,7 +53,8 @@ impl Chunk {
         let size = packed::element_bytes(data.len());
         if self.buffer.capacity() < self.buffer.len() + size {
             let larger = (2 * self.buffer.len()).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
-            self.buffer.reserve_exact(larger.saturating_sub(self.buffer.len()).max(size));
+            self.buffer
+                .reserve_exact(larger.saturating_sub(self.buffer.len()).max(size));
         }
         let end = self.buffer.len();
         packed::insert_element(&mut self.buffer, end, data);
@@ -115,7 +117,11 @@ impl Chunk {
         let half = self.count / 2;
         let at = (0..half).map_while(|_| elements.next_span()).last();
         let at = at.map_or(self.start, |(span, _)| span.whole.end);
-        let second = Chunk { buffer: self.buffer.split_off(at), start: 0, count: self.count - half };
+        let second = Chunk {
+            buffer: self.buffer.split_off(at),
+            start: 0,
+            count: self.count - half,
+        };
         self.count = half;
         second
     }
@@ -220,8 +226,12 @@ impl ChunkedList {
     }
 
     fn set(&mut self, index: usize, data: &[u8]) {
-        let Some((number, inside)) = self.locate(index) else { return };
-        let Some(chunk) = self.chunks.get_mut(number).map(Arc::make_mut) else { return };
+        let Some((number, inside)) = self.locate(index) else {
+            return;
+        };
+        let Some(chunk) = self.chunks.get_mut(number).map(Arc::make_mut) else {
+            return;
+        };
         chunk.set(inside, data);
         if chunk.bytes() > 2 * CHUNK_BYTES_MAX && chunk.count > 1 {
             let second = chunk.split();
@@ -231,20 +241,33 @@ impl ChunkedList {
 
     fn iter_from(&self, start: usize) -> impl Iterator<Item = &[u8]> {
         let (number, inside) = self.locate(start).unwrap_or((self.chunks.len(), 0));
-        self.chunks.range(number..).flat_map(|chunk| chunk.elements()).skip(inside)
+        self.chunks
+            .range(number..)
+            .flat_map(|chunk| chunk.elements())
+            .skip(inside)
     }
 
     /// The chunk numbers from the front or from the back.
     fn remove_equal(&mut self, data: &[u8], limit: usize, from_back: bool) -> usize {
         let mut left = limit;
         for step in 0..self.chunks.len() {
-            let number = if from_back { self.chunks.len() - 1 - step } else { step };
-            let Some(chunk) = self.chunks.get_mut(number) else { break };
+            let number = if from_back {
+                self.chunks.len() - 1 - step
+            } else {
+                step
+            };
+            let Some(chunk) = self.chunks.get_mut(number) else {
+                break;
+            };
             let hits = chunk.elements().filter(|element| *element == data).count();
             if hits == 0 {
                 continue;
             }
-            let mut skip = if from_back { hits.saturating_sub(left) } else { 0 };
+            let mut skip = if from_back {
+                hits.saturating_sub(left)
+            } else {
+                0
+            };
             let mut remove = hits.min(left);
             left -= remove;
             Arc::make_mut(chunk).retain(|element| {
@@ -442,6 +465,15 @@ impl List {
                 removed
             }
             Self::Chunked(list) => list.remove_equal(data, limit, end == End::Right),
+        }
+    }
+
+    /// The form in which to store it. Cost: O(1).
+    #[must_use]
+    pub fn into_form(self) -> Form {
+        match self {
+            Self::Packed(seq) => Form::Packed(ValueType::List, seq),
+            Self::Chunked(list) => Form::Large(LargeValue::List(list)),
         }
     }
 

@@ -68,9 +68,15 @@ fn read_length(byte: impl Fn(usize) -> Option<u8>) -> Option<(usize, usize)> {
 /// Writes one element over `room`, which must have exactly [`element_bytes`] of `data`.
 fn write_element(room: &mut [u8], data: &[u8]) {
     let (mut prefix, used) = length_prefix(data.len());
-    let Some(prefix) = prefix.get_mut(..used) else { return };
-    let Some((head, rest)) = room.split_at_mut_checked(used) else { return };
-    let Some((body, tail)) = rest.split_at_mut_checked(data.len()) else { return };
+    let Some(prefix) = prefix.get_mut(..used) else {
+        return;
+    };
+    let Some((head, rest)) = room.split_at_mut_checked(used) else {
+        return;
+    };
+    let Some((body, tail)) = rest.split_at_mut_checked(data.len()) else {
+        return;
+    };
     if tail.len() == used {
         head.copy_from_slice(prefix);
         body.copy_from_slice(data);
@@ -95,7 +101,12 @@ pub fn element_at(buffer: &[u8], at: usize) -> Option<Span> {
 #[must_use]
 pub fn element_before(buffer: &[u8], start: usize, end: usize) -> Option<Span> {
     let rest = buffer.get(start..end)?;
-    let (len, used) = read_length(|i| rest.len().checked_sub(i + 1).and_then(|p| rest.get(p)).copied())?;
+    let (len, used) = read_length(|i| {
+        rest.len()
+            .checked_sub(i + 1)
+            .and_then(|p| rest.get(p))
+            .copied()
+    })?;
     let data_end = end.checked_sub(used)?;
     let data = data_end.checked_sub(len)?..data_end;
     let whole = data.start.checked_sub(used)?..end;
@@ -150,7 +161,11 @@ impl<'a> Elements<'a> {
     /// The elements in `buffer[start..]`.
     #[must_use]
     pub fn new(buffer: &'a [u8], start: usize) -> Self {
-        Self { buffer, start, end: buffer.len() }
+        Self {
+            buffer,
+            start,
+            end: buffer.len(),
+        }
     }
 
     /// The next element and where it stands.
@@ -201,7 +216,9 @@ impl<'a> PackedRef<'a> {
     #[inline]
     #[must_use]
     pub fn count(self) -> usize {
-        self.0.first_chunk().map_or(0, |count| usize::from(u16::from_le_bytes(*count)))
+        self.0
+            .first_chunk()
+            .map_or(0, |count| usize::from(u16::from_le_bytes(*count)))
     }
 
     /// The elements in order, from both ends.
@@ -236,7 +253,10 @@ impl PackedSeq {
     /// An empty sequence with an allocation of its own.
     #[must_use]
     pub fn new() -> Self {
-        Self { buffer: vec![0; COUNT_BYTES], base: 0 }
+        Self {
+            buffer: vec![0; COUNT_BYTES],
+            base: 0,
+        }
     }
 
     /// The sequence that stands in `buffer` behind `base` bytes of the owner.
@@ -284,9 +304,15 @@ impl PackedSeq {
             return None;
         }
         if index <= count / 2 {
-            (0..=index).map_while(|_| elements.next_span()).last().map(|(span, _)| span)
+            (0..=index)
+                .map_while(|_| elements.next_span())
+                .last()
+                .map(|(span, _)| span)
         } else {
-            (0..count - index).map_while(|_| elements.next_back_span()).last().map(|(span, _)| span)
+            (0..count - index)
+                .map_while(|_| elements.next_back_span())
+                .last()
+                .map(|(span, _)| span)
         }
     }
 
@@ -317,7 +343,9 @@ impl PackedSeq {
     }
 
     fn add_to_count(&mut self, change: i32) {
-        let count = i32::try_from(self.count()).unwrap_or(0).saturating_add(change);
+        let count = i32::try_from(self.count())
+            .unwrap_or(0)
+            .saturating_add(change);
         let count = u16::try_from(count.max(0)).unwrap_or(u16::MAX);
         if let Some(place) = self.buffer.get_mut(self.base..self.base + COUNT_BYTES) {
             place.copy_from_slice(&count.to_le_bytes());
@@ -350,7 +378,13 @@ mod tests {
 
     #[test]
     fn malformed_bytes_end_the_walk() {
-        for bytes in [&[9, 0, 0xff][..], &[9, 0, 0x85, 1, 2], &[9, 0, 5, b'a'], &[9], &[]] {
+        for bytes in [
+            &[9, 0, 0xff][..],
+            &[9, 0, 0x85, 1, 2],
+            &[9, 0, 5, b'a'],
+            &[9],
+            &[],
+        ] {
             assert_eq!(PackedRef(bytes).iter().count(), 0);
             assert_eq!(PackedRef(bytes).iter().rev().count(), 0);
         }
