@@ -128,13 +128,12 @@ mod tests {
     proptest! {
         #[test]
         fn any_range_is_resolved_as_redis_resolves_it(start: i64, stop: i64, len in 0_usize..99) {
-            let (list, bytes) = (redis_list_range(start, stop, len), redis_byte_range(start, stop, len));
-            prop_assert_eq!(normalize_range(start, stop, len), list);
-            prop_assert_eq!(normalize_byte_range(start, stop, len), bytes);
-            let (start, stop) = (start % 200, stop % 200);
-            let (list, bytes) = (redis_list_range(start, stop, len), redis_byte_range(start, stop, len));
-            prop_assert_eq!(normalize_range(start, stop, len), list);
-            prop_assert_eq!(normalize_byte_range(start, stop, len), bytes);
+            for (start, stop) in [(start, stop), (start % 200, stop % 200)] {
+                let list = redis_list_range(start, stop, len);
+                let bytes = redis_byte_range(start, stop, len);
+                prop_assert_eq!(normalize_range(start, stop, len), list);
+                prop_assert_eq!(normalize_byte_range(start, stop, len), bytes);
+            }
         }
     }
 }
