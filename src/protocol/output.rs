@@ -80,7 +80,7 @@ impl OutputBuffer {
         for piece in other.sealed.drain(..) {
             self.put_shared(piece);
         }
-        self.put(&other.tail);
+        self.put_shared(other.tail.split().freeze());
     }
 
     /// Remembers the present end.
