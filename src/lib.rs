@@ -1,4 +1,5 @@
 //! my_redis: a Redis-compatible, multi-core, in-memory data structure server, and its client.
 pub mod net;
+pub mod persist;
 pub mod protocol;
 pub mod util;
