@@ -2,5 +2,6 @@
 pub mod data;
 pub mod keyspace;
 pub mod net;
+pub mod persist;
 pub mod protocol;
 pub mod util;
