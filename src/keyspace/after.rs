@@ -71,11 +71,11 @@ impl AfterUnlock {
         std::mem::take(&mut self.garbage)
     }
 
-    /// True when there are values to free.
+    /// True when there is anything to settle.
     #[inline]
     #[must_use]
-    pub fn has_garbage(&self) -> bool {
-        !self.garbage.is_empty()
+    pub fn has_work(&self) -> bool {
+        self.earliest_deadline.is_some() || self.expired > 0 || !self.garbage.is_empty()
     }
 
     /// The earliest deadline that was set.

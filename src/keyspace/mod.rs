@@ -41,6 +41,7 @@ use crate::util::clock::UnixMillis;
 use crate::util::hash::{KeyHash, POSITION_END, Position};
 use lock::{LockOrder, Shards};
 use shard::KeyTable;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The most shards that a keyspace can have.
@@ -58,6 +59,29 @@ pub struct Swept {
     pub removed: u64,
     /// By how many milliseconds the latest removal was late.
     pub lag_max_ms: u64,
+}
+
+/// The figures of a keyspace for those who may not touch its keys.
+#[derive(Debug, Clone)]
+pub struct Figures(Arc<Keyspace>);
+
+impl Figures {
+    /// The figures of `keyspace`.
+    #[must_use]
+    pub fn new(keyspace: Arc<Keyspace>) -> Self {
+        Self(keyspace)
+    }
+
+    /// Figures of every shard, read without locks.
+    pub fn shards(&self) -> impl Iterator<Item = &ShardFigures> {
+        self.0.figures()
+    }
+
+    /// The sum of one figure over all shards.
+    #[must_use]
+    pub fn sum(&self, figure: impl Fn(&ShardFigures) -> u64) -> u64 {
+        self.0.figures().map(figure).sum()
+    }
 }
 
 /// A key is already there.
