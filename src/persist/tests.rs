@@ -790,6 +790,10 @@ fn damaged_values_are_refused_with_their_key() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn unknown_and_unsupported_records_are_refused() {
     for code in [8, 26, 100, 243] {
         let error = refusal(&[code, 1, b'k']);
         assert!(
