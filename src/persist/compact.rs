@@ -328,3 +328,323 @@ fn zipmap_length(walk: &mut Walk<'_>) -> Result<usize> {
         short => Ok(usize::from(short)),
     }
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+mod tests {
+    use super::CompactError;
+    use super::read_intset;
+    use super::read_listpack;
+    use super::read_ziplist;
+    use super::read_zipmap;
+    use crate::persist::value::Elements;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    type Decode = fn(&[u8], &mut Elements) -> Result<(), CompactError>;
+
+    fn decoded(decode: Decode, block: &[u8]) -> Result<Vec<Vec<u8>>, CompactError> {
+        let mut elements = Elements::new();
+        decode(block, &mut elements)?;
+        Ok(elements.iter().map(<[u8]>::to_vec).collect())
+    }
+
+    fn problem(decode: Decode, block: &[u8]) -> &'static str {
+        decoded(decode, block)
+            .expect_err("it should have been refused")
+            .problem
+    }
+
+    /// An element as the encoders of Redis see it.
+    fn integer(element: &[u8]) -> Option<i64> {
+        let value: i64 = std::str::from_utf8(element).ok()?.parse().ok()?;
+        (value.to_string().as_bytes() == element).then_some(value)
+    }
+
+    fn fits(value: i64, bits: u32) -> bool {
+        value >= -(1 << (bits - 1)) && value < 1 << (bits - 1)
+    }
+
+    fn low_bytes(value: i64, count: usize) -> Vec<u8> {
+        value.to_le_bytes()[..count].to_vec()
+    }
+
+    fn ziplist_content(element: &[u8]) -> Vec<u8> {
+        let coded = |code: u8, value, count| [vec![code], low_bytes(value, count)].concat();
+        match integer(element) {
+            Some(value @ 0..=12) => vec![0xF1 + value as u8],
+            Some(value) if fits(value, 8) => coded(0xFE, value, 1),
+            Some(value) if fits(value, 16) => coded(0xC0, value, 2),
+            Some(value) if fits(value, 24) => coded(0xF0, value, 3),
+            Some(value) if fits(value, 32) => coded(0xD0, value, 4),
+            Some(value) => coded(0xE0, value, 8),
+            None => {
+                let length = element.len() as u32;
+                let head = match length {
+                    0..64 => vec![length as u8],
+                    64..16_384 => (length as u16 | 0x4000).to_be_bytes().to_vec(),
+                    _ => [vec![0x80], length.to_be_bytes().to_vec()].concat(),
+                };
+                [&head, element].concat()
+            }
+        }
+    }
+
+    /// `long_links` makes every back link five bytes long, as Redis may leave them.
+    fn ziplist(elements: &[Vec<u8>], long_links: bool) -> Vec<u8> {
+        let mut body = Vec::new();
+        let (mut last_entry, mut previous) = (10, 0);
+        for element in elements {
+            last_entry = 10 + body.len();
+            if previous < 254 && !long_links {
+                body.push(previous as u8);
+            } else {
+                body.push(0xFE);
+                body.extend_from_slice(&(previous as u32).to_le_bytes());
+            }
+            body.extend_from_slice(&ziplist_content(element));
+            previous = 10 + body.len() - last_entry;
+        }
+        let size = (10 + body.len() + 1) as u32;
+        let mut block = size.to_le_bytes().to_vec();
+        block.extend_from_slice(&(last_entry as u32).to_le_bytes());
+        block.extend_from_slice(&(elements.len() as u16).to_le_bytes());
+        [block, body, vec![0xFF]].concat()
+    }
+
+    fn listpack_content(element: &[u8]) -> Vec<u8> {
+        let coded = |code: u8, value, count| [vec![code], low_bytes(value, count)].concat();
+        match integer(element) {
+            Some(value @ 0..=127) => vec![value as u8],
+            Some(value) if fits(value, 13) => {
+                let bits = value as u16 & 0x1FFF;
+                vec![0xC0 | (bits >> 8) as u8, bits as u8]
+            }
+            Some(value) if fits(value, 16) => coded(0xF1, value, 2),
+            Some(value) if fits(value, 24) => coded(0xF2, value, 3),
+            Some(value) if fits(value, 32) => coded(0xF3, value, 4),
+            Some(value) => coded(0xF4, value, 8),
+            None => {
+                let length = element.len();
+                let head = match length {
+                    0..64 => vec![0x80 | length as u8],
+                    64..4_096 => vec![0xE0 | (length >> 8) as u8, length as u8],
+                    _ => [vec![0xF0], (length as u32).to_le_bytes().to_vec()].concat(),
+                };
+                [&head, element].concat()
+            }
+        }
+    }
+
+    fn listpack(elements: &[Vec<u8>]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for element in elements {
+            let content = listpack_content(element);
+            body.extend_from_slice(&content);
+            let length = content.len();
+            let width = [127, 16_382, 2_097_150, 268_435_454]
+                .iter()
+                .take_while(|max| length > **max)
+                .count();
+            for step in (0..=width).rev() {
+                let mark = if step == width { 0 } else { 0x80 };
+                body.push((length >> (7 * step)) as u8 & 0x7F | mark);
+            }
+        }
+        let size = (6 + body.len() + 1) as u32;
+        let count = (elements.len() as u16).to_le_bytes().to_vec();
+        [size.to_le_bytes().to_vec(), count, body, vec![0xFF]].concat()
+    }
+
+    fn intset(values: &[i64], width: usize) -> Vec<u8> {
+        let mut block = (width as u32).to_le_bytes().to_vec();
+        block.extend_from_slice(&(values.len() as u32).to_le_bytes());
+        values
+            .iter()
+            .for_each(|value| block.extend_from_slice(&low_bytes(*value, width)));
+        block
+    }
+
+    fn zipmap(pairs: &[(Vec<u8>, Vec<u8>)], unused: u8) -> Vec<u8> {
+        let length = |bytes: &[u8]| match bytes.len() {
+            short @ 0..254 => vec![short as u8],
+            long => [vec![0xFE], (long as u32).to_le_bytes().to_vec()].concat(),
+        };
+        let mut block = vec![pairs.len().min(254) as u8];
+        for (field, value) in pairs {
+            let room = vec![0xAA; usize::from(unused)];
+            block.extend([length(field), field.clone(), length(value)].concat());
+            block.push(unused);
+            block.extend([value.clone(), room].concat());
+        }
+        block.push(0xFF);
+        block
+    }
+
+    fn element() -> impl Strategy<Value = Vec<u8>> {
+        let number = any::<i64>().prop_flat_map(|value| {
+            (0..64_u32).prop_map(move |shift| (value >> shift).to_string().into_bytes())
+        });
+        let edges = proptest::sample::select(vec![
+            61_usize, 62, 63, 64, 124, 125, 126, 127, 252, 253, 254, 255, 4_095, 4_096, 16_378,
+            16_379, 16_380, 16_381, 16_382, 16_383, 16_384,
+        ]);
+        prop_oneof![
+            3 => vec(any::<u8>(), 0..20),
+            3 => number,
+            2 => (edges, any::<u8>()).prop_map(|(length, byte)| vec![byte; length]),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn lists_are_read_as_they_were_encoded(elements in vec(element(), 0..40), long: bool) {
+            prop_assert_eq!(&decoded(read_ziplist, &ziplist(&elements, long)).unwrap(), &elements);
+            prop_assert_eq!(&decoded(read_listpack, &listpack(&elements)).unwrap(), &elements);
+        }
+
+        #[test]
+        fn zipmaps_are_read_as_they_were_encoded(
+            pairs in vec((element(), element()), 0..20),
+            unused: u8,
+        ) {
+            let expected: Vec<Vec<u8>> =
+                pairs.iter().flat_map(|(field, value)| [field.clone(), value.clone()]).collect();
+            prop_assert_eq!(decoded(read_zipmap, &zipmap(&pairs, unused)).unwrap(), expected);
+        }
+
+        #[test]
+        fn intsets_are_read_as_they_were_encoded(
+            values in proptest::collection::btree_set(any::<i64>(), 0..40),
+            width in proptest::sample::select(vec![2_usize, 4, 8]),
+        ) {
+            let unused_bits = 64 - 8 * width as u32;
+            let values: std::collections::BTreeSet<i64> =
+                values.into_iter().map(|value| value >> unused_bits).collect();
+            let values: Vec<i64> = values.into_iter().collect();
+            let expected: Vec<Vec<u8>> =
+                values.iter().map(|value| value.to_string().into_bytes()).collect();
+            prop_assert_eq!(decoded(read_intset, &intset(&values, width)).unwrap(), expected);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(block in vec(any::<u8>(), 0..200)) {
+            for decode in [read_ziplist as Decode, read_listpack, read_intset, read_zipmap] {
+                if let Err(error) = decoded(decode, &block) {
+                    prop_assert!(error.inner_offset <= block.len());
+                }
+            }
+        }
+
+        #[test]
+        fn every_cut_and_every_changed_byte_is_survived(
+            elements in vec(element(), 1..12),
+            byte in 1..=255_u8,
+        ) {
+            let pairs: Vec<_> =
+                elements.iter().map(|element| (element.clone(), element.clone())).collect();
+            for (decode, block) in [
+                (read_ziplist as Decode, ziplist(&elements, false)),
+                (read_listpack, listpack(&elements)),
+                (read_zipmap, zipmap(&pairs, 3)),
+            ] {
+                // The bytes of long elements are not worth a look each.
+                let step = block.len() / 300 + 1;
+                for at in (0..block.len()).step_by(step) {
+                    prop_assert!(decoded(decode, &block[..at]).is_err());
+                    let mut changed = block.clone();
+                    changed[at] ^= byte;
+                    let _ = decoded(decode, &changed);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_count_that_does_not_fit_is_found_by_walking() {
+        let elements: Vec<Vec<u8>> = (0..3).map(|value| vec![value]).collect();
+        let mut block = ziplist(&elements, false);
+        block[8..10].fill(0xFF);
+        assert_eq!(decoded(read_ziplist, &block).unwrap(), elements);
+        let mut block = listpack(&elements);
+        block[4..6].fill(0xFF);
+        assert_eq!(decoded(read_listpack, &block).unwrap(), elements);
+        let many = vec![(vec![7], vec![8]); 300];
+        assert_eq!(decoded(read_zipmap, &zipmap(&many, 0)).unwrap().len(), 600);
+    }
+
+    #[test]
+    fn blocks_that_contradict_themselves_are_refused() {
+        let elements = [b"one".to_vec(), b"2".to_vec(), b"three".to_vec()];
+        let change = |block: &[u8], at: usize, byte: u8| {
+            let mut block = block.to_vec();
+            block[at] = byte;
+            block
+        };
+        let good = ziplist(&elements, false);
+        let list = |at, byte| problem(read_ziplist, &change(&good, at, byte));
+        assert_eq!(list(0, 1), "its size is not the one stated");
+        assert_eq!(
+            list(4, 11),
+            "the last entry is not where it is stated to be"
+        );
+        assert_eq!(list(8, 2), "the number of entries is not the one stated");
+        assert_eq!(
+            list(15, 6),
+            "a back link is not the length of the entry before"
+        );
+        assert_eq!(list(16, 0xFF), "an entry has an unknown encoding");
+        assert_eq!(list(11, 0xBF), "it ends in the middle of an entry");
+        let good = listpack(&elements);
+        let list = |at, byte| problem(read_listpack, &change(&good, at, byte));
+        assert_eq!(list(1, 1), "its size is not the one stated");
+        assert_eq!(list(4, 4), "the number of entries is not the one stated");
+        assert_eq!(list(10, 5), "a back link is not the length of its entry");
+        assert_eq!(list(11, 0xF5), "an entry has an unknown encoding");
+        let mut inner_end = listpack(&elements);
+        inner_end[6] = 0xFF;
+        assert_eq!(
+            problem(read_listpack, &inner_end),
+            "the number of entries is not the one stated"
+        );
+        assert_eq!(
+            problem(read_intset, &intset(&[1, 2, 2], 2)),
+            "its numbers are not in ascending order"
+        );
+        assert_eq!(
+            problem(read_intset, &intset(&[2, 1], 8)),
+            "its numbers are not in ascending order"
+        );
+        assert_eq!(
+            problem(read_intset, &intset(&[1], 3)),
+            "its numbers have an unknown size"
+        );
+        assert_eq!(
+            problem(read_intset, &intset(&[1], 4)[..11]),
+            "its size is not the one stated"
+        );
+        let pair = [(b"f".to_vec(), b"v".to_vec())];
+        let good = zipmap(&pair, 0);
+        assert_eq!(
+            problem(read_zipmap, &change(&good, 3, 0xFF)),
+            "a value is missing"
+        );
+        assert_eq!(
+            problem(read_zipmap, &change(&good, 0, 2)),
+            "the number of entries is not the one stated"
+        );
+        let trailing = [good, vec![0]].concat();
+        assert_eq!(
+            problem(read_zipmap, &trailing),
+            "bytes follow after the end mark"
+        );
+    }
+}

@@ -92,6 +92,8 @@ pub enum Reason {
     OddElementCount,
     /// The same field or member twice.
     Duplicate(Vec<u8>),
+    /// The same key twice. The reader does not see that; whoever keeps the keys does.
+    DuplicateKey,
     /// A score that is not a number.
     BadScore,
     /// The checksum at the end is not that of the bytes before it.
@@ -225,6 +227,7 @@ impl Reason {
             Self::UnknownNode(form) => write!(f, "a list node of the unknown form {form}"),
             Self::OddElementCount => f.write_str("the last field or member has no partner"),
             Self::Duplicate(element) => write!(f, "{} is in it twice", Shown(element)),
+            Self::DuplicateKey => f.write_str("this key is in the file twice"),
             Self::BadScore => f.write_str("a score is not a number"),
             Self::WrongChecksum { stored, computed } => write!(
                 f,

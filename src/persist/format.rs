@@ -30,7 +30,7 @@
 //!            type 1 list         <length> then so many <string>, head first
 //!            type 2 set          <length> then so many <string>
 //!            type 4 hash         <length> then so many pairs <string field> <string value>
-//!            type 5 sorted set   <length> then so many <string member> <8 bytes, f64 little endian>
+//!            type 5 sorted set   <length> then so many <string member> <f64, little endian>
 //! ```
 //!
 //! The other types hold a whole collection as one string in one of Redis' in-memory encodings;

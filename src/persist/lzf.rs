@@ -234,3 +234,128 @@ fn copy_back(distance: usize, mut length: usize, out: &mut Vec<u8>) {
         length -= step;
     }
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+mod tests {
+    use super::Packer;
+    use super::UnpackError;
+    use super::unpack;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn unpacked(packed: &[u8], plain_bytes: usize) -> Result<Vec<u8>, UnpackError> {
+        let mut out = b"before".to_vec();
+        unpack(packed, plain_bytes, &mut out)?;
+        assert_eq!(&out[..6], b"before");
+        Ok(out[6..].to_vec())
+    }
+
+    fn packable() -> impl Strategy<Value = Vec<u8>> {
+        let word = vec(0..4_u8, 1..300);
+        let far = (vec(any::<u8>(), 40), 8_100..8_300_usize)
+            .prop_map(|(part, gap)| [part.clone(), vec![0; gap], part].concat());
+        prop_oneof![
+            3 => vec(word, 1..40).prop_map(|words| words.concat()),
+            1 => far,
+            1 => vec(any::<u8>(), 0..400),
+            1 => (any::<u8>(), 0..3_000_usize).prop_map(|(byte, times)| vec![byte; times]),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn what_one_packer_packs_is_unpacked_to_the_same_here_and_by_the_crate(
+            plains in vec(packable(), 1..8),
+        ) {
+            let mut packer = Packer::new();
+            for plain in plains {
+                let mut packed = b"before".to_vec();
+                prop_assert!(packer.pack(&plain, usize::MAX, &mut packed));
+                let packed = &packed[6..];
+                prop_assert_eq!(&unpacked(packed, plain.len()).unwrap(), &plain);
+                if !plain.is_empty() {
+                    prop_assert_eq!(&lzf::decompress(packed, plain.len()).unwrap(), &plain);
+                }
+                prop_assert!(unpacked(packed, plain.len() + 1).is_err());
+                prop_assert!(plain.is_empty() || unpacked(packed, plain.len() - 1).is_err());
+            }
+        }
+
+        #[test]
+        fn what_the_crate_packs_is_unpacked(plain in packable()) {
+            if let Ok(packed) = lzf::compress(&plain) {
+                prop_assert_eq!(unpacked(&packed, plain.len()).unwrap(), plain);
+            }
+        }
+
+        #[test]
+        fn the_bound_is_kept(plain in packable(), bound in 0..200_usize) {
+            let mut packer = Packer::new();
+            let (mut free, mut bounded) = (Vec::new(), b"before".to_vec());
+            packer.pack(&plain, usize::MAX, &mut free);
+            if packer.pack(&plain, bound, &mut bounded) {
+                prop_assert!(bounded.len() - 6 <= bound);
+            } else {
+                prop_assert!(free.len() > bound);
+                prop_assert_eq!(&bounded, b"before");
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_unpacked_or_refused(
+            packed in vec(any::<u8>(), 0..300),
+            length in 0..9_000_usize,
+        ) {
+            if let Ok(plain) = unpacked(&packed, length) {
+                prop_assert_eq!(plain.len(), length);
+            }
+        }
+    }
+
+    #[test]
+    fn repeated_bytes_pack_at_the_best_ratio_of_the_format() {
+        let mut packed = Vec::new();
+        assert!(Packer::new().pack(&vec![b'x'; 264_000], usize::MAX, &mut packed));
+        assert!(packed.len() <= 3 * 1_000 + 8, "{}", packed.len());
+    }
+
+    #[test]
+    fn positions_start_over_before_they_do_not_fit() {
+        let mut packer = Packer::new();
+        let plain = b"a string that is there twice, a string that is there twice";
+        let mut first = Vec::new();
+        packer.pack(plain, usize::MAX, &mut first);
+        for base in [u32::MAX as usize - plain.len(), u32::MAX as usize - 3] {
+            packer.base = base;
+            let mut again = Vec::new();
+            assert!(packer.pack(plain, usize::MAX, &mut again));
+            assert_eq!(unpacked(&again, plain.len()).unwrap(), plain);
+        }
+        assert_eq!(packer.base, 1 + plain.len());
+    }
+
+    #[test]
+    fn damaged_items_are_refused_each_with_its_reason() {
+        assert_eq!(unpacked(b"\x02ab", 3), Err(UnpackError::CutShort));
+        assert_eq!(unpacked(b"\x00a\x20", 9), Err(UnpackError::CutShort));
+        assert_eq!(unpacked(b"\x00a\xE0\x00", 9), Err(UnpackError::CutShort));
+        assert_eq!(
+            unpacked(b"\x00a\x20\x01", 9),
+            Err(UnpackError::BadReference)
+        );
+        assert_eq!(unpacked(b"\x20\x00", 3), Err(UnpackError::BadReference));
+        assert_eq!(unpacked(b"\x00a\x20\x00", 3), Err(UnpackError::WrongLength));
+        assert_eq!(unpacked(b"\x00a\x20\x00", 5), Err(UnpackError::WrongLength));
+        assert_eq!(unpacked(b"\x00a\x20\x00", 4).unwrap(), b"aaaa");
+        assert_eq!(unpacked(b"\x01ab\xE0\x00\x01", 11).unwrap(), b"abababababa");
+    }
+}

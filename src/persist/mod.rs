@@ -12,5 +12,7 @@ pub mod format;
 pub mod lzf;
 pub mod read;
 mod source;
+#[cfg(test)]
+mod tests;
 pub mod value;
 pub mod write;

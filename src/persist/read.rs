@@ -96,6 +96,10 @@ pub enum Item {
 /// A key with its value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
+    /// Where its type stands in the file: for messages.
+    pub offset: u64,
+    /// That type, one of [`kind`].
+    pub kind: u8,
     /// The key.
     pub key: Vec<u8>,
     /// Unix milliseconds; may have passed.
@@ -303,6 +307,8 @@ impl<R: Read> RdbReader<R> {
             return Err(RdbError::new(offset, reason).at_key(&key));
         }
         Ok(Item::Entry(Entry {
+            offset,
+            kind: code,
             key,
             deadline_ms,
             value,
@@ -358,11 +364,9 @@ impl<R: Read> RdbReader<R> {
     /// A counted row of strings, `width` of them for each that is counted.
     fn elements(&mut self, width: u64) -> Result<Elements> {
         let count = self.count(width)?;
-        let mut elements = Elements::new();
+        let mut elements = Elements::with_count_hint(count * width);
         for _ in 0..count * width {
-            let head = self.string_head()?;
-            let block = elements.open(head.plain_bytes());
-            read_string_body(&mut self.source, &mut self.packed, head, block)?;
+            self.element(&mut elements)?;
         }
         Ok(elements)
     }
@@ -371,9 +375,7 @@ impl<R: Read> RdbReader<R> {
         let count = self.count(if binary { 9 } else { 2 })?;
         let mut scored = Scored::default();
         for _ in 0..count {
-            let head = self.string_head()?;
-            let block = scored.members.open(head.plain_bytes());
-            read_string_body(&mut self.source, &mut self.packed, head, block)?;
+            self.element(&mut scored.members)?;
             let offset = self.source.offset();
             let score = if binary {
                 f64::from_le_bytes(self.source.array()?)
@@ -483,9 +485,7 @@ impl<R: Read> RdbReader<R> {
                     self.compact_into("listpack", compact::read_listpack, &mut elements)?;
                 }
                 node::PLAIN => {
-                    let head = self.string_head()?;
-                    let block = elements.open(head.plain_bytes());
-                    read_string_body(&mut self.source, &mut self.packed, head, block)?;
+                    self.element(&mut elements)?;
                 }
                 form => return Err(RdbError::new(offset, Reason::UnknownNode(form))),
             }
@@ -493,7 +493,21 @@ impl<R: Read> RdbReader<R> {
         Ok(elements)
     }
 
+    /// Appends the next string to a collection.
+    fn element(&mut self, into: &mut Elements) -> Result<()> {
+        if let Some(element) = self.source.buffered_string() {
+            into.push(element);
+            return Ok(());
+        }
+        let head = self.string_head()?;
+        let block = into.open(head.plain_bytes());
+        read_string_body(&mut self.source, &mut self.packed, head, block)
+    }
+
     fn string(&mut self) -> Result<Vec<u8>> {
+        if let Some(string) = self.source.buffered_string() {
+            return Ok(string.to_vec());
+        }
         let head = self.string_head()?;
         let mut string = Vec::new();
         read_string_body(&mut self.source, &mut self.packed, head, &mut string)?;

@@ -90,6 +90,23 @@ impl<R: Read> Source<R> {
         Ok(self.buffer.get(start..self.start).unwrap_or_default())
     }
 
+    /// The next string if it is a plain one of less than 16 KB and as a whole in the buffer: most
+    /// are, and this is much cheaper than taking length and bytes apart. `None` says nothing.
+    pub(crate) fn buffered_string(&mut self) -> Option<&[u8]> {
+        let rest = self.buffer.get(self.start..self.end)?;
+        let (head_bytes, length) = match *rest {
+            [first @ 0..0x40, ..] => (1, usize::from(first)),
+            [first @ 0x40..0x80, second, ..] => {
+                (2, usize::from(first & 0x3F) << 8 | usize::from(second))
+            }
+            _ => return None,
+        };
+        let string = rest.get(head_bytes..head_bytes + length)?;
+        self.start += head_bytes + length;
+        self.offset += (head_bytes + length) as u64;
+        Some(string)
+    }
+
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let mut array = [0; N];
         // Both have N bytes, or `take` has failed.
@@ -157,7 +174,12 @@ impl<R: Read> Source<R> {
         self.start = 0;
         self.unsummed = 0;
         while self.end < wanted {
-            let room = self.buffer.get_mut(self.end..).unwrap_or_default();
+            // Never past the length that the file had: what grows behind it is not ours.
+            let left = self.remaining_bytes().saturating_sub(self.end as u64);
+            let until =
+                usize::try_from(left).map_or(usize::MAX, |left| self.end.saturating_add(left));
+            let until = until.min(self.buffer.len());
+            let room = self.buffer.get_mut(self.end..until).unwrap_or_default();
             match self.reader.read(room) {
                 Ok(0) => return self.ended_early(wanted - self.end),
                 Ok(count) => self.end += count,

@@ -12,6 +12,7 @@
 use ahash::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use smallvec::SmallVec;
 
 /// A block is closed when the next element would take it past this.
 const BLOCK_BYTES: usize = 64 * 1024;
@@ -19,6 +20,10 @@ const BLOCK_BYTES: usize = 64 * 1024;
 const ALONE_BYTES_MIN: usize = BLOCK_BYTES / 4;
 /// The most bytes that a length takes.
 const LENGTH_BYTES_MAX: usize = 10;
+/// A guess at the length of an element, to save small collections from growing step by step.
+const ELEMENT_BYTES_HINT: u64 = 16;
+/// The most that is reserved by guess.
+const HINT_BYTES_MAX: u64 = 2 * 1024;
 /// Up to so many members are compared each with each.
 const PAIRWISE_MEMBERS_MAX: usize = 8;
 /// A table for more members than this is given back after use.
@@ -81,6 +86,15 @@ impl Elements {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// No elements, and room for about so many; a wrong count costs no more than a small block.
+    pub(crate) fn with_count_hint(count: u64) -> Self {
+        let hint_bytes = count.saturating_mul(ELEMENT_BYTES_HINT).min(HINT_BYTES_MAX);
+        Self {
+            last: Vec::with_capacity(hint_bytes as usize),
+            ..Self::default()
+        }
     }
 
     /// How many there are.
@@ -356,6 +370,17 @@ impl Scored {
     }
 }
 
+fn find_pairwise<'a>(members: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
+    let mut seen: SmallVec<[&[u8]; PAIRWISE_MEMBERS_MAX]> = SmallVec::new();
+    for member in members {
+        if seen.contains(&member) {
+            return Some(member);
+        }
+        seen.push(member);
+    }
+    None
+}
+
 /// Finds a field or member that is there twice. Keeps its table from one collection to the next.
 #[derive(Debug, Default)]
 pub struct DuplicateFinder {
@@ -385,16 +410,7 @@ impl DuplicateFinder {
     /// Looks at every `step`-th element.
     fn find_in<'a>(&mut self, elements: &'a Elements, step: usize) -> Option<&'a [u8]> {
         if elements.len() / step <= PAIRWISE_MEMBERS_MAX {
-            let mut members = elements.iter();
-            while let Some(member) = members.next() {
-                if step == 2 {
-                    members.next();
-                }
-                if members.clone().step_by(step).any(|other| other == member) {
-                    return Some(member);
-                }
-            }
-            return None;
+            return find_pairwise(elements.iter().step_by(step));
         }
         let found = self.find_by_table(elements, step);
         self.places.clear();
@@ -420,5 +436,116 @@ impl DuplicateFinder {
                 members.next();
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+mod tests {
+    use super::ALONE_BYTES_MIN;
+    use super::BLOCK_BYTES;
+    use super::DuplicateFinder;
+    use super::Elements;
+    use super::Pairs;
+    use super::RdbValue;
+    use super::Scored;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn element() -> impl Strategy<Value = Vec<u8>> {
+        let lengths = prop_oneof![
+            4 => 0..40_usize,
+            2 => 100..9_000_usize,
+            1 => proptest::sample::select(vec![127, 128, 16_383, 16_384, ALONE_BYTES_MIN - 11,
+                ALONE_BYTES_MIN, BLOCK_BYTES - 10, BLOCK_BYTES, 3 * BLOCK_BYTES]),
+        ];
+        (lengths, any::<u8>()).prop_map(|(length, byte)| vec![byte; length])
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn elements_come_out_as_they_went_in(list in vec(element(), 0..60)) {
+            let elements: Elements = list.iter().collect();
+            prop_assert_eq!(elements.len(), list.len());
+            prop_assert!(elements.iter().eq(list.iter().map(Vec::as_slice)));
+            let mut used = Vec::new();
+            let mut use_element = |element: &[u8]| {
+                used.push(element.to_vec());
+                Ok::<(), ()>(())
+            };
+            elements.consume(&mut use_element).unwrap();
+            prop_assert_eq!(&used, &list);
+
+            let mut pairs = Pairs::default();
+            let mut scored = Scored::default();
+            for (index, two) in list.chunks_exact(2).enumerate() {
+                pairs.push(&two[0], &two[1]);
+                scored.push(&two[0], index as f64);
+            }
+            let expected: Vec<_> =
+                list.chunks_exact(2).map(|two| (two[0].clone(), two[1].clone())).collect();
+            prop_assert_eq!(pairs.len(), expected.len());
+            let mut used = Vec::new();
+            let mut use_pair = |field: &[u8], value: &[u8]| {
+                used.push((field.to_vec(), value.to_vec()));
+                Ok::<(), ()>(())
+            };
+            pairs.consume(&mut use_pair).unwrap();
+            prop_assert_eq!(&used, &expected);
+            let mut used = Vec::new();
+            let mut use_member = |member: &[u8], score| {
+                used.push((member.to_vec(), score));
+                Ok::<(), ()>(())
+            };
+            scored.consume(&mut use_member).unwrap();
+            for (index, (member, score)) in used.into_iter().enumerate() {
+                prop_assert_eq!(&member, &expected[index].0);
+                prop_assert_eq!(score, index as f64);
+            }
+        }
+
+        #[test]
+        fn a_duplicate_is_found_if_there_is_one(list in vec(vec(0..4_u8, 0..5), 0..40)) {
+            let distinct: std::collections::HashSet<&Vec<u8>> = list.iter().collect();
+            let mut finder = DuplicateFinder::new();
+            for _ in 0..2 {
+                let found = distinct.len() < list.len();
+                let set = RdbValue::Set(list.iter().collect());
+                prop_assert_eq!(finder.find(&set).is_some(), found);
+                let mut pairs = Pairs::default();
+                list.iter().for_each(|field| pairs.push(field, b"the same"));
+                prop_assert_eq!(finder.find(&RdbValue::Hash(pairs)).is_some(), found);
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_error_ends_the_walk() {
+        let elements: Elements = ["a", "b", "c"].iter().collect();
+        let mut seen = 0;
+        let stop = elements.consume(|element| {
+            seen += 1;
+            if element == b"b" { Err("stop") } else { Ok(()) }
+        });
+        assert_eq!((stop, seen), (Err("stop"), 2));
+    }
+
+    #[test]
+    fn small_elements_take_little_more_memory_than_their_bytes() {
+        let elements: Elements = std::iter::repeat_n(b"1234567", 1_000_000).collect();
+        let blocks = elements.closed.iter().chain([&elements.last]);
+        let reserved_bytes: usize = blocks.map(Vec::capacity).sum();
+        assert!(
+            reserved_bytes < 8_000_000 + 3 * BLOCK_BYTES,
+            "{reserved_bytes}"
+        );
     }
 }
