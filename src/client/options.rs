@@ -66,9 +66,6 @@ pub struct Settings {
 }
 
 /// A command line client for my_redis_server, Redis and other servers that speak RESP.
-///
-/// Without a command the client prompts for commands; type "help" there. Output is formatted for a
-/// reader on a terminal and raw when it goes to a file or a pipe.
 #[derive(Debug, StructOpt)]
 #[structopt(
     name = "my_redis_client",
@@ -79,7 +76,10 @@ pub struct Settings {
         AppSettings::DeriveDisplayOrder,
         AppSettings::ColorNever,
     ],
-    after_help = "EXAMPLES:
+    after_help = "Without a command the client prompts for commands; type \"help\" there.
+Output is formatted on a terminal, and raw when it goes to a file or a pipe.
+
+EXAMPLES:
     my_redis_client set greeting hello
     my_redis_client -r 100 lpush list x
     my_redis_client -r 10 -i 0.5 dbsize
