@@ -557,7 +557,7 @@ mod tests {
             let shown = bytes.escape_ascii();
             for cut in 0..=bytes.len() {
                 let (values, left) = decode_pieces(&[&bytes[..cut], &bytes[cut..]]).unwrap();
-                assert_eq!(values, [expected.clone()], "{shown} cut at {cut}");
+                assert_eq!(values, std::slice::from_ref(&expected), "{shown} cut at {cut}");
                 assert_eq!(left, 0, "{shown}");
             }
             let singles: Vec<&[u8]> = bytes.chunks(1).collect();
