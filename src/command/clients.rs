@@ -75,7 +75,11 @@ impl ClientRecord {
     }
 
     /// Notes which command it runs.
-    pub fn note_command(&self, container: Option<&'static CommandSpec>, spec: &'static CommandSpec) {
+    pub fn note_command(
+        &self,
+        container: Option<&'static CommandSpec>,
+        spec: &'static CommandSpec,
+    ) {
         let container = container.map(|spec| spec.name);
         *lock(&self.last_command) = Some(LastCommand { container, name: spec.name });
     }

@@ -3,12 +3,14 @@
 use crate::command::clients::{ClientRecord, Clients};
 use crate::config::Config;
 use crate::keyspace::Figures;
+use crate::persist::load::LoadProgress;
 use crate::persist::saver::{SaveTicket, Saver};
 use crate::protocol::{Args, Protocol, ReplyWriter};
 use crate::stats::Stats;
 use crate::util::clock::{Clock, UnixMillis};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::{mpsc, oneshot};
 
 /// One request being answered.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub enum ReplyMode {
 pub enum Deferred {
     /// The end of a save, after which the client gets its reply.
     Save(SaveTicket),
+    /// Word that the server does not end after all; the client is answered only then.
+    Shutdown(oneshot::Receiver<()>),
 }
 
 /// The state of one client that only its own commands touch.
@@ -104,6 +108,8 @@ pub struct Services {
     pub shutdown: ShutdownRequest,
     /// True until the dump is loaded.
     pub loading: AtomicBool,
+    /// How far loading has come.
+    pub load_progress: LoadProgress,
     /// The name of this run: 40 hexadecimal digits.
     pub run_id: String,
 }
@@ -128,18 +134,28 @@ pub enum ShutdownMode {
     NoSave,
 }
 
-/// A request to end the server, as SHUTDOWN makes it.
+/// Where requests to end the server go.
 #[derive(Debug, Clone)]
-pub struct ShutdownRequest {
-    /// Takes the mode, whether a failing save is to be ignored, and where to answer on failure.
-    pub sender: tokio::sync::mpsc::UnboundedSender<ShutdownOrder>,
-}
+pub struct ShutdownRequest(pub mpsc::UnboundedSender<ShutdownOrder>);
 
 /// One request to end the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct ShutdownOrder {
     /// Whether to save.
     pub mode: ShutdownMode,
     /// End even when saving fails.
     pub force: bool,
+    /// Told when the server stays because saving failed; dropped when the server ends.
+    pub failed: Option<oneshot::Sender<()>>,
+}
+
+impl ShutdownRequest {
+    /// Asks for the end of the server; the receiver hears only if it does not come.
+    #[must_use]
+    pub fn send(&self, mode: ShutdownMode, force: bool) -> oneshot::Receiver<()> {
+        let (failed, receiver) = oneshot::channel();
+        // The receiver of orders lives as long as the server.
+        let _ended = self.0.send(ShutdownOrder { mode, force, failed: Some(failed) });
+        receiver
+    }
 }

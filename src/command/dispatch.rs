@@ -31,11 +31,13 @@ pub struct Gate {
 }
 
 /// What one task carries from command to command, so that nothing is allocated for each.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Scratch {
     tally: Tally,
     after: AfterUnlock,
     last: Option<&'static CommandSpec>,
+    /// The row that the client's record names.
+    noted: Option<&'static CommandSpec>,
     /// Commands that ran since [`flush_counts`](Gate::flush_counts).
     commands: u64,
 }
@@ -43,11 +45,7 @@ pub struct Scratch {
 impl Gate {
     /// A gate to `keyspace`.
     #[must_use]
-    pub fn new(
-        keyspace: Arc<Keyspace>,
-        services: Arc<Services>,
-        settle: Arc<dyn Settle>,
-    ) -> Self {
+    pub fn new(keyspace: Arc<Keyspace>, services: Arc<Services>, settle: Arc<dyn Settle>) -> Self {
         Self { keyspace, services, settle }
     }
 
@@ -129,6 +127,11 @@ impl Gate {
     ) -> Outcome {
         let args = call.args;
         let Some(row) = Self::find(scratch, args.at(0)) else {
+            // A browser was made to speak to us: not one more of its bytes is a command.
+            if [&b"post"[..], b"host:"].iter().any(|word| args.at(0).eq_ignore_ascii_case(word)) {
+                tracing::warn!(client = %context.client.address, "closed: this is HTTP, not RESP");
+                context.close = true;
+            }
             return Err(CommandError::unknown_command(args.at(0), args.iter_from(1)));
         };
         let (container, spec) = match row.run {
@@ -144,7 +147,10 @@ impl Gate {
             return Err(CommandError::WrongArity(full_name(container, spec)));
         }
         self.check_state(context, spec)?;
-        context.client.note_command(container, spec);
+        if !scratch.noted.is_some_and(|noted| std::ptr::eq(noted, spec)) {
+            scratch.noted = Some(spec);
+            context.client.note_command(container, spec);
+        }
         let outcome = self.run(context, scratch, spec, call);
         if scratch.after.has_work() {
             self.settle.settle(&mut scratch.after);
@@ -202,11 +208,7 @@ impl Gate {
         }
     }
 
-    fn locate_keys<'k>(
-        &self,
-        spec: &CommandSpec,
-        args: Args<'k>,
-    ) -> SmallVec<[LocatedKey<'k>; 4]> {
+    fn locate_keys<'k>(&self, spec: &CommandSpec, args: Args<'k>) -> SmallVec<[LocatedKey<'k>; 4]> {
         key_numbers(spec.keys, args.len())
             .map(|number| self.keyspace.locate(args.at(number)))
             .collect()

@@ -6,14 +6,14 @@
 
 use crate::command::context::{Call, Context};
 use crate::command::error::CommandError;
-use crate::keyspace::{ReadManyView, ReadView, WriteManyView, WriteView};
 use crate::command::sweep::Sweeper;
+use crate::keyspace::{ReadManyView, ReadView, WriteManyView, WriteView};
 
 /// How a handler ends: its reply is written, or this error takes the place of what it wrote.
 pub type Outcome = Result<(), CommandError>;
 
 /// How a command runs. The door is chosen here and nowhere else: a handler never locks.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub enum Run {
     /// One key, shared lock.
     Read(fn(&ReadView<'_>, &mut Call<'_>) -> Outcome),
@@ -210,7 +210,7 @@ pub enum Compat {
 }
 
 /// One command.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct CommandSpec {
     /// Its name in upper case; of a subcommand, its own.
     pub name: &'static str,

@@ -15,11 +15,7 @@ pub struct Sweeper<'a> {
 }
 
 impl<'a> Sweeper<'a> {
-    pub(super) fn new(
-        keyspace: &'a Keyspace,
-        now: UnixMillis,
-        after: &'a mut AfterUnlock,
-    ) -> Self {
+    pub(super) fn new(keyspace: &'a Keyspace, now: UnixMillis, after: &'a mut AfterUnlock) -> Self {
         Self { keyspace, now, after }
     }
 

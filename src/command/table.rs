@@ -95,11 +95,12 @@ mod tests {
         let least = match spec.arity {
             Arity::Exact(count) | Arity::AtLeast(count) => count,
         };
-        assert!(least >= name.split(' ').count() || matches!(spec.run, Run::Container(_)), "{name}");
-        let keyed = matches!(
-            spec.run,
-            Run::Read(_) | Run::Write(_) | Run::ReadMany(_) | Run::WriteMany(_)
+        assert!(
+            least >= name.split(' ').count() || matches!(spec.run, Run::Container(_)),
+            "{name}"
         );
+        let keyed =
+            matches!(spec.run, Run::Read(_) | Run::Write(_) | Run::ReadMany(_) | Run::WriteMany(_));
         assert_eq!(keyed, !spec.keys.is_empty(), "{name}: keys and door do not fit");
         for key in spec.keys {
             assert!(key.first < least && key.step > 0, "{name}");

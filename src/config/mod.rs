@@ -1,8 +1,8 @@
 //! Layer 3: the options of a running server.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Save after so many seconds when there are at least so many changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +113,12 @@ impl Config {
     #[must_use]
     pub fn stop_writes_on_save_error(&self) -> bool {
         self.stop_writes_on_save_error.load(Ordering::Relaxed)
+    }
+
+    /// True when only clients on this machine may connect: protected mode without a password.
+    #[must_use]
+    pub fn is_protected(&self) -> bool {
+        self.password().is_none()
     }
 
     /// Whether long strings are packed in the dump.

@@ -32,8 +32,7 @@ impl FieldEntry {
         let Some((len, rest)) = self.0.split_first_chunk::<4>() else {
             return (&[], &[]);
         };
-        rest.split_at_checked(u32::from_le_bytes(*len) as usize)
-            .unwrap_or((rest, &[]))
+        rest.split_at_checked(u32::from_le_bytes(*len) as usize).unwrap_or((rest, &[]))
     }
 
     fn field(&self) -> &[u8] {
@@ -286,10 +285,7 @@ mod tests {
     fn stays_packed_up_to_the_thresholds() {
         let mut hash = Hash::new();
         for n in 0..PACKED_HASH_FIELDS_MAX {
-            hash.set(
-                format!("f{n}").as_bytes(),
-                &[b'v'; PACKED_HASH_ELEMENT_BYTES_MAX],
-            );
+            hash.set(format!("f{n}").as_bytes(), &[b'v'; PACKED_HASH_ELEMENT_BYTES_MAX]);
         }
         assert!(matches!(hash, Hash::Packed(_)));
         let mut longer = hash.clone();

@@ -53,8 +53,7 @@ impl Chunk {
         let size = packed::element_bytes(data.len());
         if self.buffer.capacity() < self.buffer.len() + size {
             let larger = (2 * self.buffer.len()).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
-            self.buffer
-                .reserve_exact(larger.saturating_sub(self.buffer.len()).max(size));
+            self.buffer.reserve_exact(larger.saturating_sub(self.buffer.len()).max(size));
         }
         let end = self.buffer.len();
         packed::insert_element(&mut self.buffer, end, data);
@@ -117,11 +116,8 @@ impl Chunk {
         let half = self.count / 2;
         let at = (0..half).map_while(|_| elements.next_span()).last();
         let at = at.map_or(self.start, |(span, _)| span.whole.end);
-        let second = Chunk {
-            buffer: self.buffer.split_off(at),
-            start: 0,
-            count: self.count - half,
-        };
+        let second =
+            Chunk { buffer: self.buffer.split_off(at), start: 0, count: self.count - half };
         self.count = half;
         second
     }
@@ -145,6 +141,12 @@ impl ChunkedList {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Number of chunks, each an allocation.
+    #[must_use]
+    pub fn chunk_count(&self) -> usize {
+        self.chunks.len()
     }
 
     fn back(&mut self, size: usize) -> Option<&mut Chunk> {
@@ -241,21 +243,14 @@ impl ChunkedList {
 
     fn iter_from(&self, start: usize) -> impl Iterator<Item = &[u8]> {
         let (number, inside) = self.locate(start).unwrap_or((self.chunks.len(), 0));
-        self.chunks
-            .range(number..)
-            .flat_map(|chunk| chunk.elements())
-            .skip(inside)
+        self.chunks.range(number..).flat_map(|chunk| chunk.elements()).skip(inside)
     }
 
     /// The chunk numbers from the front or from the back.
     fn remove_equal(&mut self, data: &[u8], limit: usize, from_back: bool) -> usize {
         let mut left = limit;
         for step in 0..self.chunks.len() {
-            let number = if from_back {
-                self.chunks.len() - 1 - step
-            } else {
-                step
-            };
+            let number = if from_back { self.chunks.len() - 1 - step } else { step };
             let Some(chunk) = self.chunks.get_mut(number) else {
                 break;
             };
@@ -263,11 +258,7 @@ impl ChunkedList {
             if hits == 0 {
                 continue;
             }
-            let mut skip = if from_back {
-                hits.saturating_sub(left)
-            } else {
-                0
-            };
+            let mut skip = if from_back { hits.saturating_sub(left) } else { 0 };
             let mut remove = hits.min(left);
             left -= remove;
             Arc::make_mut(chunk).retain(|element| {

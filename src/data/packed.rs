@@ -101,12 +101,8 @@ pub fn element_at(buffer: &[u8], at: usize) -> Option<Span> {
 #[must_use]
 pub fn element_before(buffer: &[u8], start: usize, end: usize) -> Option<Span> {
     let rest = buffer.get(start..end)?;
-    let (len, used) = read_length(|i| {
-        rest.len()
-            .checked_sub(i + 1)
-            .and_then(|p| rest.get(p))
-            .copied()
-    })?;
+    let (len, used) =
+        read_length(|i| rest.len().checked_sub(i + 1).and_then(|p| rest.get(p)).copied())?;
     let data_end = end.checked_sub(used)?;
     let data = data_end.checked_sub(len)?..data_end;
     let whole = data.start.checked_sub(used)?..end;
@@ -161,11 +157,7 @@ impl<'a> Elements<'a> {
     /// The elements in `buffer[start..]`.
     #[must_use]
     pub fn new(buffer: &'a [u8], start: usize) -> Self {
-        Self {
-            buffer,
-            start,
-            end: buffer.len(),
-        }
+        Self { buffer, start, end: buffer.len() }
     }
 
     /// The next element and where it stands.
@@ -216,9 +208,7 @@ impl<'a> PackedRef<'a> {
     #[inline]
     #[must_use]
     pub fn count(self) -> usize {
-        self.0
-            .first_chunk()
-            .map_or(0, |count| usize::from(u16::from_le_bytes(*count)))
+        self.0.first_chunk().map_or(0, |count| usize::from(u16::from_le_bytes(*count)))
     }
 
     /// The elements in order, from both ends.
@@ -253,10 +243,7 @@ impl PackedSeq {
     /// An empty sequence with an allocation of its own.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            buffer: vec![0; COUNT_BYTES],
-            base: 0,
-        }
+        Self { buffer: vec![0; COUNT_BYTES], base: 0 }
     }
 
     /// The sequence that stands in `buffer` behind `base` bytes of the owner.
@@ -304,15 +291,9 @@ impl PackedSeq {
             return None;
         }
         if index <= count / 2 {
-            (0..=index)
-                .map_while(|_| elements.next_span())
-                .last()
-                .map(|(span, _)| span)
+            (0..=index).map_while(|_| elements.next_span()).last().map(|(span, _)| span)
         } else {
-            (0..count - index)
-                .map_while(|_| elements.next_back_span())
-                .last()
-                .map(|(span, _)| span)
+            (0..count - index).map_while(|_| elements.next_back_span()).last().map(|(span, _)| span)
         }
     }
 
@@ -343,9 +324,7 @@ impl PackedSeq {
     }
 
     fn add_to_count(&mut self, change: i32) {
-        let count = i32::try_from(self.count())
-            .unwrap_or(0)
-            .saturating_add(change);
+        let count = i32::try_from(self.count()).unwrap_or(0).saturating_add(change);
         let count = u16::try_from(count.max(0)).unwrap_or(u16::MAX);
         if let Some(place) = self.buffer.get_mut(self.base..self.base + COUNT_BYTES) {
             place.copy_from_slice(&count.to_le_bytes());
@@ -378,13 +357,7 @@ mod tests {
 
     #[test]
     fn malformed_bytes_end_the_walk() {
-        for bytes in [
-            &[9, 0, 0xff][..],
-            &[9, 0, 0x85, 1, 2],
-            &[9, 0, 5, b'a'],
-            &[9],
-            &[],
-        ] {
+        for bytes in [&[9, 0, 0xff][..], &[9, 0, 0x85, 1, 2], &[9, 0, 5, b'a'], &[9], &[]] {
             assert_eq!(PackedRef(bytes).iter().count(), 0);
             assert_eq!(PackedRef(bytes).iter().rev().count(), 0);
         }

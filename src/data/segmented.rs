@@ -116,11 +116,7 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
     #[must_use]
     pub fn new(root: usize, root_bits: u32) -> Self {
         let first = (root as u64) << (POSITION_BITS - root_bits);
-        let segment = Segment {
-            table: HashTable::new(),
-            depth: 0,
-            first,
-        };
+        let segment = Segment { table: HashTable::new(), depth: 0, first };
         Self {
             directory: vec![0],
             segments: vec![H::new(segment)],
@@ -172,26 +168,18 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
 
     #[inline]
     fn segment_index(&self, position: Position) -> usize {
-        self.directory
-            .get(self.directory_index(position))
-            .map_or(0, |index| *index as usize)
+        self.directory.get(self.directory_index(position)).map_or(0, |index| *index as usize)
     }
 
     #[inline]
     fn segment(&self, index: usize) -> &Segment<T> {
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "the directory names existing segments only"
-        )]
+        #[expect(clippy::indexing_slicing, reason = "the directory names existing segments only")]
         self.segments[index].get()
     }
 
     #[inline]
     fn segment_mut(&mut self, index: usize) -> &mut Segment<T> {
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "the directory names existing segments only"
-        )]
+        #[expect(clippy::indexing_slicing, reason = "the directory names existing segments only")]
         self.segments[index].get_mut()
     }
 
@@ -204,10 +192,7 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
     #[must_use]
     pub fn find(&self, hash: KeyHash, equal: impl FnMut(&T) -> bool) -> Option<Slot> {
         let segment = self.segment_index(hash.position());
-        let bucket = self
-            .segment(segment)
-            .table
-            .find_bucket_index(hash.in_segment(), equal)?;
+        let bucket = self.segment(segment).table.find_bucket_index(hash.in_segment(), equal)?;
         Some(Slot { segment, bucket })
     }
 
@@ -230,9 +215,7 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
     #[inline]
     #[must_use]
     pub fn at_mut(&mut self, slot: Slot) -> Option<&mut T> {
-        self.segment_mut(slot.segment)
-            .table
-            .get_bucket_mut(slot.bucket)
+        self.segment_mut(slot.segment).table.get_bucket_mut(slot.bucket)
     }
 
     /// Adds an entry whose key is not there yet.
@@ -279,22 +262,14 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
         let mut upper = HashTable::with_capacity(upper_count);
         for entry in old {
             let hash = entry.hash();
-            let half = if hash.position() >= middle {
-                &mut upper
-            } else {
-                &mut lower
-            };
+            let half = if hash.position() >= middle { &mut upper } else { &mut lower };
             half.insert_unique(hash.in_segment(), entry, |e| e.hash().in_segment());
         }
         let segment = self.segment_mut(index);
         segment.table = lower;
         segment.depth = depth + 1;
         let number = self.segments.len();
-        self.segments.push(H::new(Segment {
-            table: upper,
-            depth: depth + 1,
-            first: middle,
-        }));
+        self.segments.push(H::new(Segment { table: upper, depth: depth + 1, first: middle }));
         self.point_directory(number);
         if depth + 1 == self.depth {
             self.deepest += 2;
@@ -334,18 +309,12 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
         if other.depth != depth || ours.table.len() + other.table.len() > MERGE_ENTRIES_MAX {
             return false;
         }
-        let (keep, gone) = if first & span == 0 {
-            (index, buddy)
-        } else {
-            (buddy, index)
-        };
+        let (keep, gone) = if first & span == 0 { (index, buddy) } else { (buddy, index) };
         let moved = std::mem::take(&mut self.segment_mut(gone).table);
         let target = self.segment_mut(keep);
         for entry in moved {
             let hash = entry.hash().in_segment();
-            target
-                .table
-                .insert_unique(hash, entry, |e| e.hash().in_segment());
+            target.table.insert_unique(hash, entry, |e| e.hash().in_segment());
         }
         target.depth = depth - 1;
         if depth == self.depth {
@@ -366,11 +335,7 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
             self.directory.shrink_to_fit();
             self.depth -= 1;
             let depth = self.depth;
-            self.deepest = self
-                .segments
-                .iter()
-                .filter(|s| s.get().depth == depth)
-                .count();
+            self.deepest = self.segments.iter().filter(|s| s.get().depth == depth).count();
         }
     }
 
@@ -423,9 +388,7 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
 
     /// All entries, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.segments
-            .iter()
-            .flat_map(|segment| segment.get().table.iter())
+        self.segments.iter().flat_map(|segment| segment.get().table.iter())
     }
 
     /// Finds an entry by key for changing it, or gives it its place.
@@ -508,11 +471,7 @@ mod tests {
         }
         assert_eq!(seen, table.len());
         assert_eq!(table.directory.len(), 1 << table.depth);
-        let deepest = table
-            .segments
-            .iter()
-            .filter(|s| s.get().depth == table.depth)
-            .count();
+        let deepest = table.segments.iter().filter(|s| s.get().depth == table.depth).count();
         assert_eq!(deepest, table.deepest);
         for (number, segment) in table.segments.iter().enumerate() {
             let segment = segment.get();
@@ -547,10 +506,7 @@ mod tests {
         assert!(table.segment_count() <= 33);
         let mut seen = 0;
         let next = table.scan(0, 1, |_| seen += 1);
-        assert_eq!(
-            (seen, table.scan(next, 10, |_| seen += 1)),
-            (2_000, POSITION_END)
-        );
+        assert_eq!((seen, table.scan(next, 10, |_| seen += 1)), (2_000, POSITION_END));
     }
 
     #[test]

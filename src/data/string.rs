@@ -41,9 +41,7 @@ impl<'a> StringRef<'a> {
 /// `whole` followed by `tail`. Cost: O(tail) amortized while nobody shares `whole`.
 #[must_use]
 pub fn append(whole: Bytes, tail: &[u8]) -> Bytes {
-    let mut bytes = whole
-        .try_into_mut()
-        .unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    let mut bytes = whole.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
     bytes.extend_from_slice(tail);
     bytes.freeze()
 }

@@ -29,10 +29,11 @@ impl Garbage {
         self.entries.is_empty() && self.tables.is_empty()
     }
 
-    /// Number of keys whose values are to be freed.
+    /// Roughly how many allocations are to be freed.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.entries.len() + self.tables.iter().map(KeyTable::len).sum::<usize>()
+    pub fn cost(&self) -> usize {
+        let entries: usize = self.entries.iter().map(Entry::free_cost).sum();
+        entries + self.tables.iter().map(KeyTable::len).sum::<usize>()
     }
 }
 
@@ -55,10 +56,8 @@ impl AfterUnlock {
     /// Notes that a key now dies at `deadline`, so that the sweeper can be woken for it.
     #[inline]
     pub(super) fn note_deadline(&mut self, deadline: UnixMillis) {
-        self.earliest_deadline = Some(
-            self.earliest_deadline
-                .map_or(deadline, |earliest| earliest.min(deadline)),
-        );
+        self.earliest_deadline =
+            Some(self.earliest_deadline.map_or(deadline, |earliest| earliest.min(deadline)));
     }
 
     pub(super) fn note_expired(&mut self) {

@@ -76,17 +76,10 @@ impl PackedEntry {
         value_bytes: usize,
     ) -> Vec<u8> {
         let short = u8::try_from(key.len()).ok().filter(|len| *len != LONG_KEY);
-        let extra = if deadline.is_some() {
-            DEADLINE_BYTES
-        } else {
-            0
-        } + if short.is_none() { LONG_KEY_BYTES } else { 0 };
+        let extra = if deadline.is_some() { DEADLINE_BYTES } else { 0 }
+            + if short.is_none() { LONG_KEY_BYTES } else { 0 };
         let mut bytes = Vec::with_capacity(FIXED_BYTES + extra + key.len() + value_bytes);
-        bytes.push(if deadline.is_some() {
-            kind | HAS_DEADLINE
-        } else {
-            kind
-        });
+        bytes.push(if deadline.is_some() { kind | HAS_DEADLINE } else { kind });
         bytes.push(short.unwrap_or(LONG_KEY));
         bytes.extend_from_slice(&version.to_le_bytes());
         if let Some(deadline) = deadline {
@@ -119,9 +112,7 @@ impl PackedEntry {
         }
         let mut len = usize::from(self.byte(KEY_LEN_AT));
         if len == usize::from(LONG_KEY) {
-            len = self
-                .number(start)
-                .map_or(0, |n| u32::from_le_bytes(n) as usize);
+            len = self.number(start).map_or(0, |n| u32::from_le_bytes(n) as usize);
             start += LONG_KEY_BYTES;
         }
         start..start + len
@@ -146,8 +137,7 @@ impl PackedEntry {
         if !self.has_deadline() {
             return None;
         }
-        self.number(FIXED_BYTES)
-            .map(|n| UnixMillis(i64::from_le_bytes(n)))
+        self.number(FIXED_BYTES).map(|n| UnixMillis(i64::from_le_bytes(n)))
     }
 }
 
@@ -201,12 +191,7 @@ impl Entry {
         deadline: Option<UnixMillis>,
         version: Version,
     ) -> Self {
-        Self::Large(Box::new(LargeEntry {
-            key: key.into(),
-            deadline,
-            version,
-            value,
-        }))
+        Self::Large(Box::new(LargeEntry { key: key.into(), deadline, version, value }))
     }
 
     /// The key.
@@ -284,6 +269,19 @@ impl Entry {
     #[must_use]
     pub fn is_large(&self) -> bool {
         matches!(self, Self::Large(_))
+    }
+
+    /// Roughly how many allocations freeing it takes.
+    #[must_use]
+    pub fn free_cost(&self) -> usize {
+        match self {
+            Self::Packed(_) => 1,
+            Self::Large(entry) => match &entry.value {
+                LargeValue::String(_) => 2,
+                LargeValue::List(list) => list.chunk_count(),
+                LargeValue::Hash(table) => table.len(),
+            },
+        }
     }
 
     /// Overwrites a packed string by one of the same length; false when that does not apply.
@@ -485,9 +483,7 @@ mod tests {
         let mut entry = Entry::new(b"k", Value::List(List::new()), Some(UnixMillis(7)), 3);
         for n in 0..1_000 {
             let data = n.to_string();
-            entry
-                .change_list(b"k", |list| list.push(End::Right, data.as_bytes()))
-                .unwrap();
+            entry.change_list(b"k", |list| list.push(End::Right, data.as_bytes())).unwrap();
             assert_eq!((entry.key(), entry.version()), (&b"k"[..], 3));
             assert_eq!(entry.deadline(), Some(UnixMillis(7)));
         }

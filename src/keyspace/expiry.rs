@@ -139,10 +139,7 @@ mod tests {
     use std::cell::Cell;
 
     fn due(deadline: i64, key: u64) -> Due {
-        Due {
-            deadline: UnixMillis(deadline),
-            hash: KeyHash::from_bits(key),
-        }
+        Due { deadline: UnixMillis(deadline), hash: KeyHash::from_bits(key) }
     }
 
     #[test]
@@ -150,11 +147,7 @@ mod tests {
         for keys in [1_u64, 100, 10_000] {
             let mut heap = ExpiryHeap::default();
             let mut deadlines = vec![0; keys as usize];
-            let refreshes = if cfg!(debug_assertions) {
-                1_000_000
-            } else {
-                10_000_000
-            };
+            let refreshes = if cfg!(debug_assertions) { 1_000_000 } else { 10_000_000 };
             let mut longest = 0;
             for n in 0..refreshes {
                 let key = n % keys;
@@ -163,10 +156,7 @@ mod tests {
                 heap.push(due(n as i64, key), keys as usize, live);
                 longest = longest.max(heap.len());
             }
-            assert!(
-                longest <= 2 * keys as usize + STALE_ITEMS_ALLOWED + 8,
-                "{keys}: {longest}"
-            );
+            assert!(longest <= 2 * keys as usize + STALE_ITEMS_ALLOWED + 8, "{keys}: {longest}");
         }
     }
 

@@ -135,10 +135,7 @@ impl Locked<'_> {
     #[inline]
     pub fn shard(&mut self, number: usize) -> &mut Shard {
         let index = index_of(self.numbers, number);
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "the door locked the shards of all its keys"
-        )]
+        #[expect(clippy::indexing_slicing, reason = "the door locked the shards of all its keys")]
         &mut self.guards[index]
     }
 }
@@ -148,20 +145,14 @@ impl Shared<'_> {
     #[inline]
     pub fn shard(&self, number: usize) -> &Shard {
         let index = index_of(self.numbers, number);
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "the door locked the shards of all its keys"
-        )]
+        #[expect(clippy::indexing_slicing, reason = "the door locked the shards of all its keys")]
         &self.guards[index]
     }
 }
 
 fn index_of(numbers: &[usize], number: usize) -> usize {
     if planted::is_on(Bug::UnorderedLocks) {
-        return numbers
-            .iter()
-            .position(|n| *n == number)
-            .unwrap_or(usize::MAX);
+        return numbers.iter().position(|n| *n == number).unwrap_or(usize::MAX);
     }
     numbers.binary_search(&number).unwrap_or(usize::MAX)
 }
@@ -197,10 +188,7 @@ impl Shards {
             let shard = Shard::new(number, bits);
             let figures = ShardFigures::default();
             figures.store(&shard);
-            CachePadded::new(LockedShard {
-                shard: RwLock::new(shard),
-                figures,
-            })
+            CachePadded::new(LockedShard { shard: RwLock::new(shard), figures })
         };
         Self {
             shards: (0..1_usize << bits).map(shard).collect(),
@@ -232,10 +220,7 @@ impl Shards {
 
     #[inline]
     fn locked(&self, number: usize) -> &LockedShard {
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "shard numbers come from `bits` hash bits"
-        )]
+        #[expect(clippy::indexing_slicing, reason = "shard numbers come from `bits` hash bits")]
         &self.shards[number]
     }
 
@@ -243,10 +228,7 @@ impl Shards {
     #[inline]
     fn epoch(&self) -> Epoch {
         let word = self.epoch.load(Ordering::SeqCst);
-        Epoch {
-            number: (word >> 1) as Version,
-            running: word & 1 != 0,
-        }
+        Epoch { number: (word >> 1) as Version, running: word & 1 != 0 }
     }
 
     /// Runs `read` with a shared lock on one shard.
@@ -300,15 +282,8 @@ impl Shards {
     /// Runs `read` with shared locks on all shards of `order`.
     pub fn read_many<R>(&self, order: &LockOrder, read: impl FnOnce(&Shared<'_>) -> R) -> R {
         let _nesting = nesting::enter();
-        let guards = order
-            .0
-            .iter()
-            .map(|number| self.locked(*number).shard.read())
-            .collect();
-        read(&Shared {
-            guards,
-            numbers: &order.0,
-        })
+        let guards = order.0.iter().map(|number| self.locked(*number).shard.read()).collect();
+        read(&Shared { guards, numbers: &order.0 })
     }
 
     /// Runs `write` with exclusive locks on all shards of `order`.
@@ -319,15 +294,8 @@ impl Shards {
     ) -> R {
         let _nesting = nesting::enter();
         let early = planted::is_on(Bug::EarlyEpoch).then(|| self.epoch());
-        let guards = order
-            .0
-            .iter()
-            .map(|number| self.locked(*number).shard.write())
-            .collect();
-        let mut locked = Locked {
-            guards,
-            numbers: &order.0,
-        };
+        let guards = order.0.iter().map(|number| self.locked(*number).shard.write()).collect();
+        let mut locked = Locked { guards, numbers: &order.0 };
         let epoch = early.unwrap_or_else(|| self.epoch());
         let result = write(&mut locked, epoch);
         for (number, guard) in order.0.iter().zip(&locked.guards) {
@@ -340,11 +308,7 @@ impl Shards {
     /// released as soon as it was read. All calls see one moment.
     pub fn read_all(&self, mut read: impl FnMut(&Shard)) {
         let _nesting = nesting::enter();
-        let guards: Vec<_> = self
-            .shards
-            .iter()
-            .map(|locked| locked.shard.read())
-            .collect();
+        let guards: Vec<_> = self.shards.iter().map(|locked| locked.shard.read()).collect();
         for guard in guards {
             read(&guard);
         }
@@ -353,11 +317,7 @@ impl Shards {
     /// Runs `write` on every shard with exclusive locks on all of them.
     pub fn write_all(&self, mut write: impl FnMut(&mut Shard, Epoch)) {
         let _nesting = nesting::enter();
-        let mut guards: Vec<_> = self
-            .shards
-            .iter()
-            .map(|locked| locked.shard.write())
-            .collect();
+        let mut guards: Vec<_> = self.shards.iter().map(|locked| locked.shard.write()).collect();
         let epoch = self.epoch();
         for guard in &mut guards {
             write(guard, epoch);
@@ -370,10 +330,7 @@ impl Shards {
     /// Begins a snapshot: this is its cut. `None` while one runs.
     pub fn begin_epoch(&self) -> Option<Version> {
         let begin = |word: u64| (word & 1 == 0).then_some(word + 3);
-        let old = self
-            .epoch
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, begin)
-            .ok()?;
+        let old = self.epoch.fetch_update(Ordering::SeqCst, Ordering::SeqCst, begin).ok()?;
         Some(((old + 3) >> 1) as Version)
     }
 
@@ -395,10 +352,7 @@ mod nesting {
     pub struct Entered;
 
     pub fn enter() -> Entered {
-        assert!(
-            !HELD.replace(true),
-            "a shard lock was asked for by a thread that holds one"
-        );
+        assert!(!HELD.replace(true), "a shard lock was asked for by a thread that holds one");
         Entered
     }
 
@@ -421,10 +375,7 @@ mod tests {
 
     #[test]
     fn lock_order_is_ascending_without_duplicates() {
-        assert_eq!(
-            LockOrder::new([3, 1, 3, 2, 1].into_iter()).0.as_slice(),
-            &[1, 2, 3]
-        );
+        assert_eq!(LockOrder::new([3, 1, 3, 2, 1].into_iter()).0.as_slice(), &[1, 2, 3]);
     }
 
     #[test]

@@ -100,9 +100,7 @@ impl Keyspace {
     #[must_use]
     pub fn new(shards: usize) -> Self {
         let shards = shards.clamp(1, SHARDS_MAX).next_power_of_two();
-        Self {
-            shards: Shards::new(shards.trailing_zeros()),
-        }
+        Self { shards: Shards::new(shards.trailing_zeros()) }
     }
 
     /// Number of shards.
@@ -140,11 +138,7 @@ impl Keyspace {
     #[must_use]
     pub fn locate<'k>(&self, key: &'k [u8]) -> LocatedKey<'k> {
         let hash = KeyHash::of_key(key);
-        LocatedKey {
-            key,
-            hash,
-            shard: hash.shard(self.shards.bits()),
-        }
+        LocatedKey { key, hash, shard: hash.shard(self.shards.bits()) }
     }
 
     /// Lends one key for reading.
@@ -157,9 +151,7 @@ impl Keyspace {
         read: impl FnOnce(&ReadView<'_>) -> R,
     ) -> R {
         let key = self.locate(key);
-        self.shards.read(key.shard, |shard| {
-            read(&ReadView::new(shard, key, now, tally))
-        })
+        self.shards.read(key.shard, |shard| read(&ReadView::new(shard, key, now, tally)))
     }
 
     /// Lends one key for writing.
@@ -186,14 +178,7 @@ impl Keyspace {
         read: impl FnOnce(&ReadManyView<'_, '_>) -> R,
     ) -> R {
         let order = LockOrder::new(keys.iter().map(|key| key.shard));
-        self.shards.read_many(&order, |shards| {
-            read(&ReadManyView {
-                shards,
-                keys,
-                now,
-                tally,
-            })
-        })
+        self.shards.read_many(&order, |shards| read(&ReadManyView { shards, keys, now, tally }))
     }
 
     /// Lends several keys for writing.
@@ -206,13 +191,7 @@ impl Keyspace {
     ) -> R {
         let order = LockOrder::new(keys.iter().map(|key| key.shard));
         self.shards.write_many(&order, |shards, epoch| {
-            write(&mut WriteManyView {
-                shards,
-                keys,
-                now,
-                epoch,
-                after,
-            })
+            write(&mut WriteManyView { shards, keys, now, epoch, after })
         })
     }
 
@@ -263,10 +242,8 @@ impl Keyspace {
     /// whoever takes them from `after`.
     pub fn flush(&self, after: &mut AfterUnlock) {
         let bits = self.shards.bits();
-        let mut empty: Vec<KeyTable> = (0..self.shards.len())
-            .rev()
-            .map(|number| KeyTable::new(number, bits))
-            .collect();
+        let mut empty: Vec<KeyTable> =
+            (0..self.shards.len()).rev().map(|number| KeyTable::new(number, bits)).collect();
         self.shards.write_all(|shard, epoch| {
             if let Some(table) = empty.pop() {
                 shard.clear(table, epoch, after);
@@ -296,9 +273,7 @@ impl Keyspace {
                     let began = Instant::now();
                     let (mut removed, mut lag_max_ms) = (0, 0);
                     while began.elapsed() < SWEEP_HOLD_MAX
-                        && shard
-                            .earliest_deadline()
-                            .is_some_and(|earliest| earliest <= now)
+                        && shard.earliest_deadline().is_some_and(|earliest| earliest <= now)
                     {
                         let (count, lag_ms) = shard.remove_due(now, SWEEP_BATCH, epoch, &mut after);
                         removed += count;
@@ -330,11 +305,7 @@ impl Keyspace {
             if shard.find(located.hash, key).is_some() {
                 return Err(DuplicateKey);
             }
-            shard.insert(
-                located.hash,
-                Entry::new(key, value, deadline, epoch.number),
-                after,
-            );
+            shard.insert(located.hash, Entry::new(key, value, deadline, epoch.number), after);
             Ok(())
         })
     }

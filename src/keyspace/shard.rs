@@ -28,12 +28,7 @@ pub(super) struct Aside {
 
 impl Aside {
     pub fn len(&self) -> usize {
-        self.entries.len()
-            + self
-                .tables
-                .iter()
-                .map(|(table, _)| table.len())
-                .sum::<usize>()
+        self.entries.len() + self.tables.iter().map(|(table, _)| table.len()).sum::<usize>()
     }
 }
 
@@ -272,11 +267,7 @@ impl Shard {
         self.with_deadline = 0;
         if epoch.running && !self.walk_has_passed(end - 1, epoch.number) {
             let walked = self.walk.epoch.load(Ordering::Relaxed) == epoch.number;
-            let from = if walked {
-                self.walk.until.load(Ordering::Relaxed)
-            } else {
-                first
-            };
+            let from = if walked { self.walk.until.load(Ordering::Relaxed) } else { first };
             self.aside.tables.push((table, from));
         } else {
             after.discard_table(table);

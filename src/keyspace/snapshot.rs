@@ -29,21 +29,14 @@ impl Keyspace {
     #[must_use]
     pub fn begin_snapshot(&self) -> Option<Snapshot<'_>> {
         let epoch = self.shards.begin_epoch()?;
-        Some(Snapshot {
-            keyspace: self,
-            epoch,
-            shard: 0,
-            next: 0,
-            longest_hold: Duration::ZERO,
-        })
+        Some(Snapshot { keyspace: self, epoch, shard: 0, next: 0, longest_hold: Duration::ZERO })
     }
 
     /// Notes that the snapshot with this epoch is safely stored: the changes that it contains no
     /// longer count as unsaved.
     pub fn forget_saved_changes(&self, epoch: Version) {
         for number in 0..self.shards.len() {
-            self.shards
-                .write_fair(number, |shard, _| shard.forget_saved_changes(epoch));
+            self.shards.write_fair(number, |shard, _| shard.forget_saved_changes(epoch));
         }
     }
 }
@@ -106,10 +99,7 @@ impl Snapshot<'_> {
             if self.keyspace.shards.figures(number).aside() == 0 {
                 continue;
             }
-            let aside = self
-                .keyspace
-                .shards
-                .write_fair(number, |shard, _| shard.take_aside());
+            let aside = self.keyspace.shards.write_fair(number, |shard, _| shard.take_aside());
             aside.entries.iter().for_each(&mut *encode);
             for (table, from) in &aside.tables {
                 let mut position = *from;
@@ -131,11 +121,7 @@ impl Drop for Snapshot<'_> {
         // A writer that still saw the snapshot running holds its lock until it has put aside what
         // it wanted to, so after this nothing is left behind.
         for number in 0..self.keyspace.shards.len() {
-            drop(
-                self.keyspace
-                    .shards
-                    .write_fair(number, |shard, _| shard.take_aside()),
-            );
+            drop(self.keyspace.shards.write_fair(number, |shard, _| shard.take_aside()));
         }
     }
 }

@@ -61,9 +61,7 @@ impl<'a> ReadView<'a> {
         now: UnixMillis,
         tally: &Tally,
     ) -> Self {
-        let entry = shard
-            .get(key.hash, key.key)
-            .filter(|entry| !entry.is_expired(now));
+        let entry = shard.get(key.hash, key.key).filter(|entry| !entry.is_expired(now));
         tally.count(entry.is_some());
         Self { entry }
     }
@@ -82,10 +80,7 @@ impl<'a> ReadView<'a> {
 
     /// The deadline, the outer `None` when the key is absent.
     #[must_use]
-    #[expect(
-        clippy::option_option,
-        reason = "absent key and absent deadline are two answers"
-    )]
+    #[expect(clippy::option_option, reason = "absent key and absent deadline are two answers")]
     pub fn deadline(&self) -> Option<Option<UnixMillis>> {
         self.entry.map(Entry::deadline)
     }
@@ -166,13 +161,7 @@ impl<'a> WriteView<'a> {
             after.note_expired();
             slot = None;
         }
-        Self {
-            shard,
-            key,
-            slot,
-            epoch,
-            after,
-        }
+        Self { shard, key, slot, epoch, after }
     }
 
     fn entry(&self) -> Option<&Entry> {
@@ -188,9 +177,7 @@ impl<'a> WriteView<'a> {
     /// The same key for reading; not counted as a hit or a miss.
     #[must_use]
     pub fn read(&self) -> ReadView<'_> {
-        ReadView {
-            entry: self.entry(),
-        }
+        ReadView { entry: self.entry() }
     }
 
     /// The type of the value, `None` when the key is absent.
@@ -207,19 +194,9 @@ impl<'a> WriteView<'a> {
     /// Makes the key hold this string. Cost: O(n).
     pub fn set_string(&mut self, value: &[u8], deadline: NewDeadline) {
         self.shard.note_changes(1, self.epoch);
-        let Self {
-            shard,
-            key,
-            slot,
-            epoch,
-            after,
-        } = self;
+        let Self { shard, key, slot, epoch, after } = self;
         let Some(slot) = *slot else {
-            let deadline = if let NewDeadline::Set(deadline) = deadline {
-                deadline
-            } else {
-                None
-            };
+            let deadline = if let NewDeadline::Set(deadline) = deadline { deadline } else { None };
             let entry = Entry::string(key.key, value, deadline, epoch.number);
             self.insert(entry);
             return;
@@ -257,8 +234,7 @@ impl<'a> WriteView<'a> {
     fn put_entry(&mut self, entry: Entry) {
         match self.slot {
             Some(slot) => {
-                self.shard
-                    .replace(slot, self.key.hash, entry, self.epoch, self.after);
+                self.shard.replace(slot, self.key.hash, entry, self.epoch, self.after);
             }
             None => self.insert(entry),
         }
@@ -274,8 +250,7 @@ impl<'a> WriteView<'a> {
         let Some(slot) = self.slot.take() else {
             return false;
         };
-        self.shard
-            .remove(slot, self.key.hash, self.epoch, self.after);
+        self.shard.remove(slot, self.key.hash, self.epoch, self.after);
         self.shard.note_changes(1, self.epoch);
         true
     }
@@ -291,8 +266,7 @@ impl<'a> WriteView<'a> {
     pub fn set_deadline(&mut self, deadline: Option<UnixMillis>) {
         if let Some(slot) = self.slot {
             self.shard.note_changes(1, self.epoch);
-            self.shard
-                .set_deadline(slot, self.key.hash, deadline, self.epoch, self.after);
+            self.shard.set_deadline(slot, self.key.hash, deadline, self.epoch, self.after);
         }
     }
 
@@ -335,16 +309,12 @@ impl<'a> WriteView<'a> {
             return Ok(Some(result));
         };
         self.shard.note_changes(1, self.epoch);
-        let entry = self
-            .shard
-            .change(slot, self.key.hash, self.epoch)
-            .ok_or(WrongType)?;
+        let entry = self.shard.change(slot, self.key.hash, self.epoch).ok_or(WrongType)?;
         let changed = entry.change_list(self.key.key, |list| (change(list), list.is_empty()));
         let (result, empty) = changed.ok_or(WrongType)?;
         if empty {
             self.slot = None;
-            self.shard
-                .remove(slot, self.key.hash, self.epoch, self.after);
+            self.shard.remove(slot, self.key.hash, self.epoch, self.after);
         }
         Ok(Some(result))
     }
@@ -371,16 +341,12 @@ impl<'a> WriteView<'a> {
             return Ok(Some(result));
         };
         self.shard.note_changes(1, self.epoch);
-        let entry = self
-            .shard
-            .change(slot, self.key.hash, self.epoch)
-            .ok_or(WrongType)?;
+        let entry = self.shard.change(slot, self.key.hash, self.epoch).ok_or(WrongType)?;
         let changed = entry.change_hash(self.key.key, |hash| (change(hash), hash.is_empty()));
         let (result, empty) = changed.ok_or(WrongType)?;
         if empty {
             self.slot = None;
-            self.shard
-                .remove(slot, self.key.hash, self.epoch, self.after);
+            self.shard.remove(slot, self.key.hash, self.epoch, self.after);
         }
         Ok(Some(result))
     }

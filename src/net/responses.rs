@@ -72,10 +72,7 @@ impl TcpResponses {
 impl<S: AsyncRead + AsyncWrite + Unpin> Responses<S> {
     /// Wraps a connected stream.
     pub fn new(stream: S) -> Self {
-        Self {
-            connection: Connection::new(stream),
-            decoder: ResponseDecoder::new(),
-        }
+        Self { connection: Connection::new(stream), decoder: ResponseDecoder::new() }
     }
 
     /// Queues a request; it leaves with the next [`receive`](Self::receive).
@@ -109,8 +106,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Responses<S> {
     /// # Errors
     /// `Closed`, `Io`.
     pub async fn exchange(&mut self) -> Result<(), ReceiveError> {
-        match self.connection.exchange(true, usize::MAX).await? {
-            Exchange::Received | Exchange::Sent => Ok(()),
+        match self.connection.exchange(true, usize::MAX, || false).await? {
+            Exchange::Received | Exchange::Sent | Exchange::Interrupted => Ok(()),
             Exchange::Closed => Err(ReceiveError::Closed),
         }
     }
@@ -143,22 +140,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Responses<S> {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     fn block_on<F: Future>(future: F) -> F::Output {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-            .block_on(future)
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
     }
 
     #[test]
@@ -176,17 +164,11 @@ mod tests {
             });
             responses.send(&["PING"]);
             responses.send(&["COMMAND"]);
-            assert_eq!(
-                responses.receive().await.unwrap(),
-                Value::Simple(b"PONG".to_vec())
-            );
+            assert_eq!(responses.receive().await.unwrap(), Value::Simple(b"PONG".to_vec()));
             let expected = vec![Value::Integer(1), Value::Bulk(b"abc".to_vec())];
             assert_eq!(responses.receive().await.unwrap(), Value::Array(expected));
             server.await.unwrap();
-            assert!(matches!(
-                responses.receive().await,
-                Err(ReceiveError::Closed)
-            ));
+            assert!(matches!(responses.receive().await, Err(ReceiveError::Closed)));
         });
     }
 
@@ -211,10 +193,7 @@ mod tests {
             }
             let expected = [Value::Bulk(b"GET".to_vec()), Value::Bulk(b"key".to_vec())];
             for _ in 0..REQUESTS {
-                assert_eq!(
-                    responses.receive().await.unwrap().elements(),
-                    Some(&expected[..])
-                );
+                assert_eq!(responses.receive().await.unwrap().elements(), Some(&expected[..]));
             }
             drop(responses);
             server.await.unwrap();
@@ -228,10 +207,7 @@ mod tests {
             far.write_all(b"HTTP/1.1 400\r\n").await.unwrap();
             let mut responses = Responses::new(near);
             let error = responses.request(&["PING"]).await.unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                "Protocol error, got \"H\" as reply type byte"
-            );
+            assert_eq!(error.to_string(), "Protocol error, got \"H\" as reply type byte");
         });
     }
 }

@@ -54,10 +54,7 @@ impl<'a> Walk<'a> {
     }
 
     fn fault<T>(&self, problem: &'static str) -> Result<T> {
-        Err(CompactError {
-            problem,
-            inner_offset: self.at,
-        })
+        Err(CompactError { problem, inner_offset: self.at })
     }
 
     fn bytes(&mut self, count: usize) -> Result<&'a [u8]> {
@@ -73,10 +70,9 @@ impl<'a> Walk<'a> {
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let at = self.at;
-        self.bytes(N)?.try_into().map_err(|_| CompactError {
-            problem: "bad size",
-            inner_offset: at,
-        })
+        self.bytes(N)?
+            .try_into()
+            .map_err(|_| CompactError { problem: "bad size", inner_offset: at })
     }
 
     fn byte(&mut self) -> Result<u8> {
@@ -84,8 +80,7 @@ impl<'a> Walk<'a> {
     }
 
     fn u16(&mut self) -> Result<usize> {
-        self.array()
-            .map(|bytes| usize::from(u16::from_le_bytes(bytes)))
+        self.array().map(|bytes| usize::from(u16::from_le_bytes(bytes)))
     }
 
     fn u32(&mut self) -> Result<usize> {
@@ -95,10 +90,7 @@ impl<'a> Walk<'a> {
     /// Sign and all, from 2, 3, 4 or 8 bytes.
     fn integer(&mut self, count: usize) -> Result<i64> {
         let bytes = self.bytes(count)?;
-        let unsigned = bytes
-            .iter()
-            .rev()
-            .fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+        let unsigned = bytes.iter().rev().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
         let unused_bits = 64 - 8 * count as u32;
         Ok(((unsigned << unused_bits) as i64) >> unused_bits)
     }
@@ -126,11 +118,7 @@ fn push_integer(into: &mut Elements, value: i64) {
 
 /// The block's own size must be that of the string it came in.
 fn check_size(walk: &Walk<'_>, stated: usize) -> Result<()> {
-    if stated == walk.block.len() {
-        Ok(())
-    } else {
-        walk.fault("its size is not the one stated")
-    }
+    if stated == walk.block.len() { Ok(()) } else { walk.fault("its size is not the one stated") }
 }
 
 fn check_count(walk: &Walk<'_>, stated: usize, counted: usize) -> Result<()> {
@@ -229,11 +217,7 @@ fn read_listpack_content(walk: &mut Walk<'_>, into: &mut Elements) -> Result<()>
                 0x00..=0x7F => i64::from(encoding),
                 0xC0..=0xDF => {
                     let unsigned = i64::from(encoding & 0x1F) << 8 | i64::from(walk.byte()?);
-                    if unsigned < 1 << 12 {
-                        unsigned
-                    } else {
-                        unsigned - (1 << 13)
-                    }
+                    if unsigned < 1 << 12 { unsigned } else { unsigned - (1 << 13) }
                 }
                 0xF1 => walk.integer(2)?,
                 0xF2 => walk.integer(3)?,
@@ -330,12 +314,7 @@ fn zipmap_length(walk: &mut Walk<'_>) -> Result<usize> {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::CompactError;
     use super::read_intset;
@@ -356,9 +335,7 @@ mod tests {
     }
 
     fn problem(decode: Decode, block: &[u8]) -> &'static str {
-        decoded(decode, block)
-            .expect_err("it should have been refused")
-            .problem
+        decoded(decode, block).expect_err("it should have been refused").problem
     }
 
     /// An element as the encoders of Redis see it.
@@ -465,9 +442,7 @@ mod tests {
     fn intset(values: &[i64], width: usize) -> Vec<u8> {
         let mut block = (width as u32).to_le_bytes().to_vec();
         block.extend_from_slice(&(values.len() as u32).to_le_bytes());
-        values
-            .iter()
-            .for_each(|value| block.extend_from_slice(&low_bytes(*value, width)));
+        values.iter().for_each(|value| block.extend_from_slice(&low_bytes(*value, width)));
         block
     }
 
@@ -592,15 +567,9 @@ mod tests {
         let good = ziplist(&elements, false);
         let list = |at, byte| problem(read_ziplist, &change(&good, at, byte));
         assert_eq!(list(0, 1), "its size is not the one stated");
-        assert_eq!(
-            list(4, 11),
-            "the last entry is not where it is stated to be"
-        );
+        assert_eq!(list(4, 11), "the last entry is not where it is stated to be");
         assert_eq!(list(8, 2), "the number of entries is not the one stated");
-        assert_eq!(
-            list(15, 6),
-            "a back link is not the length of the entry before"
-        );
+        assert_eq!(list(15, 6), "a back link is not the length of the entry before");
         assert_eq!(list(16, 0xFF), "an entry has an unknown encoding");
         assert_eq!(list(11, 0xBF), "it ends in the middle of an entry");
         let good = listpack(&elements);
@@ -623,28 +592,16 @@ mod tests {
             problem(read_intset, &intset(&[2, 1], 8)),
             "its numbers are not in ascending order"
         );
-        assert_eq!(
-            problem(read_intset, &intset(&[1], 3)),
-            "its numbers have an unknown size"
-        );
-        assert_eq!(
-            problem(read_intset, &intset(&[1], 4)[..11]),
-            "its size is not the one stated"
-        );
+        assert_eq!(problem(read_intset, &intset(&[1], 3)), "its numbers have an unknown size");
+        assert_eq!(problem(read_intset, &intset(&[1], 4)[..11]), "its size is not the one stated");
         let pair = [(b"f".to_vec(), b"v".to_vec())];
         let good = zipmap(&pair, 0);
-        assert_eq!(
-            problem(read_zipmap, &change(&good, 3, 0xFF)),
-            "a value is missing"
-        );
+        assert_eq!(problem(read_zipmap, &change(&good, 3, 0xFF)), "a value is missing");
         assert_eq!(
             problem(read_zipmap, &change(&good, 0, 2)),
             "the number of entries is not the one stated"
         );
         let trailing = [good, vec![0]].concat();
-        assert_eq!(
-            problem(read_zipmap, &trailing),
-            "bytes follow after the end mark"
-        );
+        assert_eq!(problem(read_zipmap, &trailing), "bytes follow after the end mark");
     }
 }

@@ -7,11 +7,12 @@ use crate::data::{HashRef, ListRef, ValueRef};
 use crate::keyspace::{Entry, Keyspace, ShardFigures};
 use crate::persist::lzf::Packer;
 use crate::persist::saver::SaveError;
-use crate::persist::write::{self, ChecksumWriter, Header, ValueHead};
+use crate::persist::write::{self, ChecksumWriter, Header, WrittenType};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Encoded bytes are written out when there are this many.
@@ -46,8 +47,13 @@ pub struct Saved {
 /// Cost: O(keys), one segment of a shard locked at a time.
 ///
 /// # Errors
-/// Any error of the system; the file at `path` is then the old one and no other file is left.
-pub fn save(keyspace: &Keyspace, path: &Path, options: &DumpOptions) -> Result<Saved, SaveError> {
+/// Any error of the system, or `Cancelled` once `cancelled` is true; the file at `path` is then the old one and no other file is left.
+pub fn save(
+    keyspace: &Keyspace,
+    path: &Path,
+    options: &DumpOptions,
+    cancelled: &AtomicBool,
+) -> Result<Saved, SaveError> {
     let began = Instant::now();
     let temporary = TemporaryFile::create(path)?;
     let failed = |step, error| SaveError::io(step, &temporary.path, &error);
@@ -59,6 +65,9 @@ pub fn save(keyspace: &Keyspace, path: &Path, options: &DumpOptions) -> Result<S
     let mut synced = 0;
     let mut more = true;
     while more {
+        if cancelled.load(Ordering::Relaxed) {
+            return Err(SaveError::Cancelled);
+        }
         more = snapshot.step(&mut |entry| encoder.entry(entry));
         if encoder.bytes.len() >= WRITE_BYTES || !more {
             output.write_all(&encoder.bytes).map_err(|e| failed("write", e))?;
@@ -91,10 +100,10 @@ fn header(keyspace: &Keyspace) -> Header<'static> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Header {
         server_version: env!("CARGO_PKG_VERSION"),
-        saved_at_unix_seconds: now.as_secs(),
+        created_seconds: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
         used_memory_bytes: 0,
-        keys: keyspace.figures().map(ShardFigures::keys).sum(),
-        keys_with_deadline: keyspace.figures().map(ShardFigures::with_deadline).sum(),
+        key_count: keyspace.figures().map(ShardFigures::keys).sum(),
+        deadline_count: keyspace.figures().map(ShardFigures::with_deadline).sum(),
     }
 }
 
@@ -115,11 +124,17 @@ impl Encoder {
         let deadline_ms = entry.deadline().map(|deadline| deadline.0);
         let value = entry.value();
         let head = match value {
-            ValueRef::String(_) => ValueHead::String,
-            ValueRef::List(_) => ValueHead::List,
-            ValueRef::Hash(_) => ValueHead::Hash,
+            ValueRef::String(_) => WrittenType::String,
+            ValueRef::List(_) => WrittenType::List,
+            ValueRef::Hash(_) => WrittenType::Hash,
         };
-        write::encode_key_prefix(&mut self.bytes, head, deadline_ms, entry.key(), self.packer.as_mut());
+        write::encode_key_prefix(
+            &mut self.bytes,
+            head,
+            deadline_ms,
+            entry.key(),
+            self.packer.as_mut(),
+        );
         match value {
             ValueRef::String(string) => self.string(string.bytes()),
             ValueRef::List(list) => self.list(list),
@@ -159,8 +174,7 @@ struct TemporaryFile {
 impl TemporaryFile {
     /// Creates it in the folder of `target`, for nobody else to read.
     fn create(target: &Path) -> Result<Self, SaveError> {
-        let name = format!("{TEMPORARY_PREFIX}{}{TEMPORARY_SUFFIX}", std::process::id());
-        let path = folder_of(target).join(name);
+        let path = temporary_path(target);
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
         let file = options.open(&path).map_err(|e| SaveError::io("create", &path, &e))?;
@@ -180,7 +194,9 @@ impl TemporaryFile {
 
 impl Drop for TemporaryFile {
     fn drop(&mut self) {
-        if !self.kept && let Err(error) = std::fs::remove_file(&self.path) {
+        if !self.kept
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
             tracing::warn!("cannot remove {}: {error}", self.path.display());
         }
     }
@@ -191,6 +207,27 @@ fn folder_of(path: &Path) -> PathBuf {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     }
+}
+
+/// Finds out whether a dump at `target` could be written, by creating its temporary file.
+///
+/// # Errors
+/// Those of the system.
+pub fn check_writable(target: &Path) -> std::io::Result<()> {
+    let path = temporary_path(target);
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    std::fs::remove_file(&path)
+}
+
+/// Removes the temporary file of this process, when it must end in the middle of a save.
+pub fn remove_own_temporary(target: &Path) {
+    // It is there only while a save is running.
+    let _absent = std::fs::remove_file(temporary_path(target));
+}
+
+fn temporary_path(target: &Path) -> PathBuf {
+    let name = format!("{TEMPORARY_PREFIX}{}{TEMPORARY_SUFFIX}", std::process::id());
+    folder_of(target).join(name)
 }
 
 /// Removes temporary files that servers which are gone have left beside `target`.

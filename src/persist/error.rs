@@ -114,11 +114,7 @@ pub enum Reason {
 
 impl RdbError {
     pub(crate) fn new(offset: u64, reason: Reason) -> Self {
-        Self {
-            offset,
-            key: None,
-            reason,
-        }
+        Self { offset, key: None, reason }
     }
 
     pub(crate) fn at_key(mut self, key: &[u8]) -> Self {
@@ -150,10 +146,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => write!(f, "cannot read the file: {error}"),
-            Self::Truncated {
-                wanted_bytes,
-                remaining_bytes,
-            } => write!(
+            Self::Truncated { wanted_bytes, remaining_bytes } => write!(
                 f,
                 "the file is cut short: {wanted_bytes} more bytes belong here, \
                  {remaining_bytes} are left"
@@ -164,16 +157,10 @@ impl fmt::Display for Reason {
                  replicate or migrate the keys to a Redis or an older Valkey and save there",
             ),
             Self::UnsupportedVersion(version) => {
-                write!(
-                    f,
-                    "format version {version} is not supported, only 1 to 12 are"
-                )
+                write!(f, "format version {version} is not supported, only 1 to 12 are")
             }
             Self::UnsupportedDatabase(database) => {
-                write!(
-                    f,
-                    "keys of database {database}, which this server does not have"
-                )
+                write!(f, "keys of database {database}, which this server does not have")
             }
             Self::UnsupportedType { code, name } => {
                 write!(f, "type {code} ({name}) is not supported")
@@ -195,34 +182,15 @@ impl Reason {
     /// The second half of `Display`: what is wrong inside values and at the end.
     fn fmt_content(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CountBeyondFile {
-                count,
-                remaining_bytes,
-            } => {
-                write!(
-                    f,
-                    "{count} elements cannot be in the {remaining_bytes} bytes left"
-                )
+            Self::CountBeyondFile { count, remaining_bytes } => {
+                write!(f, "{count} elements cannot be in the {remaining_bytes} bytes left")
             }
-            Self::LzfTooLong {
-                plain_bytes,
-                packed_bytes,
-            } => {
-                write!(
-                    f,
-                    "{packed_bytes} packed bytes cannot unpack to {plain_bytes}"
-                )
+            Self::LzfTooLong { plain_bytes, packed_bytes } => {
+                write!(f, "{packed_bytes} packed bytes cannot unpack to {plain_bytes}")
             }
             Self::Lzf(error) => write!(f, "a packed string is damaged: {error}"),
-            Self::Compact {
-                encoding,
-                problem,
-                inner_offset,
-            } => {
-                write!(
-                    f,
-                    "damaged {encoding}, at its byte {inner_offset}: {problem}"
-                )
+            Self::Compact { encoding, problem, inner_offset } => {
+                write!(f, "damaged {encoding}, at its byte {inner_offset}: {problem}")
             }
             Self::UnknownNode(form) => write!(f, "a list node of the unknown form {form}"),
             Self::OddElementCount => f.write_str("the last field or member has no partner"),

@@ -48,10 +48,7 @@ impl Packer {
     /// A packer with an empty table.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            table: vec![0; 1 << TABLE_BITS].into_boxed_slice(),
-            base: 1,
-        }
+        Self { table: vec![0; 1 << TABLE_BITS].into_boxed_slice(), base: 1 }
     }
 
     /// Appends `plain` in packed form to `out` if that is at most `packed_bytes_max` long.
@@ -114,9 +111,7 @@ impl Packer {
         let earlier = *slot as usize;
         // `pack` made sure that every position of this string fits.
         *slot = (self.base + at) as u32;
-        let within = earlier
-            .checked_sub(self.base)
-            .filter(|earlier| at - earlier <= DISTANCE_MAX);
+        let within = earlier.checked_sub(self.base).filter(|earlier| at - earlier <= DISTANCE_MAX);
         Some(within.filter(|earlier| *earlier < at))
     }
 }
@@ -212,11 +207,7 @@ pub fn unpack(packed: &[u8], plain_bytes: usize, out: &mut Vec<u8>) -> Result<()
         }
         copy_back(distance, length, out);
     }
-    if out.len() - start == plain_bytes {
-        Ok(())
-    } else {
-        Err(UnpackError::WrongLength)
-    }
+    if out.len() - start == plain_bytes { Ok(()) } else { Err(UnpackError::WrongLength) }
 }
 
 fn take_byte(rest: &mut &[u8]) -> Result<u8, UnpackError> {
@@ -236,12 +227,7 @@ fn copy_back(distance: usize, mut length: usize, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::Packer;
     use super::UnpackError;
@@ -348,10 +334,7 @@ mod tests {
         assert_eq!(unpacked(b"\x02ab", 3), Err(UnpackError::CutShort));
         assert_eq!(unpacked(b"\x00a\x20", 9), Err(UnpackError::CutShort));
         assert_eq!(unpacked(b"\x00a\xE0\x00", 9), Err(UnpackError::CutShort));
-        assert_eq!(
-            unpacked(b"\x00a\x20\x01", 9),
-            Err(UnpackError::BadReference)
-        );
+        assert_eq!(unpacked(b"\x00a\x20\x01", 9), Err(UnpackError::BadReference));
         assert_eq!(unpacked(b"\x20\x00", 3), Err(UnpackError::BadReference));
         assert_eq!(unpacked(b"\x00a\x20\x00", 3), Err(UnpackError::WrongLength));
         assert_eq!(unpacked(b"\x00a\x20\x00", 5), Err(UnpackError::WrongLength));

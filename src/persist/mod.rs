@@ -7,10 +7,13 @@
 
 pub mod checksum;
 pub mod compact;
+pub mod dump;
 pub mod error;
 pub mod format;
+pub mod load;
 pub mod lzf;
 pub mod read;
+pub mod saver;
 mod source;
 #[cfg(test)]
 mod tests;

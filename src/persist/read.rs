@@ -54,11 +54,7 @@ pub struct ReadOptions {
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self {
-            verify_checksum: true,
-            check_duplicates: true,
-            database_count: 1,
-        }
+        Self { verify_checksum: true, check_duplicates: true, database_count: 1 }
     }
 }
 
@@ -140,10 +136,7 @@ pub struct RdbReader<R> {
 enum StringHead {
     Plain(usize),
     Integer(i64),
-    Packed {
-        packed_bytes: usize,
-        plain_bytes: usize,
-    },
+    Packed { packed_bytes: usize, plain_bytes: usize },
 }
 
 /// A length, or the first byte of a string in special form.
@@ -222,10 +215,7 @@ impl<R: Read> RdbReader<R> {
                 opcode::RESIZE_DB => {
                     let key_count = self.length()?;
                     let deadline_count = self.length()?;
-                    return Ok(Some(Item::ResizeDb {
-                        key_count,
-                        deadline_count,
-                    }));
+                    return Ok(Some(Item::ResizeDb { key_count, deadline_count }));
                 }
                 opcode::SELECT_DB => return self.select_db(offset).map(Some),
                 opcode::END => return self.end().map(Some),
@@ -268,20 +258,15 @@ impl<R: Read> RdbReader<R> {
             _ if stored == 0 => Ok(ChecksumState::Absent),
             None => Ok(ChecksumState::NotLookedAt),
             Some(computed) if computed == stored => Ok(ChecksumState::Verified),
-            Some(computed) => Err(RdbError::new(
-                offset,
-                Reason::WrongChecksum { stored, computed },
-            )),
+            Some(computed) => {
+                Err(RdbError::new(offset, Reason::WrongChecksum { stored, computed }))
+            }
         }
     }
 
     fn key_record(&mut self, code: u8, offset: u64) -> Result<Item> {
-        let unsupported_record = |name| {
-            Err(RdbError::new(
-                offset,
-                Reason::UnsupportedRecord { code, name },
-            ))
-        };
+        let unsupported_record =
+            |name| Err(RdbError::new(offset, Reason::UnsupportedRecord { code, name }));
         match code {
             opcode::FUNCTION | opcode::FUNCTION_PRE_RELEASE => {
                 return unsupported_record("function library");
@@ -294,9 +279,7 @@ impl<R: Read> RdbReader<R> {
         }
         let key = self.string()?;
         let deadline_ms = self.deadline_ms.take();
-        let value = self
-            .value(code, offset)
-            .map_err(|error| error.at_key(&key))?;
+        let value = self.value(code, offset).map_err(|error| error.at_key(&key))?;
         if value.is_empty() {
             return Ok(Item::EmptyCollection { key });
         }
@@ -306,13 +289,7 @@ impl<R: Read> RdbReader<R> {
             let reason = Reason::Duplicate(element.to_vec());
             return Err(RdbError::new(offset, reason).at_key(&key));
         }
-        Ok(Item::Entry(Entry {
-            offset,
-            kind: code,
-            key,
-            deadline_ms,
-            value,
-        }))
+        Ok(Item::Entry(Entry { offset, kind: code, key, deadline_ms, value }))
     }
 
     fn value(&mut self, code: u8, offset: u64) -> Result<RdbValue> {
@@ -320,9 +297,7 @@ impl<R: Read> RdbReader<R> {
             kind::STRING => RdbValue::String(self.string()?),
             kind::LIST => RdbValue::List(self.elements(1)?),
             kind::SET => RdbValue::Set(self.elements(1)?),
-            kind::HASH => RdbValue::Hash(Pairs {
-                elements: self.elements(2)?,
-            }),
+            kind::HASH => RdbValue::Hash(Pairs { elements: self.elements(2)? }),
             kind::ZSET | kind::ZSET_DECIMAL => RdbValue::ZSet(self.scored(code == kind::ZSET)?),
             kind::HASH_ZIPMAP => self.hash("zipmap", compact::read_zipmap)?,
             kind::HASH_ZIPLIST => self.hash("ziplist", compact::read_ziplist)?,
@@ -335,10 +310,7 @@ impl<R: Read> RdbReader<R> {
             kind::LIST_QUICKLIST => RdbValue::List(self.quicklist(false)?),
             kind::LIST_QUICKLIST_2 => RdbValue::List(self.quicklist(true)?),
             _ => {
-                let reason = Reason::UnsupportedType {
-                    code,
-                    name: kind_name(code),
-                };
+                let reason = Reason::UnsupportedType { code, name: kind_name(code) };
                 return Err(RdbError::new(offset, reason));
             }
         })
@@ -350,13 +322,7 @@ impl<R: Read> RdbReader<R> {
         let count = self.length()?;
         let remaining_bytes = self.source.remaining_bytes();
         if count > remaining_bytes / element_bytes_min {
-            return Err(RdbError::new(
-                offset,
-                Reason::CountBeyondFile {
-                    count,
-                    remaining_bytes,
-                },
-            ));
+            return Err(RdbError::new(offset, Reason::CountBeyondFile { count, remaining_bytes }));
         }
         Ok(count)
     }
@@ -420,21 +386,9 @@ impl<R: Read> RdbReader<R> {
         read_string_body(&mut self.source, &mut self.packed, head, &mut self.block)?;
         let decoded = decode(&self.block, into);
         give_back(&mut self.block);
-        decoded.map_err(
-            |CompactError {
-                 problem,
-                 inner_offset,
-             }| {
-                RdbError::new(
-                    offset,
-                    Reason::Compact {
-                        encoding,
-                        problem,
-                        inner_offset,
-                    },
-                )
-            },
-        )
+        decoded.map_err(|CompactError { problem, inner_offset }| {
+            RdbError::new(offset, Reason::Compact { encoding, problem, inner_offset })
+        })
     }
 
     /// As `compact`, for an encoding that holds pairs.
@@ -448,23 +402,16 @@ impl<R: Read> RdbReader<R> {
     }
 
     fn hash(&mut self, encoding: &'static str, decode: Decode) -> Result<RdbValue> {
-        Ok(RdbValue::Hash(Pairs {
-            elements: self.compact_pairs(encoding, decode)?,
-        }))
+        Ok(RdbValue::Hash(Pairs { elements: self.compact_pairs(encoding, decode)? }))
     }
 
     fn zset(&mut self, encoding: &'static str, decode: Decode) -> Result<RdbValue> {
         let offset = self.source.offset();
-        let pairs = Pairs {
-            elements: self.compact_pairs(encoding, decode)?,
-        };
+        let pairs = Pairs { elements: self.compact_pairs(encoding, decode)? };
         let mut scored = Scored::default();
         pairs.consume(|member, score| {
             let score = parse_score(score);
-            scored.push(
-                member,
-                score.ok_or_else(|| RdbError::new(offset, Reason::BadScore))?,
-            );
+            scored.push(member, score.ok_or_else(|| RdbError::new(offset, Reason::BadScore))?);
             Ok(())
         })?;
         Ok(RdbValue::ZSet(scored))
@@ -536,16 +483,10 @@ impl<R: Read> RdbReader<R> {
                 let packed = self.bounded(packed_bytes)?;
                 let plain_bytes_max = packed_bytes.saturating_mul(format::LZF_RATIO_MAX);
                 if plain_bytes > plain_bytes_max.min(format::LZF_PLAIN_BYTES_MAX) {
-                    let reason = Reason::LzfTooLong {
-                        plain_bytes,
-                        packed_bytes,
-                    };
+                    let reason = Reason::LzfTooLong { plain_bytes, packed_bytes };
                     return Err(RdbError::new(offset, reason));
                 }
-                StringHead::Packed {
-                    packed_bytes: packed,
-                    plain_bytes: plain_bytes as usize,
-                }
+                StringHead::Packed { packed_bytes: packed, plain_bytes: plain_bytes as usize }
             }
             form => return Err(RdbError::new(offset, Reason::UnknownStringForm(form))),
         })
@@ -554,11 +495,8 @@ impl<R: Read> RdbReader<R> {
     /// A length of bytes that follow: refused when the file does not have them.
     fn bounded(&self, length: u64) -> Result<usize> {
         self.source.check(length)?;
-        usize::try_from(length).or_else(|_| {
-            self.source.fault(Reason::OutOfMemory {
-                wanted_bytes: length,
-            })
-        })
+        usize::try_from(length)
+            .or_else(|_| self.source.fault(Reason::OutOfMemory { wanted_bytes: length }))
     }
 
     fn length(&mut self) -> Result<u64> {
@@ -613,10 +551,7 @@ fn read_string_body<R: Read>(
             out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
             Ok(())
         }
-        StringHead::Packed {
-            packed_bytes,
-            plain_bytes,
-        } => {
+        StringHead::Packed { packed_bytes, plain_bytes } => {
             let offset = source.offset();
             let unpacked = if packed_bytes <= BUFFER_BYTES {
                 lzf::unpack(source.take(packed_bytes)?, plain_bytes, out)
@@ -656,9 +591,7 @@ fn read_header<R: Read>(source: &mut Source<R>) -> Result<u32> {
     if !digits.iter().all(u8::is_ascii_digit) {
         return Err(not_a_dump());
     }
-    let version = digits
-        .iter()
-        .fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
+    let version = digits.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
     if (1..=format::VERSION_READ_MAX).contains(&version) {
         Ok(version)
     } else {

@@ -34,6 +34,8 @@ pub enum SaveError {
         /// The system's reason.
         reason: String,
     },
+    /// The server is about to end and saves anew.
+    Cancelled,
     /// The thread that was saving ended without a result.
     Panicked,
 }
@@ -52,6 +54,7 @@ impl fmt::Display for SaveError {
             Self::Io { step, path, reason } => {
                 write!(f, "cannot {step} {}: {reason}", path.display())
             }
+            Self::Cancelled => f.write_str("the save was cancelled"),
             Self::Panicked => f.write_str("the saving thread ended unexpectedly"),
         }
     }
@@ -81,6 +84,7 @@ struct State {
     running_since: Option<Instant>,
     last_duration: Option<Duration>,
     last_try: Option<Instant>,
+    last_save: Option<Instant>,
 }
 
 /// Saves the keyspace; see the head of the file.
@@ -88,6 +92,7 @@ struct State {
 pub struct Saver {
     keyspace: Arc<Keyspace>,
     path: PathBuf,
+    started: Instant,
     state: Mutex<State>,
     last_ok: AtomicBool,
     last_save_unix: AtomicI64,
@@ -97,6 +102,8 @@ pub struct Saver {
     armed: AtomicBool,
     /// Set when a save should begin as soon as the present one has ended.
     scheduled: AtomicBool,
+    /// Ends a running save early.
+    cancelled: AtomicBool,
 }
 
 impl Saver {
@@ -106,6 +113,7 @@ impl Saver {
         Self {
             keyspace,
             path,
+            started: Instant::now(),
             state: Mutex::default(),
             last_ok: AtomicBool::new(true),
             last_save_unix: AtomicI64::new(unix_seconds()),
@@ -113,6 +121,7 @@ impl Saver {
             longest_hold_micros: AtomicU64::new(0),
             armed: AtomicBool::new(false),
             scheduled: AtomicBool::new(false),
+            cancelled: AtomicBool::new(false),
         }
     }
 
@@ -154,6 +163,11 @@ impl Saver {
         self.scheduled.load(Ordering::Relaxed)
     }
 
+    /// Makes a running save end early; the next one is not affected.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
     /// True while writes are refused because the last save failed.
     #[inline]
     #[must_use]
@@ -167,6 +181,12 @@ impl Saver {
     #[must_use]
     pub fn since_last_try(&self) -> Option<Duration> {
         self.state().last_try.map(|at| at.elapsed())
+    }
+
+    /// Time since the last good save ended, or since the start.
+    #[must_use]
+    pub fn since_last_save(&self) -> Duration {
+        self.state().last_save.map_or(self.started.elapsed(), |at| at.elapsed())
     }
 
     /// The figures for INFO.
@@ -198,12 +218,14 @@ impl Saver {
             }
             state.running_since = Some(Instant::now());
             state.last_try = state.running_since;
+            self.cancelled.store(false, Ordering::Relaxed);
         }
         let (sender, ticket) = oneshot::channel();
         let saver = Arc::clone(self);
         let thread = std::thread::Builder::new().name("saver".to_owned());
         let spawned = thread.spawn(move || {
-            let ending = Ending { saver: &saver, result: Err(SaveError::Panicked), sender: Some(sender) };
+            let ending =
+                Ending { saver: &saver, result: Err(SaveError::Panicked), sender: Some(sender) };
             ending.run(&options);
         });
         if let Err(error) = spawned {
@@ -218,6 +240,7 @@ impl Saver {
         state.last_duration = state.running_since.take().map(|since| since.elapsed());
         self.last_ok.store(result.is_ok(), Ordering::Relaxed);
         if result.is_ok() {
+            state.last_save = Some(Instant::now());
             self.last_save_unix.store(unix_seconds(), Ordering::Relaxed);
             self.saves.fetch_add(1, Ordering::Relaxed);
             self.longest_hold_micros.store(hold_micros, Ordering::Relaxed);
@@ -234,7 +257,8 @@ struct Ending<'a> {
 
 impl Ending<'_> {
     fn run(mut self, options: &DumpOptions) {
-        let written = dump::save(&self.saver.keyspace, &self.saver.path, options);
+        let written =
+            dump::save(&self.saver.keyspace, &self.saver.path, options, &self.saver.cancelled);
         match &written {
             Ok(saved) => tracing::info!(
                 keys = saved.keys,

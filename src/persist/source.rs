@@ -72,10 +72,7 @@ impl<R: Read> Source<R> {
         if count <= remaining_bytes {
             return Ok(());
         }
-        self.fault(Reason::Truncated {
-            wanted_bytes: count,
-            remaining_bytes,
-        })
+        self.fault(Reason::Truncated { wanted_bytes: count, remaining_bytes })
     }
 
     /// The next `count` bytes, at most `BUFFER_BYTES`.
@@ -110,10 +107,7 @@ impl<R: Read> Source<R> {
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let mut array = [0; N];
         // Both have N bytes, or `take` has failed.
-        self.take(N)?
-            .iter()
-            .zip(&mut array)
-            .for_each(|(from, to)| *to = *from);
+        self.take(N)?.iter().zip(&mut array).for_each(|(from, to)| *to = *from);
         Ok(array)
     }
 
@@ -131,9 +125,7 @@ impl<R: Read> Source<R> {
             out.try_reserve(count)
         };
         if reserved.is_err() {
-            return self.fault(Reason::OutOfMemory {
-                wanted_bytes: count as u64,
-            });
+            return self.fault(Reason::OutOfMemory { wanted_bytes: count as u64 });
         }
         if count <= BUFFER_BYTES {
             out.extend_from_slice(self.take(count)?);
@@ -192,19 +184,12 @@ impl<R: Read> Source<R> {
 
     /// The file has become shorter than it was when its length was asked for.
     fn ended_early<T>(&self, wanted: usize) -> Result<T> {
-        self.fault(Reason::Truncated {
-            wanted_bytes: wanted as u64,
-            remaining_bytes: 0,
-        })
+        self.fault(Reason::Truncated { wanted_bytes: wanted as u64, remaining_bytes: 0 })
     }
 
     fn sum_up(&mut self) {
         if let Some(checksum) = &mut self.checksum {
-            checksum.update(
-                self.buffer
-                    .get(self.unsummed..self.start)
-                    .unwrap_or_default(),
-            );
+            checksum.update(self.buffer.get(self.unsummed..self.start).unwrap_or_default());
         }
         self.unsummed = self.start;
     }

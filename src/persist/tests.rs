@@ -1,12 +1,7 @@
 //! What holds for whole dumps: what is written is read back, what real servers wrote is read as
 //! they would read it, and what is damaged is refused.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use crate::persist::checksum::Checksum;
 use crate::persist::error::RdbError;
@@ -39,11 +34,8 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::PathBuf;
 
-const UNCHECKED: ReadOptions = ReadOptions {
-    verify_checksum: false,
-    check_duplicates: true,
-    database_count: 1,
-};
+const UNCHECKED: ReadOptions =
+    ReadOptions { verify_checksum: false, check_duplicates: true, database_count: 1 };
 
 /// Dumps by real servers; tests/data/rdb/README.md says how each was made.
 const SAMPLES: [&str; 9] = [
@@ -59,9 +51,7 @@ const SAMPLES: [&str; 9] = [
 ];
 
 fn sample_path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/data/rdb")
-        .join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/rdb").join(name)
 }
 
 fn sample(name: &str) -> Vec<u8> {
@@ -159,13 +149,7 @@ fn write(records: &[Record], packed: bool, with_checksum: bool) -> Vec<u8> {
     let mut out = Vec::new();
     encode_header(&mut out, &header());
     for (key, deadline_ms, value) in records {
-        encode_key_prefix(
-            &mut out,
-            written_type(value),
-            *deadline_ms,
-            key,
-            packer.as_mut(),
-        );
+        encode_key_prefix(&mut out, written_type(value), *deadline_ms, key, packer.as_mut());
         encode_value(&mut out, value, packer.as_mut());
         writer.write_all(&out).unwrap();
         out.clear();
@@ -251,18 +235,12 @@ fn value() -> impl Strategy<Value = RdbValue> {
         unique().prop_map(|set| RdbValue::Set(set.iter().collect())),
         (unique(), vec(text(), 24)).prop_map(|(fields, values)| {
             let mut pairs = Pairs::default();
-            fields
-                .iter()
-                .zip(&values)
-                .for_each(|(field, value)| pairs.push(field, value));
+            fields.iter().zip(&values).for_each(|(field, value)| pairs.push(field, value));
             RdbValue::Hash(pairs)
         }),
         (unique(), vec(score, 24)).prop_map(|(members, scores)| {
             let mut scored = Scored::default();
-            members
-                .iter()
-                .zip(scores)
-                .for_each(|(member, score)| scored.push(member, score));
+            members.iter().zip(scores).for_each(|(member, score)| scored.push(member, score));
             RdbValue::ZSet(scored)
         }),
     ]
@@ -278,12 +256,9 @@ struct Random(u64);
 
 impl Random {
     fn seeded() -> Self {
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap();
-        let seed = std::env::var("MY_REDIS_SEED").map_or(now.as_nanos() as u64, |text| {
-            text.parse().expect("MY_REDIS_SEED is a number")
-        });
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let seed = std::env::var("MY_REDIS_SEED")
+            .map_or(now.as_nanos() as u64, |text| text.parse().expect("MY_REDIS_SEED is a number"));
         println!("MY_REDIS_SEED={seed}");
         Self(seed)
     }
@@ -385,16 +360,7 @@ fn strings_take_the_same_forms_as_in_redis() {
     assert_eq!(form("32768"), [0xC2, 0x00, 0x80, 0x00, 0x00]);
     assert_eq!(form("-2147483648"), [0xC2, 0x00, 0x00, 0x00, 0x80]);
     assert_eq!(form("2147483648"), b"\x0a2147483648");
-    for text in [
-        "",
-        "-",
-        "-0",
-        "+1",
-        "01",
-        "1a",
-        "-2147483649",
-        "99999999999",
-    ] {
+    for text in ["", "-", "-0", "+1", "01", "1a", "-2147483649", "99999999999"] {
         assert_eq!(form(text)[0] as usize, text.len(), "{text:?} is no integer");
     }
 }
@@ -411,10 +377,7 @@ fn the_header_tells_version_notes_database_and_sizes() {
     let file = write(&[], true, true);
     assert_eq!(&file[..9], b"REDIS0009");
     let items = read(&file, ReadOptions::default()).unwrap();
-    let aux = |name: &str, value: &str| Item::Aux {
-        name: name.into(),
-        value: value.into(),
-    };
+    let aux = |name: &str, value: &str| Item::Aux { name: name.into(), value: value.into() };
     let expected = [
         aux("redis-ver", "7.0.15"),
         aux("redis-bits", "64"),
@@ -422,10 +385,7 @@ fn the_header_tells_version_notes_database_and_sizes() {
         aux("used-mem", "123456"),
         aux("my-redis-ver", "0.1.0"),
         Item::SelectDb(0),
-        Item::ResizeDb {
-            key_count: 70_000,
-            deadline_count: 3,
-        },
+        Item::ResizeDb { key_count: 70_000, deadline_count: 3 },
         Item::End(ChecksumState::Verified),
     ];
     assert_eq!(items, expected);
@@ -458,10 +418,7 @@ fn transcript_line(entry: &Entry) -> String {
             let pairs: BTreeSet<(&[u8], &[u8])> = pairs.iter().collect();
             (
                 "hash",
-                pairs
-                    .into_iter()
-                    .flat_map(|(field, value)| [token(field), token(value)])
-                    .collect(),
+                pairs.into_iter().flat_map(|(field, value)| [token(field), token(value)]).collect(),
             )
         }
         RdbValue::ZSet(scored) => {
@@ -471,14 +428,8 @@ fn transcript_line(entry: &Entry) -> String {
             ("zset", members.into_iter().flat_map(words).collect())
         }
     };
-    let deadline = entry
-        .deadline_ms
-        .map_or("-".to_owned(), |deadline| deadline.to_string());
-    format!(
-        "{name} {deadline} {} {}",
-        token(&entry.key),
-        words.join(" ")
-    )
+    let deadline = entry.deadline_ms.map_or("-".to_owned(), |deadline| deadline.to_string());
+    format!("{name} {deadline} {} {}", token(&entry.key), words.join(" "))
 }
 
 /// Scores are printed differently by different versions.
@@ -488,11 +439,7 @@ fn with_scores_reprinted(line: &str) -> String {
     }
     let words = line.split(' ').enumerate().map(|(index, word)| {
         let is_score = index >= 4 && index % 2 == 0;
-        if is_score {
-            word.parse::<f64>().unwrap().to_string()
-        } else {
-            word.to_owned()
-        }
+        if is_score { word.parse::<f64>().unwrap().to_string() } else { word.to_owned() }
     });
     words.collect::<Vec<_>>().join(" ")
 }
@@ -512,11 +459,7 @@ fn dumps_of_real_servers_hold_what_those_servers_held() {
         assert!(expected.len() > 2, "{name} is not empty");
         assert_eq!(lines, expected, "{name}");
         let without = name == "redis-2.4.18" || name == "redis-7.0.15-plain";
-        let state = if without {
-            ChecksumState::Absent
-        } else {
-            ChecksumState::Verified
-        };
+        let state = if without { ChecksumState::Absent } else { ChecksumState::Verified };
         assert_eq!(end_state(&items), state, "{name}");
     }
     let expected = [
@@ -537,40 +480,19 @@ fn dumps_of_real_servers_hold_what_those_servers_held() {
         kind::LIST_QUICKLIST_2,
         kind::SET_LISTPACK,
     ];
-    assert_eq!(
-        kinds,
-        expected.into_iter().collect(),
-        "the samples cover every encoding"
-    );
+    assert_eq!(kinds, expected.into_iter().collect(), "the samples cover every encoding");
 }
 
 #[test]
 fn dumps_with_what_is_not_supported_are_refused_by_name() {
     for (name, message) in [
-        (
-            "refused-stream",
-            "key \"a stream\": type 19 (stream) is not supported",
-        ),
-        (
-            "refused-function",
-            "a record of kind 245 (function library) is not supported",
-        ),
-        (
-            "refused-database",
-            "keys of database 3, which this server does not have",
-        ),
-        (
-            "refused-fields",
-            "key \"a hash\": type 25 (hash whose fields have deadlines) is not",
-        ),
-        (
-            "refused-valkey-9.1.2",
-            "at byte 0: a dump in the format of Valkey 9 or newer",
-        ),
+        ("refused-stream", "key \"a stream\": type 19 (stream) is not supported"),
+        ("refused-function", "a record of kind 245 (function library) is not supported"),
+        ("refused-database", "keys of database 3, which this server does not have"),
+        ("refused-fields", "key \"a hash\": type 25 (hash whose fields have deadlines) is not"),
+        ("refused-valkey-9.1.2", "at byte 0: a dump in the format of Valkey 9 or newer"),
     ] {
-        let error = read(&sample(name), ReadOptions::default())
-            .expect_err(name)
-            .to_string();
+        let error = read(&sample(name), ReadOptions::default()).expect_err(name).to_string();
         assert!(error.contains(message), "{name}: {error}");
         assert!(error.starts_with("at byte "), "{name}: {error}");
     }
@@ -578,10 +500,7 @@ fn dumps_with_what_is_not_supported_are_refused_by_name() {
 
 #[test]
 fn another_database_is_read_where_there_is_one() {
-    let options = ReadOptions {
-        database_count: 4,
-        ..ReadOptions::default()
-    };
+    let options = ReadOptions { database_count: 4, ..ReadOptions::default() };
     let items = read(&sample("refused-database"), options).unwrap();
     assert!(items.contains(&Item::SelectDb(3)));
     assert_eq!(entries(&items).len(), 2);
@@ -594,16 +513,10 @@ fn every_truncation_is_refused() {
         for length in 0..file.len() {
             let cut = &file[..length];
             let error = read(cut, UNCHECKED).expect_err("a cut file was accepted");
-            assert!(
-                error.offset <= length as u64,
-                "{name} cut at {length}: {error}"
-            );
+            assert!(error.offset <= length as u64, "{name} cut at {length}: {error}");
             // A file that becomes shorter while it is read.
             let error = read_from(cut, file.len() as u64, UNCHECKED).expect_err("as above");
-            assert!(
-                error.offset <= length as u64,
-                "{name} cut at {length}: {error}"
-            );
+            assert!(error.offset <= length as u64, "{name} cut at {length}: {error}");
         }
     }
 }
@@ -641,27 +554,12 @@ fn bytes_after_the_end_are_refused() {
 #[test]
 fn files_that_are_no_dump_are_refused() {
     let reason = |file: &[u8]| read(file, ReadOptions::default()).unwrap_err().reason;
-    assert!(matches!(
-        reason(b""),
-        Reason::Truncated {
-            wanted_bytes: 9,
-            remaining_bytes: 0
-        }
-    ));
+    assert!(matches!(reason(b""), Reason::Truncated { wanted_bytes: 9, remaining_bytes: 0 }));
     assert!(matches!(reason(b"#!/bin/sh\nexit"), Reason::NotADump));
     assert!(matches!(reason(b"REDIS00x9\xFF12345678"), Reason::NotADump));
-    assert!(matches!(
-        reason(b"REDIS0013\xFF12345678"),
-        Reason::UnsupportedVersion(13)
-    ));
-    assert!(matches!(
-        reason(b"REDIS0000\xFF12345678"),
-        Reason::UnsupportedVersion(0)
-    ));
-    assert!(matches!(
-        reason(b"VALKEY080\xFF12345678"),
-        Reason::ValkeyFormat
-    ));
+    assert!(matches!(reason(b"REDIS0013\xFF12345678"), Reason::UnsupportedVersion(13)));
+    assert!(matches!(reason(b"REDIS0000\xFF12345678"), Reason::UnsupportedVersion(0)));
+    assert!(matches!(reason(b"VALKEY080\xFF12345678"), Reason::ValkeyFormat));
     assert!(read(b"REDIS0001\xFF", ReadOptions::default()).is_ok());
     assert!(read(b"REDIS0012\xFF\0\0\0\0\0\0\0\0", ReadOptions::default()).is_ok());
 }
@@ -674,27 +572,18 @@ fn announced_lengths_are_held_against_the_bytes_left() {
         b"\x00\x01k\x80\x7F\xFF\xFF\xFF",
         b"\x00\x01k\xC3\x81\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x05",
     ] {
-        assert!(
-            matches!(refusal(body).reason, Reason::Truncated { .. }),
-            "{body:x?}"
-        );
+        assert!(matches!(refusal(body).reason, Reason::Truncated { .. }), "{body:x?}");
     }
     for kind in [1, 2, 3, 4, 5, 14, 18] {
         let mut body = vec![kind, 1, b'k', 0x81];
         body.extend_from_slice(&u64::MAX.to_be_bytes());
         let error = refusal(&body);
-        assert!(
-            matches!(error.reason, Reason::CountBeyondFile { .. }),
-            "{error}"
-        );
+        assert!(matches!(error.reason, Reason::CountBeyondFile { .. }), "{error}");
         assert_eq!(error.key.as_deref(), Some(&b"k"[..]));
         assert_eq!(error.offset, 12);
     }
-    for plain in [
-        &b"\x80\x00\x00\x02\x0A"[..],
-        b"\x81\0\0\0\x7F\0\0\0\0",
-        b"\x80\xFF\xFF\xFF\xFF",
-    ] {
+    for plain in [&b"\x80\x00\x00\x02\x0A"[..], b"\x81\0\0\0\x7F\0\0\0\0", b"\x80\xFF\xFF\xFF\xFF"]
+    {
         let body = [b"\x00\x01k\xC3\x05", plain, b"\x00aaaa"].concat();
         let error = refusal(&body);
         match error.reason {
@@ -717,19 +606,9 @@ fn records_before_a_key_belong_to_that_key_alone() {
     ]
     .concat();
     let items = read(&file_of(&body), ReadOptions::default()).unwrap();
-    let read: Vec<_> = entries(&items)
-        .iter()
-        .map(|entry| (entry.key[0], entry.deadline_ms))
-        .collect();
-    assert_eq!(
-        read,
-        [
-            (b'a', Some(10_000)),
-            (b'b', None),
-            (b'c', Some(2_000)),
-            (b'd', None)
-        ]
-    );
+    let read: Vec<_> =
+        entries(&items).iter().map(|entry| (entry.key[0], entry.deadline_ms)).collect();
+    assert_eq!(read, [(b'a', Some(10_000)), (b'b', None), (b'c', Some(2_000)), (b'd', None)]);
 }
 
 #[test]
@@ -737,58 +616,22 @@ fn damaged_values_are_refused_with_their_key() {
     let nan = f64::NAN.to_le_bytes();
     let cases: [(&str, Vec<u8>); 13] = [
         ("\"x\" is in it twice", b"\x02\x01k\x02\x01x\x01x".to_vec()),
-        (
-            "\"1\" is in it twice",
-            b"\x02\x01k\x02\x011\xC0\x01".to_vec(),
-        ),
-        (
-            "\"f\" is in it twice",
-            b"\x04\x01k\x02\x01f\x01v\x01f\x01w".to_vec(),
-        ),
-        (
-            "\"m\" is in it twice",
-            b"\x03\x01k\x02\x01m\x011\x01m\x012".to_vec(),
-        ),
-        (
-            "a score is not a number",
-            [b"\x05\x01k\x01\x01m", &nan[..]].concat(),
-        ),
-        (
-            "a score is not a number",
-            b"\x03\x01k\x01\x01m\xFD".to_vec(),
-        ),
-        (
-            "a score is not a number",
-            b"\x03\x01k\x01\x01m\x03abc".to_vec(),
-        ),
-        (
-            "a score is not a number",
-            b"\x03\x01k\x01\x01m\x03nan".to_vec(),
-        ),
+        ("\"1\" is in it twice", b"\x02\x01k\x02\x011\xC0\x01".to_vec()),
+        ("\"f\" is in it twice", b"\x04\x01k\x02\x01f\x01v\x01f\x01w".to_vec()),
+        ("\"m\" is in it twice", b"\x03\x01k\x02\x01m\x011\x01m\x012".to_vec()),
+        ("a score is not a number", [b"\x05\x01k\x01\x01m", &nan[..]].concat()),
+        ("a score is not a number", b"\x03\x01k\x01\x01m\xFD".to_vec()),
+        ("a score is not a number", b"\x03\x01k\x01\x01m\x03abc".to_vec()),
+        ("a score is not a number", b"\x03\x01k\x01\x01m\x03nan".to_vec()),
         ("type 15 (stream) is not supported", b"\x0F\x01k".to_vec()),
-        (
-            "type 7 (module value) is not supported",
-            b"\x07\x01k".to_vec(),
-        ),
-        (
-            "a list node of the unknown form 3",
-            b"\x12\x01k\x01\x03\x01x".to_vec(),
-        ),
-        (
-            "starts with the unknown byte 0xc4",
-            b"\x00\x01k\xC4".to_vec(),
-        ),
-        (
-            "starts with the unknown byte 0x82",
-            b"\x00\x01k\x82".to_vec(),
-        ),
+        ("type 7 (module value) is not supported", b"\x07\x01k".to_vec()),
+        ("a list node of the unknown form 3", b"\x12\x01k\x01\x03\x01x".to_vec()),
+        ("starts with the unknown byte 0xc4", b"\x00\x01k\xC4".to_vec()),
+        ("starts with the unknown byte 0x82", b"\x00\x01k\x82".to_vec()),
     ];
     for (message, body) in cases {
         let error = refusal(&body).to_string();
-        assert!(
-            error.contains(", key \"k\": ") && error.contains(message),
-            "{error}"
-        );
+        assert!(error.contains(", key \"k\": ") && error.contains(message), "{error}");
     }
 }
 
@@ -796,17 +639,11 @@ fn damaged_values_are_refused_with_their_key() {
 fn unknown_and_unsupported_records_are_refused() {
     for code in [8, 26, 100, 243] {
         let error = refusal(&[code, 1, b'k']);
-        assert!(
-            matches!(error.reason, Reason::UnknownCode(byte) if byte == code),
-            "{error}"
-        );
+        assert!(matches!(error.reason, Reason::UnknownCode(byte) if byte == code), "{error}");
     }
     for code in [245, 246, 247] {
         let error = refusal(&[code, 1, b'k']);
-        assert!(
-            matches!(error.reason, Reason::UnsupportedRecord { .. }),
-            "{error}"
-        );
+        assert!(matches!(error.reason, Reason::UnsupportedRecord { .. }), "{error}");
     }
 }
 
@@ -818,14 +655,8 @@ fn duplicates_among_many_are_found_and_can_be_left_to_others() {
     let file = write(&record(RdbValue::Set(members.iter().collect())), true, true);
     let error = read(&file, ReadOptions::default()).unwrap_err();
     assert!(matches!(&error.reason, Reason::Duplicate(member) if member == b"member 17"));
-    let options = ReadOptions {
-        check_duplicates: false,
-        ..ReadOptions::default()
-    };
-    assert_eq!(
-        entries(&read(&file, options).unwrap())[0].value.len(),
-        5_000
-    );
+    let options = ReadOptions { check_duplicates: false, ..ReadOptions::default() };
+    assert_eq!(entries(&read(&file, options).unwrap())[0].value.len(), 5_000);
     // The same value under two fields, the same element twice in a list: no duplicates.
     let mut pairs = Pairs::default();
     (0..100).for_each(|i| pairs.push(format!("{i}").as_bytes(), b"1"));
@@ -849,14 +680,8 @@ fn long_keys_are_escaped_and_cut_in_messages() {
     let mut body = vec![0x0F];
     encode_string(&mut body, &b"\r\n\"\xFF".repeat(1_000), None);
     let message = refusal(&body).to_string();
-    assert!(
-        message.starts_with("at byte 9, key \"\\r\\n\\\"\\xff\\r"),
-        "{message}"
-    );
-    assert!(
-        message.contains("... (4000 bytes)") && message.len() < 400,
-        "{message}"
-    );
+    assert!(message.starts_with("at byte 9, key \"\\r\\n\\\"\\xff\\r"), "{message}");
+    assert!(message.contains("... (4000 bytes)") && message.len() < 400, "{message}");
     assert!(!message.contains('\n'));
 }
 

@@ -91,10 +91,7 @@ impl Elements {
     /// No elements, and room for about so many; a wrong count costs no more than a small block.
     pub(crate) fn with_count_hint(count: u64) -> Self {
         let hint_bytes = count.saturating_mul(ELEMENT_BYTES_HINT).min(HINT_BYTES_MAX);
-        Self {
-            last: Vec::with_capacity(hint_bytes as usize),
-            ..Self::default()
-        }
+        Self { last: Vec::with_capacity(hint_bytes as usize), ..Self::default() }
     }
 
     /// How many there are.
@@ -124,13 +121,8 @@ impl Elements {
         let alone = wanted >= ALONE_BYTES_MIN;
         let full = self.last.len().saturating_add(wanted) > BLOCK_BYTES;
         if !self.last.is_empty() && (alone || full) {
-            let room = if alone {
-                wanted.min(BLOCK_BYTES)
-            } else {
-                BLOCK_BYTES
-            };
-            self.closed
-                .push(std::mem::replace(&mut self.last, Vec::with_capacity(room)));
+            let room = if alone { wanted.min(BLOCK_BYTES) } else { BLOCK_BYTES };
+            self.closed.push(std::mem::replace(&mut self.last, Vec::with_capacity(room)));
         }
         self.count += 1;
         push_length(&mut self.last, element_bytes);
@@ -140,11 +132,7 @@ impl Elements {
     /// The elements in order.
     #[must_use]
     pub fn iter(&self) -> ElementIter<'_> {
-        ElementIter {
-            elements: self,
-            block: 0,
-            start: 0,
-        }
+        ElementIter { elements: self, block: 0, start: 0 }
     }
 
     /// Hands over every element in order and frees the memory as it goes.
@@ -166,9 +154,7 @@ impl Elements {
     }
 
     fn block(&self, index: usize) -> Option<&Vec<u8>> {
-        self.closed
-            .get(index)
-            .or_else(|| (index == self.closed.len()).then_some(&self.last))
+        self.closed.get(index).or_else(|| (index == self.closed.len()).then_some(&self.last))
     }
 
     fn at(&self, place: Place) -> Option<&[u8]> {
@@ -197,8 +183,7 @@ impl<'a> IntoIterator for &'a Elements {
 impl<T: AsRef<[u8]>> FromIterator<T> for Elements {
     fn from_iter<I: IntoIterator<Item = T>>(iter: I) -> Self {
         let mut elements = Self::new();
-        iter.into_iter()
-            .for_each(|element| elements.push(element.as_ref()));
+        iter.into_iter().for_each(|element| elements.push(element.as_ref()));
         elements
     }
 }
@@ -214,10 +199,7 @@ pub struct ElementIter<'a> {
 impl ElementIter<'_> {
     fn place(&self) -> Option<Place> {
         let block = u32::try_from(self.block).ok()?;
-        Some(Place {
-            block,
-            start: u32::try_from(self.start).ok()?,
-        })
+        Some(Place { block, start: u32::try_from(self.start).ok()? })
     }
 }
 
@@ -440,12 +422,7 @@ impl DuplicateFinder {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::ALONE_BYTES_MIN;
     use super::BLOCK_BYTES;
@@ -543,9 +520,6 @@ mod tests {
         let elements: Elements = std::iter::repeat_n(b"1234567", 1_000_000).collect();
         let blocks = elements.closed.iter().chain([&elements.last]);
         let reserved_bytes: usize = blocks.map(Vec::capacity).sum();
-        assert!(
-            reserved_bytes < 8_000_000 + 3 * BLOCK_BYTES,
-            "{reserved_bytes}"
-        );
+        assert!(reserved_bytes < 8_000_000 + 3 * BLOCK_BYTES, "{reserved_bytes}");
     }
 }

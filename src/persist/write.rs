@@ -170,11 +170,7 @@ fn as_integer(string: &[u8]) -> Option<i32> {
         return None;
     }
     let (first, rest) = string.split_first()?;
-    let (digits, negative) = if *first == b'-' {
-        (rest, true)
-    } else {
-        (string, false)
-    };
+    let (digits, negative) = if *first == b'-' { (rest, true) } else { (string, false) };
     let canonical = match digits.split_first()? {
         (b'0', rest) => rest.is_empty() && !negative,
         (b'1'..=b'9', rest) => rest.iter().all(u8::is_ascii_digit),
@@ -183,9 +179,7 @@ fn as_integer(string: &[u8]) -> Option<i32> {
     if !canonical {
         return None;
     }
-    let magnitude = digits
-        .iter()
-        .fold(0_i64, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+    let magnitude = digits.iter().fold(0_i64, |sum, digit| sum * 10 + i64::from(digit - b'0'));
     i32::try_from(if negative { -magnitude } else { magnitude }).ok()
 }
 
@@ -233,11 +227,7 @@ impl<W: Write> ChecksumWriter<W> {
     /// A writer at the start of the file. Without a checksum the file ends with eight zero bytes,
     /// which every reader takes for "not checked".
     pub fn new(target: W, with_checksum: bool) -> Self {
-        Self {
-            target,
-            checksum: with_checksum.then(Checksum::new),
-            written_bytes: 0,
-        }
+        Self { target, checksum: with_checksum.then(Checksum::new), written_bytes: 0 }
     }
 
     /// Writes the next bytes of the file.

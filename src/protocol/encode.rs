@@ -22,12 +22,7 @@ pub fn encode_request<A: AsRef<[u8]>>(arguments: &[A], output: &mut OutputBuffer
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use bytes::Buf;
@@ -40,10 +35,7 @@ mod tests {
 
     #[test]
     fn a_request_is_an_array_of_bulks() {
-        assert_eq!(
-            encoded(&[b"GET", b"key"]),
-            b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n"
-        );
+        assert_eq!(encoded(&[b"GET", b"key"]), b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n");
         assert_eq!(encoded(&[b"ECHO", b""]), b"*2\r\n$4\r\nECHO\r\n$0\r\n\r\n");
         assert_eq!(encoded(&[b"\r\n\0"]), b"*1\r\n$3\r\n\r\n\0\r\n");
     }

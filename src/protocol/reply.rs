@@ -100,13 +100,11 @@ impl<'a> ReplyWriter<'a> {
     pub fn error(&mut self, text: &[u8]) {
         let mut line = Vec::with_capacity(text.len() + 3);
         line.push(b'-');
-        line.extend(text.iter().map(|byte| {
-            if matches!(byte, b'\r' | b'\n') {
-                b' '
-            } else {
-                *byte
-            }
-        }));
+        line.extend(text.iter().map(
+            |byte| {
+                if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }
+            },
+        ));
         line.extend_from_slice(b"\r\n");
         self.output.put(&line);
     }
@@ -265,11 +263,7 @@ mod tests {
             (|w| w.ok(), "+OK\r\n", "+OK\r\n"),
             (|w| w.simple("PONG"), "+PONG\r\n", "+PONG\r\n"),
             (|w| w.integer(-42), ":-42\r\n", ":-42\r\n"),
-            (
-                |w| w.integer(i64::MIN),
-                ":-9223372036854775808\r\n",
-                ":-9223372036854775808\r\n",
-            ),
+            (|w| w.integer(i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n"),
             (|w| w.bulk(b"ab"), "$2\r\nab\r\n", "$2\r\nab\r\n"),
             (|w| w.null(), "$-1\r\n", "_\r\n"),
             (|w| w.null_array(), "*-1\r\n", "_\r\n"),

@@ -187,10 +187,7 @@ impl RequestDecoder {
                         Some(_) => return Err(ProtocolError::ExpectedLineEnd),
                     }
                     // The whole request is shorter than 4 GiB, so the cast keeps the number.
-                    self.places.push(Place {
-                        start: self.at as u32,
-                        len,
-                    });
+                    self.places.push(Place { start: self.at as u32, len });
                     self.at = end + 2;
                     if left == 1 {
                         self.state = State::Start;
@@ -206,10 +203,7 @@ impl RequestDecoder {
     #[inline]
     #[must_use]
     pub fn args<'a>(&'a self, input: &'a [u8]) -> Args<'a> {
-        Args {
-            buffer: if self.is_inline { &self.inline } else { input },
-            places: &self.places,
-        }
+        Args { buffer: if self.is_inline { &self.inline } else { input }, places: &self.places }
     }
 
     #[inline]
@@ -250,9 +244,7 @@ impl RequestDecoder {
     fn inline(&mut self, input: &[u8], searched: usize) -> Result<Option<usize>, ProtocolError> {
         let rest = input.get(searched..).unwrap_or_default();
         let Some(found) = memchr::memchr(b'\n', rest) else {
-            self.state = State::Inline {
-                searched: input.len(),
-            };
+            self.state = State::Inline { searched: input.len() };
             return unfinished_line(input.len(), ProtocolError::InlineTooLong);
         };
         let end = searched + found;
@@ -271,14 +263,8 @@ impl RequestDecoder {
 fn line_at<'a>(input: &'a [u8], start: usize, searched: &mut usize) -> Option<(&'a [u8], usize)> {
     let rest = input.get(start..)?;
     // Lengths are short: a byte loop finds their end sooner than a search in blocks.
-    let found = rest
-        .get(*searched..)?
-        .iter()
-        .position(|byte| *byte == b'\r');
-    let Some(len) = found
-        .map(|found| *searched + found)
-        .filter(|len| len + 1 < rest.len())
-    else {
+    let found = rest.get(*searched..)?.iter().position(|byte| *byte == b'\r');
+    let Some(len) = found.map(|found| *searched + found).filter(|len| len + 1 < rest.len()) else {
         *searched = found.map_or(rest.len(), |found| *searched + found);
         return None;
     };
@@ -295,17 +281,11 @@ fn parse_line(line: &[u8]) -> Option<i64> {
 }
 
 fn unfinished_line(len: usize, error: ProtocolError) -> Result<Option<usize>, ProtocolError> {
-    if len > limits::INLINE_BYTES_MAX {
-        Err(error)
-    } else {
-        Ok(None)
-    }
+    if len > limits::INLINE_BYTES_MAX { Err(error) } else { Ok(None) }
 }
 
 fn hex_digit(byte: u8) -> Option<u8> {
-    char::from(byte)
-        .to_digit(16)
-        .and_then(|digit| u8::try_from(digit).ok())
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// Splits a line into words as Redis does: blanks part them, double quotes with escapes and single
@@ -329,10 +309,7 @@ fn split_words(
         let start = words.len();
         rest = take_word(rest, words, &blank)?;
         // A line is at most 64 KiB long.
-        places.push(Place {
-            start: start as u32,
-            len: (words.len() - start) as u32,
-        });
+        places.push(Place { start: start as u32, len: (words.len() - start) as u32 });
     }
 }
 
@@ -461,10 +438,7 @@ mod tests {
             ("PING", Ok(&[b"PING"])),
             ("  SET  k   v ", Ok(&[b"SET", b"k", b"v"])),
             (r#"SET "a b" 'c d'"#, Ok(&[b"SET", b"a b", b"c d"])),
-            (
-                r#"a "\x41\n\r\t\b\a\q\"" "#,
-                Ok(&[b"a", b"A\n\r\t\x08\x07q\""]),
-            ),
+            (r#"a "\x41\n\r\t\b\a\q\"" "#, Ok(&[b"a", b"A\n\r\t\x08\x07q\""])),
             (r#"a "\xzz""#, Ok(&[b"a", b"xzz"])),
             (r"a 'it\'s \n'", Ok(&[b"a", br"it's \n"])),
             (r#"a pre"fix""#, Ok(&[b"a", b"prefix"])),
@@ -483,65 +457,35 @@ mod tests {
     #[test]
     fn limits_hold_before_and_after_authentication() {
         let error = |input: &[u8], authenticated| decode_all(input, &[], authenticated).1;
-        assert_eq!(
-            error(b"*11\r\n", false),
-            Some(ProtocolError::UnauthenticatedArgumentCount)
-        );
+        assert_eq!(error(b"*11\r\n", false), Some(ProtocolError::UnauthenticatedArgumentCount));
         assert_eq!(error(b"*10\r\n", false), None);
         assert_eq!(error(b"*11\r\n", true), None);
         let bulk = b"*1\r\n$16385\r\n";
-        assert_eq!(
-            error(bulk, false),
-            Some(ProtocolError::UnauthenticatedBulkLength)
-        );
+        assert_eq!(error(bulk, false), Some(ProtocolError::UnauthenticatedBulkLength));
         assert_eq!(error(b"*1\r\n$16384\r\n", false), None);
         assert_eq!(error(bulk, true), None);
         assert_eq!(error(b"*2147483647\r\n", true), None);
-        assert_eq!(
-            error(b"*2147483648\r\n", true),
-            Some(ProtocolError::BadArgumentCount)
-        );
+        assert_eq!(error(b"*2147483648\r\n", true), Some(ProtocolError::BadArgumentCount));
         assert_eq!(error(b"*1\r\n$536870912\r\n", true), None);
-        assert_eq!(
-            error(b"*1\r\n$536870913\r\n", true),
-            Some(ProtocolError::BadBulkLength)
-        );
+        assert_eq!(error(b"*1\r\n$536870913\r\n", true), Some(ProtocolError::BadBulkLength));
         for bad in ["*+1", "*01", "*", "*1a", "*99999999999999999999"] {
             let input = format!("{bad}\r\n");
-            assert_eq!(
-                error(input.as_bytes(), true),
-                Some(ProtocolError::BadArgumentCount)
-            );
+            assert_eq!(error(input.as_bytes(), true), Some(ProtocolError::BadArgumentCount));
         }
         for bad in ["$-1", "$", "$+1", "$01", "$x"] {
             let input = format!("*1\r\n{bad}\r\n");
-            assert_eq!(
-                error(input.as_bytes(), true),
-                Some(ProtocolError::BadBulkLength)
-            );
+            assert_eq!(error(input.as_bytes(), true), Some(ProtocolError::BadBulkLength));
         }
-        assert_eq!(
-            error(b"*1\r\n*1\r\n", true),
-            Some(ProtocolError::ExpectedBulk(b'*'))
-        );
-        assert_eq!(
-            error(b"*1\r\n$1\r\nab\r\n", true),
-            Some(ProtocolError::ExpectedLineEnd)
-        );
+        assert_eq!(error(b"*1\r\n*1\r\n", true), Some(ProtocolError::ExpectedBulk(b'*')));
+        assert_eq!(error(b"*1\r\n$1\r\nab\r\n", true), Some(ProtocolError::ExpectedLineEnd));
         let long = vec![b'1'; limits::INLINE_BYTES_MAX + 2];
         assert_eq!(error(&long, true), Some(ProtocolError::InlineTooLong));
         let mut count = b"*".to_vec();
         count.extend_from_slice(&long);
-        assert_eq!(
-            error(&count, true),
-            Some(ProtocolError::ArgumentCountLineTooLong)
-        );
+        assert_eq!(error(&count, true), Some(ProtocolError::ArgumentCountLineTooLong));
         let mut length = b"*1\r\n$".to_vec();
         length.extend_from_slice(&long);
-        assert_eq!(
-            error(&length, true),
-            Some(ProtocolError::BulkLengthLineTooLong)
-        );
+        assert_eq!(error(&length, true), Some(ProtocolError::BulkLengthLineTooLong));
     }
 
     #[test]
@@ -549,13 +493,7 @@ mod tests {
         let input = b"*0\r\n*-1\r\n\r\n\n*1\r\n$4\r\nPING\r\n*0\r\nECHO x\r\n";
         let (requests, error) = decode_all(input, &[], true);
         assert_eq!(error, None);
-        assert_eq!(
-            requests,
-            vec![
-                vec![b"PING".to_vec()],
-                vec![b"ECHO".to_vec(), b"x".to_vec()]
-            ]
-        );
+        assert_eq!(requests, vec![vec![b"PING".to_vec()], vec![b"ECHO".to_vec(), b"x".to_vec()]]);
     }
 
     #[test]

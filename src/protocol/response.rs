@@ -267,15 +267,9 @@ impl ResponseDecoder {
         if self.open.len() >= RESPONSE_DEPTH_MAX {
             return Err(ResponseError::TooDeep);
         }
-        let reserved = usize::try_from(count)
-            .unwrap_or(usize::MAX)
-            .min(ELEMENTS_RESERVED_MAX);
+        let reserved = usize::try_from(count).unwrap_or(usize::MAX).min(ELEMENTS_RESERVED_MAX);
         let elements = Vec::with_capacity(reserved);
-        let collection = Collection {
-            kind,
-            missing: count,
-            elements,
-        };
+        let collection = Collection { kind, missing: count, elements };
         if count > 0 {
             self.open.push(collection);
             return Ok(None);
@@ -359,10 +353,7 @@ impl Bulk {
                 };
                 let mut text = self.content;
                 text.drain(..VERBATIM_HEADER_BYTES);
-                Ok(Value::Verbatim {
-                    format: [a, b, c],
-                    text,
-                })
+                Ok(Value::Verbatim { format: [a, b, c], text })
             }
         }
     }
@@ -427,20 +418,14 @@ fn big_number_text(text: &[u8]) -> Result<Vec<u8>, ResponseError> {
 fn announced(text: &[u8]) -> Result<Option<u64>, ResponseError> {
     match parse_i64(text) {
         Some(-1) => Ok(None),
-        Some(length) => u64::try_from(length)
-            .map(Some)
-            .map_err(|_| ResponseError::BadLength),
+        Some(length) => u64::try_from(length).map(Some).map_err(|_| ResponseError::BadLength),
         None => Err(ResponseError::BadLength),
     }
 }
 
 fn bulk(kind: BulkKind, length: &[u8]) -> Result<Line, ResponseError> {
     Ok(match announced(length)? {
-        Some(missing) => Line::Bulk(Bulk {
-            kind,
-            missing,
-            content: Vec::new(),
-        }),
+        Some(missing) => Line::Bulk(Bulk { kind, missing, content: Vec::new() }),
         None => Line::Value(Value::Null),
     })
 }
@@ -457,12 +442,7 @@ fn collection(kind: CollectionKind, length: &[u8]) -> Result<Line, ResponseError
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -506,10 +486,7 @@ mod tests {
             (b"*-1\r\n", Value::Null),
             (b"_\r\n", Value::Null),
             (b"*0\r\n", Value::Array(Vec::new())),
-            (
-                b"*2\r\n:1\r\n$1\r\nx\r\n",
-                Value::Array(vec![Value::Integer(1), bulk("x")]),
-            ),
+            (b"*2\r\n:1\r\n$1\r\nx\r\n", Value::Array(vec![Value::Integer(1), bulk("x")])),
             (
                 b"*2\r\n*1\r\n*0\r\n$-1\r\n",
                 Value::Array(vec![Value::Array(vec![Value::Array(vec![])]), Value::Null]),
@@ -518,10 +495,7 @@ mod tests {
                 b"%2\r\n+a\r\n:1\r\n+b\r\n*1\r\n#t\r\n",
                 Value::Map(vec![
                     (Value::Simple(b"a".to_vec()), Value::Integer(1)),
-                    (
-                        Value::Simple(b"b".to_vec()),
-                        Value::Array(vec![Value::Bool(true)]),
-                    ),
+                    (Value::Simple(b"b".to_vec()), Value::Array(vec![Value::Bool(true)])),
                 ]),
             ),
             (b"%0\r\n", Value::Map(Vec::new())),
@@ -531,17 +505,11 @@ mod tests {
             (b",-inf\r\n", Value::Double(b"-inf".to_vec())),
             (b",nan\r\n", Value::Double(b"nan".to_vec())),
             (b"#f\r\n", Value::Bool(false)),
-            (
-                b"(-123456789012345678901\r\n",
-                Value::BigNumber(b"-123456789012345678901".to_vec()),
-            ),
+            (b"(-123456789012345678901\r\n", Value::BigNumber(b"-123456789012345678901".to_vec())),
             (b"!5\r\nE a\r\n\r\n", Value::Error(b"E a\r\n".to_vec())),
             (
                 b"=8\r\ntxt:a\r\nb\r\n",
-                Value::Verbatim {
-                    format: *b"txt",
-                    text: b"a\r\nb".to_vec(),
-                },
+                Value::Verbatim { format: *b"txt", text: b"a\r\nb".to_vec() },
             ),
             (b"|1\r\n+ttl\r\n:3\r\n:7\r\n", Value::Integer(7)),
             (
@@ -561,20 +529,13 @@ mod tests {
                 assert_eq!(left, 0, "{shown}");
             }
             let singles: Vec<&[u8]> = bytes.chunks(1).collect();
-            assert_eq!(
-                decode_pieces(&singles).unwrap().0,
-                [expected],
-                "{shown} byte by byte"
-            );
+            assert_eq!(decode_pieces(&singles).unwrap().0, [expected], "{shown} byte by byte");
         }
     }
 
     #[test]
     fn responses_behind_each_other_are_told_apart() {
-        let all: Vec<u8> = cases()
-            .iter()
-            .flat_map(|(bytes, _)| bytes.to_vec())
-            .collect();
+        let all: Vec<u8> = cases().iter().flat_map(|(bytes, _)| bytes.to_vec()).collect();
         let expected: Vec<Value> = cases().into_iter().map(|(_, value)| value).collect();
         for cut in 0..=all.len() {
             let (values, _) = decode_pieces(&[&all[..cut], &all[cut..]]).unwrap();
@@ -623,10 +584,7 @@ mod tests {
     #[test]
     fn nesting_is_bounded() {
         let deep = |depth: usize| [b"*1\r\n".repeat(depth), b":1\r\n".to_vec()].concat();
-        assert_eq!(
-            decode_pieces(&[&deep(RESPONSE_DEPTH_MAX)]).unwrap().0.len(),
-            1
-        );
+        assert_eq!(decode_pieces(&[&deep(RESPONSE_DEPTH_MAX)]).unwrap().0.len(), 1);
         let result = decode_pieces(&[&deep(RESPONSE_DEPTH_MAX + 1)]);
         assert_eq!(result, Err(ResponseError::TooDeep));
     }
@@ -634,9 +592,7 @@ mod tests {
     #[test]
     fn an_announced_length_reserves_nothing() {
         let mut decoder = ResponseDecoder::new();
-        let (used, value) = decoder
-            .decode(b"*1000000000\r\n$9000000000000000000\r\nab")
-            .unwrap();
+        let (used, value) = decoder.decode(b"*1000000000\r\n$9000000000000000000\r\nab").unwrap();
         assert_eq!((used, value), (37, None));
         assert!(decoder.open[0].elements.capacity() <= ELEMENTS_RESERVED_MAX);
         assert!(decoder.bulk.unwrap().content.capacity() < 64);
@@ -650,10 +606,7 @@ mod tests {
         assert_eq!(decoder.decode(b"$6\r\nabc").unwrap(), (7, None));
         assert_eq!(decoder.decode(b"de").unwrap(), (2, None));
         assert_eq!(decoder.decode(b"f\r").unwrap(), (1, None));
-        assert_eq!(
-            decoder.decode(b"\r\n:1").unwrap(),
-            (2, Some(bulk("abcdef")))
-        );
+        assert_eq!(decoder.decode(b"\r\n:1").unwrap(), (2, Some(bulk("abcdef"))));
     }
 
     proptest! {

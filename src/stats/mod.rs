@@ -5,8 +5,8 @@
 
 use crossbeam_utils::CachePadded;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// Stripes; more threads than this share some.

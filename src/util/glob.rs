@@ -109,19 +109,9 @@ fn match_class(class: &[u8], byte: u8, nocase: bool) -> (bool, &[u8]) {
 }
 
 fn in_range(start: u8, end: u8, byte: u8, nocase: bool) -> bool {
-    let (start, end) = if start.cast_signed() > end.cast_signed() {
-        (end, start)
-    } else {
-        (start, end)
-    };
-    let fold = |byte: u8| {
-        if nocase {
-            byte.to_ascii_lowercase()
-        } else {
-            byte
-        }
-        .cast_signed()
-    };
+    let (start, end) =
+        if start.cast_signed() > end.cast_signed() { (end, start) } else { (start, end) };
+    let fold = |byte: u8| if nocase { byte.to_ascii_lowercase() } else { byte }.cast_signed();
     (fold(start)..=fold(end)).contains(&fold(byte))
 }
 
@@ -131,12 +121,7 @@ fn equal(left: u8, right: u8, nocase: bool) -> bool {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -241,16 +226,8 @@ mod tests {
         let text = vec![b'a'; 10_000];
         let start = Instant::now();
         assert!(!glob_match(&stars, &text, false));
-        assert!(!glob_match(
-            &[b"*".as_slice(), &[b'a'; 5_000], b"b"].concat(),
-            &text,
-            false
-        ));
-        assert!(!glob_match(
-            &[b"*?".repeat(4_000), b"b".to_vec()].concat(),
-            &text,
-            true
-        ));
+        assert!(!glob_match(&[b"*".as_slice(), &[b'a'; 5_000], b"b"].concat(), &text, false));
+        assert!(!glob_match(&[b"*?".repeat(4_000), b"b".to_vec()].concat(), &text, true));
         assert!(start.elapsed() < Duration::from_secs(5));
     }
 

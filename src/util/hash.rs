@@ -114,9 +114,6 @@ mod tests {
                 *count += 1;
             }
         }
-        assert!(
-            counts.iter().all(|c| (9_000..11_000).contains(c)),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|c| (9_000..11_000).contains(c)), "{counts:?}");
     }
 }

@@ -75,11 +75,7 @@ pub fn parse_cursor(text: &[u8]) -> Option<u64> {
         let digit = byte.checked_sub(b'0').filter(|&digit| digit < 10)?;
         number = number.checked_mul(10)?.checked_add(u64::from(digit))?;
     }
-    Some(if negative {
-        number.wrapping_neg()
-    } else {
-        number
-    })
+    Some(if negative { number.wrapping_neg() } else { number })
 }
 
 /// Reads a float by the rules of Redis' `string2d`, which are those of C's `strtod`.
@@ -109,10 +105,7 @@ fn is_infinity(text: &[u8]) -> bool {
 fn parse_decimal_float(text: &[u8]) -> Option<f64> {
     let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     let is_zero_written = || {
-        let mantissa = text
-            .split(|byte| matches!(byte, b'e' | b'E'))
-            .next()
-            .unwrap_or_default();
+        let mantissa = text.split(|byte| matches!(byte, b'e' | b'E')).next().unwrap_or_default();
         mantissa.iter().all(|byte| matches!(byte, b'0' | b'.'))
     };
     (number.is_finite() && (number != 0.0 || is_zero_written())).then_some(number)
@@ -165,9 +158,7 @@ fn parse_exponent(text: &[u8]) -> Option<i64> {
         return None;
     }
     let power = digits.iter().fold(0, |sum: i64, byte| {
-        sum.saturating_mul(10)
-            .saturating_add(i64::from(byte - b'0'))
-            .min(EXPONENT_MAX)
+        sum.saturating_mul(10).saturating_add(i64::from(byte - b'0')).min(EXPONENT_MAX)
     });
     Some(if negative { -power } else { power })
 }
@@ -225,11 +216,7 @@ pub fn format_f64(number: f64) -> FloatText {
     } else if number.is_infinite() {
         text.extend_from_slice(if number > 0.0 { b"inf" } else { b"-inf" });
     } else if number == 0.0 {
-        text.extend_from_slice(if number.is_sign_negative() {
-            b"-0"
-        } else {
-            b"0"
-        });
+        text.extend_from_slice(if number.is_sign_negative() { b"-0" } else { b"0" });
     } else if number.abs() < WHOLE_FLOAT_MAX && number.fract() == 0.0 {
         text.extend_from_slice(IntegerText::new().format_i64(number as i64));
     } else {
@@ -246,11 +233,8 @@ fn format_general(number: f64, text: &mut FloatText) {
     let mut parts = scientific.0.splitn(2, |&byte| byte == b'e');
     let mantissa = parts.next().unwrap_or_default();
     let exponent = parts.next().and_then(parse_i64).unwrap_or(0);
-    let mut digits: SmallVec<[u8; FLOAT_DIGITS]> = mantissa
-        .iter()
-        .copied()
-        .filter(u8::is_ascii_digit)
-        .collect();
+    let mut digits: SmallVec<[u8; FLOAT_DIGITS]> =
+        mantissa.iter().copied().filter(u8::is_ascii_digit).collect();
     while digits.last() == Some(&b'0') {
         digits.pop();
     }
@@ -309,9 +293,7 @@ impl IntegerText {
     #[inline]
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            buffer: itoa::Buffer::new(),
-        }
+        Self { buffer: itoa::Buffer::new() }
     }
 
     /// Prints `number`; the text lives until the next use.
@@ -340,12 +322,7 @@ impl fmt::Debug for IntegerText {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -441,10 +418,7 @@ mod tests {
             ("0x1.fffffffffffff8p1023", None),
             ("0x1.00000000000008p0", Some(1.0)),
             ("0x1.000000000000081p0", Some(1.000_000_000_000_000_2)),
-            (
-                "0x1000000000000000000000",
-                Some(19_342_813_113_834_066_795_298_816.0),
-            ),
+            ("0x1000000000000000000000", Some(19_342_813_113_834_066_795_298_816.0)),
             ("0x1p99999999999999999999", None),
             ("0x1p-99999999999999999999", None),
             ("1e400", None),

@@ -48,12 +48,7 @@ fn inside(first: usize, last: usize, len: usize) -> Option<(usize, usize)> {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -96,20 +91,7 @@ mod tests {
         Some((start as usize, stop as usize))
     }
 
-    const EDGES: &[i64] = &[
-        i64::MIN,
-        i64::MIN + 1,
-        -4,
-        -3,
-        -2,
-        -1,
-        0,
-        1,
-        2,
-        3,
-        4,
-        i64::MAX,
-    ];
+    const EDGES: &[i64] = &[i64::MIN, i64::MIN + 1, -4, -3, -2, -1, 0, 1, 2, 3, 4, i64::MAX];
 
     #[test]
     fn every_pair_of_edges_is_resolved_as_redis_resolves_it() {
@@ -118,16 +100,8 @@ mod tests {
                 for &stop in EDGES {
                     let list = redis_list_range(start, stop, len);
                     let bytes = redis_byte_range(start, stop, len);
-                    assert_eq!(
-                        normalize_range(start, stop, len),
-                        list,
-                        "{start} {stop} {len}"
-                    );
-                    assert_eq!(
-                        normalize_byte_range(start, stop, len),
-                        bytes,
-                        "{start} {stop}"
-                    );
+                    assert_eq!(normalize_range(start, stop, len), list, "{start} {stop} {len}");
+                    assert_eq!(normalize_byte_range(start, stop, len), bytes, "{start} {stop}");
                 }
             }
         }
