@@ -43,7 +43,11 @@ pub enum Exchange {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Wraps `stream`; buffers are allocated when they are first needed.
     pub fn new(stream: S) -> Self {
-        Self { stream, input: BytesMut::new(), output: OutputBuffer::new() }
+        Self {
+            stream,
+            input: BytesMut::new(),
+            output: OutputBuffer::new(),
+        }
     }
 
     /// The stream itself.
@@ -120,7 +124,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if read {
             self.make_room();
         }
-        let Self { stream, input, output } = self;
+        let Self {
+            stream,
+            input,
+            output,
+        } = self;
         poll_fn(|cx| {
             while output.has_remaining() {
                 match pin!(stream.write_buf(output)).poll(cx) {

@@ -10,4 +10,5 @@
     reason = "a test that meets the unexpected has to fail loudly"
 )]
 
+mod differential;
 mod harness;

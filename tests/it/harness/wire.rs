@@ -64,10 +64,15 @@ impl Wire {
     #[track_caller]
     pub fn raw(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let bytes = bytes.as_ref();
-        if let Err(e) = self.stream.write_all(bytes) {
+        if let Err(e) = self.try_raw(bytes) {
             panic!("sending {}: {e}", shown(bytes));
         }
         self
+    }
+
+    /// As `raw`, for a test that expects the server to close at any moment.
+    pub fn try_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes)
     }
 
     /// Sends one request given as a line (see `split`), and waits for nothing.
@@ -146,22 +151,26 @@ impl Wire {
     /// describes; a push message counts as a reply of its own.
     #[track_caller]
     pub fn reply(&mut self) -> Vec<u8> {
+        self.try_reply().unwrap_or_else(|reason| panic!("{reason}"))
+    }
+
+    /// As `reply`, for a test that has more to say about a failure; the error is one sentence.
+    pub fn try_reply(&mut self) -> Result<Vec<u8>, String> {
         let deadline = Instant::now() + REPLY_TIMEOUT;
         let mut frame = Frame::default();
         loop {
-            match frame.advance(&self.input[self.start..]) {
-                Ok(true) => return self.take(frame.end),
-                Ok(false) => {}
-                Err(reason) => panic!("not a reply ({reason}): {}", shown(self.pending())),
+            let whole = frame.advance(self.pending());
+            if whole.map_err(|e| format!("not a reply ({e}): {}", shown(self.pending())))? {
+                return Ok(self.take(frame.end));
             }
             match self.fill(deadline) {
                 Filled::Bytes => {}
-                Filled::Closed => panic!("closed in a reply: {}", shown(self.pending())),
+                Filled::Closed => {
+                    return Err(format!("closed, no reply, only {}", shown(self.pending())));
+                }
                 Filled::Nothing => {
-                    panic!(
-                        "no reply within {REPLY_TIMEOUT:?}, only {}",
-                        shown(self.pending())
-                    )
+                    let so_far = shown(self.pending());
+                    return Err(format!("no reply within {REPLY_TIMEOUT:?}, only {so_far}"));
                 }
             }
         }
@@ -170,12 +179,20 @@ impl Wire {
     /// Returns everything the server sends until it closes the connection.
     #[track_caller]
     pub fn read_to_close(&mut self) -> Vec<u8> {
+        self.try_read_to_close()
+            .unwrap_or_else(|reason| panic!("{reason}"))
+    }
+
+    /// As `read_to_close`, for a test that has more to say about a failure.
+    pub fn try_read_to_close(&mut self) -> Result<Vec<u8>, String> {
         let deadline = Instant::now() + REPLY_TIMEOUT;
         loop {
             match self.fill(deadline) {
                 Filled::Bytes => {}
-                Filled::Closed => return self.take(self.input.len() - self.start),
-                Filled::Nothing => panic!("still open; so far {}", shown(self.pending())),
+                Filled::Closed => return Ok(self.take(self.input.len() - self.start)),
+                Filled::Nothing => {
+                    return Err(format!("still open; so far {}", shown(self.pending())));
+                }
             }
         }
     }
@@ -204,9 +221,10 @@ impl Wire {
         self
     }
 
-    /// Tells the server that no more requests come; replies can still be read.
+    /// Tells the server, if it is still there, that no more requests come; replies can still be
+    /// read.
     pub fn finish_sending(&mut self) -> &mut Self {
-        self.stream.shutdown(Shutdown::Write).unwrap();
+        let _ = self.stream.shutdown(Shutdown::Write);
         self
     }
 
