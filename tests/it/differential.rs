@@ -500,9 +500,10 @@ fn redis_server_agrees_with_itself() {
 
 #[test]
 fn a_planted_difference_is_found_and_reduced() {
-    let plants: [(&[&str], &str, usize); 2] = [
+    let plants: [(&[&str], &str, usize); 3] = [
         (&["--rename-command", "PERSIST", "KEEP"], "PERSIST", 0),
         (&["--databases", "2"], "SELECT", 0),
+        (&["--hash-max-listpack-entries", "2"], "HGETALL", 3),
     ];
     for (options, command, before_max) in plants {
         let (oracle, planted) = (Oracle::start(), Oracle::start_with(options));

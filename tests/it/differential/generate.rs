@@ -301,7 +301,7 @@ pub const FORMS: &[(usize, &str)] = &[
     (6, "PING {value}"),
     (8, "ECHO {value}"),
     (4, "SELECT {int}"),
-    (3, "SELECT 0"),
+    (3, "SELECT {word:0|1|15|16}"),
     (4, "HELLO {hello_options}"),
     (3, "HELLO {protocol} {hello_options}"),
     (2, "RESET"),
