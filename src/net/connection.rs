@@ -45,7 +45,11 @@ pub enum Exchange {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Wraps `stream`; buffers are allocated when they are first needed.
     pub fn new(stream: S) -> Self {
-        Self { stream, input: BytesMut::new(), output: OutputBuffer::new() }
+        Self {
+            stream,
+            input: BytesMut::new(),
+            output: OutputBuffer::new(),
+        }
     }
 
     /// The stream itself.
@@ -127,7 +131,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if read {
             self.make_room();
         }
-        let Self { stream, input, output } = self;
+        let Self {
+            stream,
+            input,
+            output,
+        } = self;
         poll_fn(|cx| {
             if interrupted() {
                 return Poll::Ready(Ok(Exchange::Interrupted));

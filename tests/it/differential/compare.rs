@@ -1,0 +1,338 @@
+//! When two replies to one request count as the same: byte for byte, unless the request asks for
+//! something that no two servers can answer alike.
+//!
+//! `Rule::of` names those requests, and each rule forgives one thing only. An error is never
+//! forgiven: where one of the two replies is an error, both must be the same bytes.
+
+use super::generate::{BIG, FAR_MILLIS, FAR_SECONDS};
+use crate::harness::wire::escape;
+
+/// How far apart two servers may be in the time left to one relative deadline.
+const CLOCK_TOLERANCE_MS: i64 = 3_000;
+
+/// What may differ between two replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// Nothing.
+    Exact,
+    /// All but the kind: the time of day, ids, texts for people, tables of all commands.
+    Kind,
+    /// The order of an array's elements.
+    AnyOrder,
+    /// The order of pairs (a map, or RESP2's flat array of pairs).
+    AnyPairOrder,
+    /// The cursor, and with it which part is shown; a scan that is complete at once may differ
+    /// in order only.
+    Scan,
+    /// As `Scan`, in pairs.
+    PairScan,
+    /// A time in seconds or in milliseconds that follows from a relative deadline.
+    Deadline { unit_ms: i64 },
+    /// The connection's id.
+    Greeting,
+    /// All of a command's row behind its key positions; the order of its flags.
+    CommandRows,
+}
+
+impl Rule {
+    /// The rule for one request.
+    pub fn of(args: &[Vec<u8>]) -> Self {
+        let word = |place: usize| {
+            args.get(place)
+                .map_or(Vec::new(), |arg| arg.to_ascii_uppercase())
+        };
+        let (name, second) = (word(0), word(1));
+        let orderless = args.get(1).is_some_and(|key| BIG.contains(&key.as_slice()));
+        match (name.as_slice(), second.as_slice()) {
+            (b"KEYS", _) => Self::AnyOrder,
+            (b"SCAN", b"0") => Self::Scan,
+            (b"SCAN", _) => Self::Kind,
+            (b"HSCAN", _) if orderless => Self::PairScan,
+            (b"HGETALL", _) if orderless => Self::AnyPairOrder,
+            (b"HKEYS" | b"HVALS", _) if orderless => Self::AnyOrder,
+            (b"TTL" | b"EXPIRETIME", _) => Self::Deadline { unit_ms: 1_000 },
+            (b"PTTL" | b"PEXPIRETIME", _) => Self::Deadline { unit_ms: 1 },
+            (b"TIME" | b"INFO" | b"LASTSAVE", _) => Self::Kind,
+            (b"CLIENT", b"ID" | b"INFO" | b"LIST") => Self::Kind,
+            (b"HELLO", _) => Self::Greeting,
+            (b"CONFIG", b"GET") => Self::AnyPairOrder,
+            (b"COMMAND", b"INFO") if args.len() > 2 => Self::CommandRows,
+            (b"COMMAND", b"LIST") if args.len() == 2 => Self::Kind,
+            (b"COMMAND", b"" | b"INFO" | b"COUNT" | b"DOCS") => Self::Kind,
+            _ => Self::Exact,
+        }
+    }
+
+    /// True if the two replies to one request may stand beside each other.
+    pub fn accepts(self, left: &[u8], right: &[u8]) -> bool {
+        if left == right {
+            return true;
+        }
+        if self == Self::Exact || is_error(left) || is_error(right) {
+            return false;
+        }
+        let (Some(left), Some(right)) = (Node::parse(left), Node::parse(right)) else {
+            return false;
+        };
+        match self {
+            Self::Exact => false,
+            Self::Kind => left.kind == right.kind,
+            Self::AnyOrder => left.kind == right.kind && left.sorted(1) == right.sorted(1),
+            Self::AnyPairOrder => left.kind == right.kind && left.sorted(2) == right.sorted(2),
+            Self::Scan => same_scan(&left, &right, 1),
+            Self::PairScan => same_scan(&left, &right, 2),
+            Self::Deadline { unit_ms } => same_deadline(&left, &right, unit_ms),
+            Self::Greeting => left.kind == right.kind && left.without_id() == right.without_id(),
+            Self::CommandRows => left.kind == right.kind && left.rows() == right.rows(),
+        }
+    }
+}
+
+/// A pair of replies that may differ although no rule says so, and why that is right.
+pub struct Allowed {
+    /// The command, in capitals.
+    pub command: &'static str,
+    /// Redis' reply.
+    pub redis: &'static [u8],
+    /// Ours.
+    pub ours: &'static [u8],
+    /// Why ours is better; docs/differences.md says the same to users.
+    #[expect(dead_code, reason = "for the reader")]
+    pub reason: &'static str,
+}
+
+/// Every difference that is meant.
+pub const ALLOWED: &[Allowed] = &[];
+
+/// True if the difference stands in `ALLOWED`.
+pub fn is_allowed(args: &[Vec<u8>], ours: &[u8], redis: &[u8]) -> bool {
+    ALLOWED.iter().any(|allowed| {
+        let same_command = args
+            .first()
+            .is_some_and(|name| name.eq_ignore_ascii_case(allowed.command.as_bytes()));
+        same_command && allowed.ours == ours && allowed.redis == redis
+    })
+}
+
+fn is_error(reply: &[u8]) -> bool {
+    matches!(reply.first(), None | Some(b'-' | b'!'))
+}
+
+/// One value of a reply, for the rules that look inside.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Node {
+    kind: u8,
+    /// The text after the kind, or the bytes of a bulk string; empty for what has children.
+    text: Vec<u8>,
+    /// An aggregate's values; a map's are keys and values in turn.
+    children: Vec<Node>,
+}
+
+impl Node {
+    /// Reads one whole reply; `None` if it is not one, or has attributes.
+    pub fn parse(reply: &[u8]) -> Option<Self> {
+        let mut rest = reply;
+        let node = Self::read(&mut rest)?;
+        rest.is_empty().then_some(node)
+    }
+
+    // The depth is that of the reply, and those that come here are a few levels deep.
+    fn read(rest: &mut &[u8]) -> Option<Self> {
+        let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
+        let (kind, text) = (*rest.first()?, &rest[1..end]);
+        *rest = &rest[end + 2..];
+        let length = std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.parse::<i64>().ok());
+        let mut node = Self {
+            kind,
+            text: Vec::new(),
+            children: Vec::new(),
+        };
+        match (kind, length) {
+            (b'$' | b'*', Some(-1)) => node.text = b"null".to_vec(),
+            (b'$' | b'=' | b'!', Some(length)) => {
+                let length = usize::try_from(length).ok()?;
+                node.text = rest.get(..length)?.to_vec();
+                *rest = rest.get(length + 2..)?;
+            }
+            (b'*' | b'~' | b'>' | b'%', Some(length)) => {
+                for _ in 0..if kind == b'%' { 2 * length } else { length } {
+                    node.children.push(Self::read(rest)?);
+                }
+            }
+            _ => node.text = text.to_vec(),
+        }
+        Some(node)
+    }
+
+    /// The children in groups of `size`, sorted; with a node that has none, the node itself.
+    fn sorted(&self, size: usize) -> Vec<Vec<Node>> {
+        let mut groups: Vec<Vec<Node>> = self.children.chunks(size).map(<[_]>::to_vec).collect();
+        if groups.is_empty() {
+            groups.push(vec![self.clone()]);
+        }
+        groups.sort();
+        groups
+    }
+
+    fn integer(&self) -> Option<i64> {
+        std::str::from_utf8(&self.text).ok()?.parse().ok()
+    }
+
+    fn without_id(&self) -> Vec<Node> {
+        let pairs = self.children.chunks(2).filter(|pair| pair[0].text != b"id");
+        pairs.flatten().cloned().collect()
+    }
+
+    /// For COMMAND INFO: per command its name, arity, flags in any order and key positions.
+    fn rows(&self) -> Vec<Vec<Node>> {
+        let rows = self.children.iter().map(|row| {
+            let mut shown: Vec<Node> = row.children.iter().take(6).cloned().collect();
+            match shown.get_mut(2) {
+                Some(flags) => flags.children.sort(),
+                None => shown.push(row.clone()),
+            }
+            shown
+        });
+        rows.collect()
+    }
+
+    /// The texts of the children, for those who walk through a reply.
+    pub fn texts(&self) -> Vec<Vec<u8>> {
+        self.children
+            .iter()
+            .map(|child| child.text.clone())
+            .collect()
+    }
+
+    /// The cursor and the elements of a SCAN reply.
+    pub fn scan(&self) -> Option<(Vec<u8>, Vec<Vec<u8>>)> {
+        match self.children.as_slice() {
+            [cursor, elements] => Some((cursor.text.clone(), elements.texts())),
+            _ => None,
+        }
+    }
+}
+
+fn same_scan(left: &Node, right: &Node, size: usize) -> bool {
+    let ([left_cursor, left_part], [right_cursor, right_part]) =
+        (left.children.as_slice(), right.children.as_slice())
+    else {
+        return false;
+    };
+    if (left.kind, left_cursor.kind, left_part.kind)
+        != (right.kind, right_cursor.kind, right_part.kind)
+    {
+        return false;
+    }
+    let complete = left_cursor.text == b"0" && right_cursor.text == b"0";
+    !complete || left_part.sorted(size) == right_part.sorted(size)
+}
+
+fn same_deadline(left: &Node, right: &Node, unit_ms: i64) -> bool {
+    let (Some(left_time), Some(right_time)) = (left.integer(), right.integer()) else {
+        return false;
+    };
+    if left.kind != right.kind || left_time < 0 || right_time < 0 {
+        return false;
+    }
+    let far = |time: i64| {
+        let of_seconds = FAR_SECONDS.iter().any(|far| far * 1_000 / unit_ms == time);
+        of_seconds
+            || FAR_MILLIS
+                .iter()
+                .any(|far| (far + unit_ms / 2) / unit_ms == time)
+    };
+    let apart_ms = left_time
+        .abs_diff(right_time)
+        .saturating_mul(unit_ms.unsigned_abs());
+    apart_ms <= CLOCK_TOLERANCE_MS.unsigned_abs() && !far(left_time) && !far(right_time)
+}
+
+/// A request as one could type it.
+pub fn typed(args: &[Vec<u8>]) -> String {
+    let words = args.iter().map(|arg| {
+        let plain = !arg.is_empty() && arg.iter().all(|byte| byte.is_ascii_graphic());
+        if plain && !arg.iter().any(|byte| b"\"'\\".contains(byte)) {
+            escape(arg)
+        } else {
+            format!("\"{}\"", escape(arg))
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Rule;
+    use crate::harness::wire::{escape, split};
+
+    /// A request, two replies, and whether they may stand beside each other.
+    #[rustfmt::skip]
+    const CASES: &[(&str, &str, &str, bool)] = &[
+        ("GET a", "$1\r\nx\r\n", "$1\r\nx\r\n", true),
+        ("GET a", "$1\r\nx\r\n", "$1\r\ny\r\n", false),
+        ("GET a", "$-1\r\n", "_\r\n", false),
+        ("LPUSH a",
+            "-ERR wrong number of arguments for 'lpush' command\r\n",
+            "-ERR wrong number of arguments for 'LPUSH' command\r\n", false),
+        ("KEYS *", "*2\r\n$1\r\na\r\n$1\r\nb\r\n", "*2\r\n$1\r\nb\r\n$1\r\na\r\n", true),
+        ("KEYS *", "*2\r\n$1\r\na\r\n$1\r\nb\r\n", "*2\r\n$1\r\nb\r\n$1\r\nb\r\n", false),
+        ("KEYS *", "*1\r\n$1\r\na\r\n", "~1\r\n$1\r\na\r\n", false),
+        ("KEYS *", "*0\r\n", "*-1\r\n", false),
+        ("LRANGE a 0 -1", "*2\r\n$1\r\na\r\n$1\r\nb\r\n", "*2\r\n$1\r\nb\r\n$1\r\na\r\n", false),
+        ("HKEYS a", "*2\r\n$1\r\na\r\n$1\r\nb\r\n", "*2\r\n$1\r\nb\r\n$1\r\na\r\n", false),
+        ("hkeys big:1", "*2\r\n$1\r\na\r\n$1\r\nb\r\n", "*2\r\n$1\r\nb\r\n$1\r\na\r\n", true),
+        ("HGETALL big:1", "%2\r\n+a\r\n+1\r\n+b\r\n+2\r\n", "%2\r\n+b\r\n+2\r\n+a\r\n+1\r\n", true),
+        ("HGETALL big:1",
+            "%2\r\n+a\r\n+1\r\n+b\r\n+2\r\n",
+            "%2\r\n+b\r\n+1\r\n+a\r\n+2\r\n", false),
+        ("HGETALL big:1", "*2\r\n+a\r\n+1\r\n", "%1\r\n+a\r\n+1\r\n", false),
+        ("SCAN 0",
+            "*2\r\n$1\r\n0\r\n*2\r\n+a\r\n+b\r\n",
+            "*2\r\n$1\r\n0\r\n*2\r\n+b\r\n+a\r\n", true),
+        ("SCAN 0", "*2\r\n$1\r\n0\r\n*2\r\n+a\r\n+b\r\n", "*2\r\n$1\r\n0\r\n*1\r\n+b\r\n", false),
+        ("SCAN 0", "*2\r\n$1\r\n0\r\n*2\r\n+a\r\n+b\r\n", "*2\r\n$1\r\n9\r\n*1\r\n+b\r\n", true),
+        ("SCAN 0", "*2\r\n$1\r\n0\r\n*0\r\n", "*2\r\n:0\r\n*0\r\n", false),
+        ("SCAN 17", "*2\r\n$1\r\n0\r\n*1\r\n+a\r\n", "*2\r\n$1\r\n0\r\n*0\r\n", true),
+        ("SCAN x", "-ERR invalid cursor\r\n", "*2\r\n$1\r\n0\r\n*0\r\n", false),
+        ("TTL a", ":100\r\n", ":101\r\n", true),
+        ("TTL a", ":100\r\n", ":105\r\n", false),
+        ("TTL a", ":-1\r\n", ":1\r\n", false),
+        ("TTL a", ":-1\r\n", ":-2\r\n", false),
+        ("PTTL a", ":100000\r\n", ":101000\r\n", true),
+        ("PTTL a", ":100000\r\n", ":104000\r\n", false),
+        ("EXPIRETIME a", ":4102444800\r\n", ":4102444801\r\n", false),
+        ("PEXPIRETIME a", ":4102444800499\r\n", ":4102444800498\r\n", false),
+        ("PEXPIRETIME a", ":1800000000000\r\n", ":1800000000010\r\n", true),
+        ("TIME", "*2\r\n+1\r\n+2\r\n", "*2\r\n+1\r\n+3\r\n", true),
+        ("TIME x", "-ERR a\r\n", "-ERR b\r\n", false),
+        ("CLIENT ID", ":1\r\n", ":2\r\n", true),
+        ("CLIENT ID", ":1\r\n", "$1\r\n1\r\n", false),
+        ("HELLO",
+            "*4\r\n$2\r\nid\r\n:1\r\n+proto\r\n:2\r\n",
+            "*4\r\n$2\r\nid\r\n:2\r\n+proto\r\n:2\r\n", true),
+        ("HELLO",
+            "*4\r\n$2\r\nid\r\n:1\r\n+proto\r\n:2\r\n",
+            "*4\r\n$2\r\nid\r\n:1\r\n+proto\r\n:3\r\n", false),
+        ("COMMAND INFO get",
+            "*1\r\n*3\r\n+get\r\n:2\r\n*2\r\n+a\r\n+b\r\n",
+            "*1\r\n*3\r\n+get\r\n:2\r\n*2\r\n+b\r\n+a\r\n", true),
+        ("COMMAND INFO get",
+            "*1\r\n*3\r\n+get\r\n:2\r\n*1\r\n+a\r\n",
+            "*1\r\n*3\r\n+get\r\n:-2\r\n*1\r\n+a\r\n", false),
+        ("COMMAND INFO get", "*1\r\n*-1\r\n", "*1\r\n*0\r\n", false),
+    ];
+
+    #[test]
+    fn only_what_a_rule_forgives_is_forgiven() {
+        for (line, left, right, same) in CASES {
+            let rule = Rule::of(&split(line));
+            for (one, other) in [(left, right), (right, left)] {
+                let accepted = rule.accepts(one.as_bytes(), other.as_bytes());
+                assert_eq!(accepted, *same, "{line}: {}", escape(one.as_bytes()));
+            }
+        }
+    }
+}

@@ -1,0 +1,743 @@
+//! Random requests: every command of the server with all its options, and much that is wrong.
+//!
+//! A request comes from one row of `FORMS`, a template whose `{words}` are filled from pools of
+//! edge values. Keys come from a small pool, so that types collide and keys are overwritten,
+//! renamed and deleted all the time. Some requests are then spoilt: an argument too few or too
+//! many, or garbage in the place of one.
+//!
+//! Two servers can only agree on what does not depend on the moment of execution. Hence
+//! - relative deadlines are far away and never used twice, so `GT` and `LT` have one answer;
+//! - a key that is created expired is read and deleted in the same breath: when a server drops
+//!   it otherwise is its own affair, and DBSIZE shows it;
+//! - hashes whose fields have no order (many or long fields) live in keys of their own (`BIG`).
+
+use crate::harness::random::Random;
+
+/// One request of the stream.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The command name and its arguments.
+    pub args: Vec<Vec<u8>>,
+}
+
+/// Keys that hold what is small; a hash here keeps its fields in the order they came.
+const PLAIN: &[&[u8]] = &[
+    b"a",
+    b"b",
+    b"c",
+    b"d",
+    b"e",
+    b"f",
+    b"h",
+    b"hello",
+    b"hallo",
+    b"",
+    b"key with blank",
+    b"\x00\xff\r\n",
+    b"{x}1",
+    b"{x}2",
+    b"*",
+    b"[a]",
+    b"12",
+    b"\xd0\xba\xd0\xbb\xd1\x8e\xd1\x87",
+    b"long-long-long-long-long-long-long-long-long-long-long-long-long-long-long-long-key",
+];
+
+/// Keys that may hold hashes of many or long fields, whose order is the server's own.
+pub const BIG: &[&[u8]] = &[b"big:1", b"big:2", b"big:3"];
+
+const VALUES: &[&[u8]] = &[
+    b"",
+    b"0",
+    b"1",
+    b"-1",
+    b"7",
+    b"10",
+    b"100",
+    b"-100",
+    b"4294967296",
+    b"9223372036854775806",
+    b"9223372036854775807",
+    b"-9223372036854775807",
+    b"-9223372036854775808",
+    b"9223372036854775808",
+    b"-9223372036854775809",
+    b"18446744073709551616",
+    b"1e5",
+    b"3.14",
+    b"-0",
+    b"+1",
+    b"01",
+    b" 1",
+    b"1 ",
+    b"0x10",
+    b"nan",
+    b"inf",
+    b"abc",
+    b"ABC",
+    b"a\r\nb",
+    b"\x00\x01\xff",
+    b"hello world",
+    b"forty-four bytes of text, the longest packed.",
+    b"sixty-four bytes, the longest that Redis keeps in a packed hash!",
+];
+
+const FIELDS: &[&[u8]] = &[
+    b"f1",
+    b"f2",
+    b"f3",
+    b"f4",
+    b"f5",
+    b"f6",
+    b"F1",
+    b"",
+    b"0",
+    b"1",
+    b"-1",
+    b"9223372036854775807",
+    b"\x00\r\n\xff",
+    b"field with blank",
+    b"sixty-four bytes, the longest that Redis keeps in a packed hash!",
+];
+
+const INTEGERS: &[&[u8]] = &[
+    b"2147483647",
+    b"2147483648",
+    b"-2147483648",
+    b"4294967295",
+    b"4294967296",
+    b"9223372036854775806",
+    b"9223372036854775807",
+    b"-9223372036854775807",
+    b"-9223372036854775808",
+    b"9223372036854775808",
+    b"-9223372036854775809",
+    b"18446744073709551615",
+    b"99999999999999999999",
+];
+
+/// Garbage for any place: none of it is a number, an option or a name.
+const GARBAGE: &[&[u8]] = &[
+    b"",
+    b"nonsense",
+    b"1.5",
+    b"1e3",
+    b" 1",
+    b"1 ",
+    b"+1",
+    b"01",
+    b"0x1",
+    b"--1",
+    b"1\x00",
+    b"a\r\nb",
+    b"\xff\xfe",
+    b"'\"\\",
+];
+
+/// Deadlines that no server accepts, whatever the time is.
+const BAD_DEADLINES: &[&[u8]] = &[
+    b"9223372036854775807",
+    b"-9223372036854775808",
+    b"9223372036854775808",
+    b"abc",
+    b"",
+    b"1.5",
+];
+
+/// Far deadlines in seconds; `compare` knows that they must be kept to the digit.
+pub const FAR_SECONDS: &[i64] = &[
+    4_102_444_800,
+    4_102_444_801,
+    32_503_680_000,
+    9_223_372_036_000,
+];
+
+/// Far deadlines in milliseconds; some round up, some down.
+pub const FAR_MILLIS: &[i64] = &[
+    4_102_444_800_000,
+    4_102_444_800_499,
+    4_102_444_800_500,
+    4_102_444_801_999,
+];
+
+const PAST_SECONDS: &[&[u8]] = &[b"0", b"1", b"-1", b"1600000000", b"-9223372036854775"];
+const PAST_MILLIS: &[&[u8]] = &[b"0", b"1", b"-1", b"1600000000000"];
+
+const PATTERNS: &[&[u8]] = &[
+    b"*",
+    b"**",
+    b"?",
+    b"a*",
+    b"*a*",
+    b"h?llo",
+    b"h[ae]llo",
+    b"h[^e]llo",
+    b"h[a-e]llo",
+    b"h[e-a]llo",
+    b"[^a]",
+    b"[a",
+    b"[",
+    b"[]",
+    b"[]a]",
+    b"\\*",
+    b"\\[a\\]",
+    b"a\\",
+    b"",
+    b"big:*",
+    b"{x}*",
+    b"*\xff*",
+    b"f?",
+    b"nothing-fits*",
+];
+
+/// Commands that, spoilt, could turn into one that works and ends the server, ends a connection
+/// or saves in the background.
+const NEVER_SPOILT: &[&[u8]] = &[b"shutdown", b"client", b"bgsave", b"save"];
+
+/// Names whose row COMMAND INFO must show as Redis does.
+const NAMES: &[&[u8]] = &[
+    b"get",
+    b"SET",
+    b"del",
+    b"unlink",
+    b"rename",
+    b"mset",
+    b"mget",
+    b"lpush",
+    b"lpop",
+    b"lrange",
+    b"hset",
+    b"hgetall",
+    b"hdel",
+    b"keys",
+    b"scan",
+    b"ping",
+    b"expire",
+    b"incr",
+    b"type",
+    b"echo",
+    b"flushall",
+    b"dbsize",
+    b"exists",
+    b"ttl",
+    b"hscan",
+    b"append",
+    b"nosuch",
+    b"",
+];
+
+/// How often a form is taken, and its template. `;` separates requests that stay together.
+#[rustfmt::skip]
+pub const FORMS: &[(usize, &str)] = &[
+    // strings
+    (60, "SET {key} {value} {set_options}"),
+    (20, "SET {key} {value}"),
+    (4, "SET {key} {value} EXAT {past}; GET {same}; DEL {same}"),
+    (4, "SET {key} {value} PXAT {past_ms}; EXISTS {same}; DEL {same}"),
+    (40, "GET {key}"),
+    (20, "STRLEN {key}"),
+    (20, "APPEND {key} {value}"),
+    (20, "INCR {key}"),
+    (15, "DECR {key}"),
+    (25, "INCRBY {key} {int}"),
+    (25, "DECRBY {key} {int}"),
+    (15, "MGET {keys}"),
+    (15, "MSET {key_values}"),
+    // keys
+    (30, "DEL {keys}"),
+    (15, "UNLINK {keys}"),
+    (20, "EXISTS {keys}"),
+    (25, "TYPE {key}"),
+    (30, "RENAME {key} {key}"),
+    (10, "KEYS {pattern}"),
+    (4, "DBSIZE"),
+    (4, "SCAN 0 COUNT 1000000 {scan_options}"),
+    (4, "SCAN 0 {scan_options} COUNT 1000000"),
+    (3, "SCAN {cursor} COUNT {int}"),
+    (2, "SCAN {cursor} {scan_options}"),
+    (1, "FLUSHALL {flush_option}"),
+    (1, "FLUSHDB {flush_option}"),
+    // deadlines
+    (25, "EXPIRE {key} {seconds} {expire_options}"),
+    (25, "PEXPIRE {key} {millis} {expire_options}"),
+    (20, "EXPIREAT {key} {at} {expire_options}"),
+    (20, "PEXPIREAT {key} {at_ms} {expire_options}"),
+    (20, "TTL {key}"),
+    (20, "PTTL {key}"),
+    (20, "EXPIRETIME {key}"),
+    (20, "PEXPIRETIME {key}"),
+    (20, "PERSIST {key}"),
+    // lists
+    (40, "LPUSH {key} {values}"),
+    (40, "RPUSH {key} {values}"),
+    (2, "RPUSH {key} {many_values}"),
+    (20, "LPOP {key}"),
+    (15, "LPOP {key} {int}"),
+    (20, "RPOP {key}"),
+    (15, "RPOP {key} {int}"),
+    (20, "LLEN {key}"),
+    (25, "LINDEX {key} {int}"),
+    (25, "LSET {key} {int} {value}"),
+    (25, "LREM {key} {int} {value}"),
+    (35, "LRANGE {key} {int} {int}"),
+    // hashes
+    (45, "HSET {key} {field_values}"),
+    (15, "HMSET {key} {field_values}"),
+    (2, "HSET {key} {many_field_values}"),
+    (30, "HGET {key} {field}"),
+    (15, "HMGET {key} {fields}"),
+    (20, "HEXISTS {key} {field}"),
+    (25, "HDEL {key} {fields}"),
+    (20, "HGETALL {key}"),
+    (12, "HKEYS {key}"),
+    (12, "HVALS {key}"),
+    (15, "HLEN {key}"),
+    (30, "HINCRBY {key} {field} {int}"),
+    (8, "HSCAN {key} 0 COUNT 1000000 {hscan_options}"),
+    (6, "HSCAN {plain} {cursor} {hscan_options}"),
+    (4, "HSCAN {plain} {cursor} COUNT {int}"),
+    // connection
+    (10, "PING"),
+    (6, "PING {value}"),
+    (8, "ECHO {value}"),
+    (4, "SELECT {int}"),
+    (3, "SELECT {word:0|1|15|16}"),
+    (4, "HELLO {hello_options}"),
+    (3, "HELLO {protocol} {hello_options}"),
+    (2, "RESET"),
+    (2, "AUTH {value}"),
+    (2, "AUTH default {value}"),
+    (2, "AUTH {value} {value}"),
+    (2, "CLIENT GETNAME"),
+    (3, "CLIENT SETNAME {client_name}"),
+    (1, "CLIENT ID"),
+    (1, "CLIENT INFO"),
+    (1, "CLIENT LIST"),
+    (1, "CLIENT LIST TYPE {word:normal|master|replica|pubsub|nonsense}"),
+    (1, "CLIENT LIST ID {word:987654321|nonsense|0|-1}"),
+    (1, "CLIENT LIST {value} {value}"),
+    (2, "CLIENT NO-EVICT {word:on|OFF|nonsense|}"),
+    (2, "CLIENT REPLY {word:ON|on|nonsense|}"),
+    (2, "CLIENT KILL {word:127.0.0.1:1|nonsense|}"),
+    (1, "CLIENT KILL ID {word:987654321|nonsense|0|-1}"),
+    (1, "CLIENT KILL {word:TYPE nonsense|USER nonsense|ADDR 127.0.0.1:1|LADDR 127.0.0.1:1}"),
+    (1, "CLIENT KILL ID 987654321 {word:SKIPME yes|SKIPME no|SKIPME nonsense}"),
+    (1, "CLIENT KILL ID 987654321 {word:TYPE master|nonsense x}"),
+    (2, "CLIENT {garbage}"),
+    // server
+    (1, "TIME"),
+    (1, "INFO"),
+    (1, "INFO {word:server|clients|memory|persistence|stats|replication|cpu|keyspace|all}"),
+    (1, "LASTSAVE"),
+    (1, "COMMAND {word:COUNT|LIST|DOCS get|DOCS get nosuch}"),
+    (1, "COMMAND"),
+    (3, "COMMAND INFO {name}"),
+    (2, "COMMAND INFO {name} {name}"),
+    (1, "COMMAND LIST FILTERBY {word:MODULE nosuch|nonsense x|PATTERN}"),
+    (1, "COMMAND LIST FILTERBY {word:PATTERN nosuch*|ACLCAT nosuch}"),
+    (3, "COMMAND GETKEYS GET {key}"),
+    (3, "COMMAND GETKEYS MSET {key_values}"),
+    (2, "COMMAND GETKEYS DEL {keys}"),
+    (2, "COMMAND GETKEYS RENAME {key} {key}"),
+    (2, "COMMAND GETKEYS SET {key} {value} {set_options}"),
+    (2, "COMMAND GETKEYS {name} {values}"),
+    (2, "COMMAND GETKEYS {word:PING|nosuch|nosuch a|GET|COMMAND INFO get|CLIENT ID|KEYS *}"),
+    (2, "COMMAND {garbage}"),
+    (2, "CONFIG GET {option}"),
+    (1, "CONFIG GET {option} {option}"),
+    (2, "CONFIG SET {garbage} {value}"),
+    (1, "CONFIG SET {word:maxmemory|maxmemory 0 maxmemory 0|timeout|timeout -1|timeout nonsense}"),
+    (1, "CONFIG SET {word:maxmemory nonsense|maxmemory 0|timeout 0|maxmemory-policy nonsense}"),
+    (2, "CONFIG {garbage}"),
+    (1, "BGSAVE {word:nonsense|SCHEDULE x|x y}"),
+    (1, "SAVE {garbage}"),
+    (1, "SHUTDOWN {word:nonsense|NOSAVE SAVE|ABORT|ABORT SAVE|SAVE ABORT|NOSAVE nonsense}"),
+    (1, "CLUSTER {word:INFO|NODES|SLOTS|MYID|SHARDS|nonsense}"),
+    (1, "CLUSTER"),
+    (1, "SENTINEL {word:MASTERS|nonsense|}"),
+    (1, "MODULE {word:LIST|nonsense}"),
+    (1, "FUNCTION {word:LIST|LIST WITHCODE|LIST LIBRARYNAME *|LIST nonsense|FLUSH|FLUSH ASYNC}"),
+    (1, "FUNCTION {word:FLUSH SYNC|FLUSH nonsense|nonsense}"),
+    (1, "LATENCY {word:LATEST|LATEST x|nonsense}"),
+    (1, "SLOWLOG {word:GET|GET 5|GET -1|GET -2|GET x|LEN|RESET|LEN x|nonsense}"),
+    // nothing that exists
+    (6, "{unknown}"),
+    (6, "{unknown} {values}"),
+];
+
+/// Makes the stream; the same seed makes the same stream.
+pub struct Generator {
+    random: Random,
+    weights_sum: usize,
+    /// How many relative deadlines were handed out: none is used twice.
+    deadlines: i64,
+    /// The pool of keys for the request being made.
+    keys: &'static [&'static [u8]],
+}
+
+impl Generator {
+    /// A generator whose stream follows from `seed`.
+    pub fn new(seed: u64) -> Self {
+        let weights_sum = FORMS.iter().map(|(weight, _)| weight).sum();
+        Self {
+            random: Random::new(seed),
+            weights_sum,
+            deadlines: 0,
+            keys: PLAIN,
+        }
+    }
+
+    /// The generator's own source of chance.
+    pub fn random(&mut self) -> &mut Random {
+        &mut self.random
+    }
+
+    /// The next request, or the next few that must stay together.
+    pub fn next(&mut self) -> Vec<Request> {
+        let mut at = self.random.below(self.weights_sum);
+        let form = FORMS.iter().find(|(weight, _)| {
+            let found = at < *weight;
+            at = at.wrapping_sub(*weight);
+            found
+        });
+        self.fill(form.expect("the weights add up").1)
+    }
+
+    /// The requests of one template.
+    pub fn fill(&mut self, form: &str) -> Vec<Request> {
+        let big = self.random.chance(15);
+        self.keys = if big { BIG } else { PLAIN };
+        let mut requests: Vec<Request> = Vec::new();
+        for template in form.split("; ") {
+            let mut args: Vec<Vec<u8>> = Vec::new();
+            let same = requests.last().map(|request| request.args[1].clone());
+            for word in words(template) {
+                match word
+                    .strip_prefix('{')
+                    .and_then(|word| word.strip_suffix('}'))
+                {
+                    Some("same") => args.extend(same.clone()),
+                    Some(name) => self.placeholder(name, &mut args),
+                    None => args.push(self.recased(word.as_bytes())),
+                }
+            }
+            requests.push(Request { args });
+        }
+        if let [request] = requests.as_mut_slice() {
+            self.spoil(&mut request.args, big);
+        }
+        requests
+    }
+
+    fn spoil(&mut self, args: &mut Vec<Vec<u8>>, big: bool) {
+        let name = args[0].to_ascii_lowercase();
+        if NEVER_SPOILT.contains(&name.as_slice()) {
+            return;
+        }
+        match self.random.below(60) {
+            0 => {
+                let keep = self.random.between(1, args.len());
+                args.truncate(keep);
+            }
+            1 => {
+                let extra = self.garbage();
+                args.push(extra);
+            }
+            2 => {
+                let extra = self.value();
+                args.push(extra);
+            }
+            // A garbage key would bring what is big among what is plain.
+            3 if !big && args.len() > 1 => {
+                let place = self.random.between(1, args.len() - 1);
+                args[place] = self.garbage();
+            }
+            _ => {}
+        }
+    }
+
+    fn placeholder(&mut self, name: &str, args: &mut Vec<Vec<u8>>) {
+        if let Some(choices) = name.strip_prefix("word:") {
+            let choices: Vec<&str> = choices.split('|').collect();
+            let choice = *self.random.pick(&choices);
+            args.extend(choice.split(' ').map(|word| word.as_bytes().to_vec()));
+            return;
+        }
+        let one = match name {
+            "key" => self.key(),
+            "plain" => self.random.pick(PLAIN).to_vec(),
+            "value" => self.value(),
+            "field" => self.field(),
+            "int" => self.integer(),
+            "garbage" => self.garbage(),
+            "unknown" => self.unknown(),
+            "pattern" => self.random.pick(PATTERNS).to_vec(),
+            "name" => self.random.pick(NAMES).to_vec(),
+            "past" => self.random.pick(&PAST_SECONDS[1..2]).to_vec(),
+            "past_ms" => self.random.pick(&PAST_MILLIS[1..2]).to_vec(),
+            "seconds" => self.relative(1),
+            "millis" => self.relative(1_000),
+            "at" => self.absolute(FAR_SECONDS, PAST_SECONDS),
+            "at_ms" => self.absolute(FAR_MILLIS, PAST_MILLIS),
+            "cursor" => {
+                self.pick_bytes(&["0", "0", "1", "17", "abc", "-1", "1.5", "0x0", " 0", ""])
+            }
+            "client_name" => self.pick_bytes(&["n", "worker-1", "", "a b", "a\nb", "\u{e9}", "~"]),
+            "protocol" => self.pick_bytes(&["2", "3", "2", "3", "1", "4", "-1", "abc", "", "2.0"]),
+            "option" => self.pick_bytes(&[
+                "save",
+                "appendonly",
+                "maxmemory",
+                "maxmemory-policy",
+                "timeout",
+                "databases",
+                "maxmemory-samples",
+                "nosuch",
+                "",
+                "APPENDONLY",
+            ]),
+            _ => return self.several(name, args),
+        };
+        args.push(one);
+    }
+
+    fn several(&mut self, name: &str, args: &mut Vec<Vec<u8>>) {
+        match name {
+            "keys" => self.repeat(1, 4, args, |own, args| args.push(own.key())),
+            "values" => self.repeat(1, 4, args, |own, args| args.push(own.value())),
+            "fields" => self.repeat(1, 4, args, |own, args| args.push(own.field())),
+            "many_values" => self.repeat(200, 700, args, |own, args| args.push(own.value())),
+            "key_values" => self.repeat(1, 4, args, |own, args| {
+                args.push(own.key());
+                args.push(own.value());
+            }),
+            "field_values" => self.repeat(1, 4, args, Self::field_value),
+            "many_field_values" => {
+                let count = if self.is_big() { 300 } else { 6 };
+                self.repeat(1, count, args, Self::field_value);
+            }
+            "set_options" => self.repeat(0, 3, args, Self::set_option),
+            "expire_options" => {
+                if self.random.chance(50) {
+                    let options = ["NX", "XX", "GT", "LT", "gt", "nonsense"];
+                    self.repeat(1, 2, args, |own, args| args.push(own.pick_bytes(&options)));
+                }
+            }
+            "scan_options" => self.repeat(0, 2, args, Self::scan_option),
+            "hscan_options" => {
+                if self.random.chance(50) {
+                    args.push(b"MATCH".to_vec());
+                    args.push(self.random.pick(PATTERNS).to_vec());
+                }
+            }
+            "hello_options" => self.hello_options(args),
+            "flush_option" => {
+                let option = *self.random.pick(&["", "", "ASYNC", "sync", "nonsense"]);
+                args.extend((!option.is_empty()).then(|| option.into()));
+            }
+            _ => panic!("no placeholder {name}"),
+        }
+    }
+
+    fn repeat(
+        &mut self,
+        low: usize,
+        high: usize,
+        args: &mut Vec<Vec<u8>>,
+        each: impl Fn(&mut Self, &mut Vec<Vec<u8>>),
+    ) {
+        for _ in 0..self.random.between(low, high) {
+            each(self, args);
+        }
+    }
+
+    fn is_big(&self) -> bool {
+        self.keys == BIG
+    }
+
+    fn key(&mut self) -> Vec<u8> {
+        self.random.pick(self.keys).to_vec()
+    }
+
+    fn value(&mut self) -> Vec<u8> {
+        match self.random.below(20) {
+            0..14 => self.random.pick(VALUES).to_vec(),
+            14..18 => (self.random.next() as i32 % 1_000).to_string().into_bytes(),
+            18 => self.bytes(300),
+            _ if self.is_big() => self.bytes(20_000),
+            _ => self.bytes(60),
+        }
+    }
+
+    /// A field, or a field's value: short where the hash must keep its order.
+    fn short(&mut self, length_max: usize) -> Vec<u8> {
+        match self.random.below(20) {
+            0 => self.bytes(length_max),
+            1..8 => (self.random.next() as i32 % 1_000).to_string().into_bytes(),
+            _ => self.random.pick(VALUES).to_vec(),
+        }
+    }
+
+    fn field(&mut self) -> Vec<u8> {
+        if self.is_big() && self.random.chance(70) {
+            return match self.random.below(3) {
+                0 => self.bytes(100),
+                _ => format!("field:{}", self.random.below(1_000)).into_bytes(),
+            };
+        }
+        self.random.pick(FIELDS).to_vec()
+    }
+
+    fn field_value(&mut self, args: &mut Vec<Vec<u8>>) {
+        args.push(self.field());
+        let length_max = if self.is_big() { 200 } else { 64 };
+        args.push(self.short(length_max));
+    }
+
+    fn bytes(&mut self, length_max: usize) -> Vec<u8> {
+        let length = self.random.between(0, length_max);
+        (0..length).map(|_| self.random.next() as u8).collect()
+    }
+
+    fn integer(&mut self) -> Vec<u8> {
+        match self.random.below(20) {
+            0..14 => (self.random.below(14) as i64 - 5).to_string().into_bytes(),
+            14 => (self.random.next() as i32 % 1_000).to_string().into_bytes(),
+            15..19 => self.random.pick(INTEGERS).to_vec(),
+            _ => self.garbage(),
+        }
+    }
+
+    fn garbage(&mut self) -> Vec<u8> {
+        self.random.pick(GARBAGE).to_vec()
+    }
+
+    fn unknown(&mut self) -> Vec<u8> {
+        match self.random.below(4) {
+            0 => [b"NOSUCH".to_vec(), self.bytes(10)].concat(),
+            1 => [b"nosuch".to_vec(), vec![b'x'; self.random.below(300)]].concat(),
+            2 => self.garbage(),
+            _ => self.pick_bytes(&["GETT", "get ", " get", "set\r\n", "my_redis", "HGETALLL"]),
+        }
+    }
+
+    fn pick_bytes(&mut self, choices: &[&str]) -> Vec<u8> {
+        self.random.pick(choices).as_bytes().to_vec()
+    }
+
+    /// A deadline from now: far away and new, or past, or one that is always refused.
+    fn relative(&mut self, per_second: i64) -> Vec<u8> {
+        match self.random.below(10) {
+            0 => self.pick_bytes(&["0", "-1", "-1000"]),
+            1 => self.random.pick(BAD_DEADLINES).to_vec(),
+            _ => (self.fresh_seconds() * per_second).to_string().into_bytes(),
+        }
+    }
+
+    /// Whole thousands of seconds in an order that goes up and down, each only once.
+    fn fresh_seconds(&mut self) -> i64 {
+        self.deadlines += 1;
+        1_000 * (1 + self.deadlines * 7_919 % 1_000_003)
+    }
+
+    fn absolute(&mut self, far: &[i64], past: &[&[u8]]) -> Vec<u8> {
+        match self.random.below(10) {
+            0..2 => self.random.pick(past).to_vec(),
+            2 => self.random.pick(BAD_DEADLINES).to_vec(),
+            _ => self.random.pick(far).to_string().into_bytes(),
+        }
+    }
+
+    fn set_option(&mut self, args: &mut Vec<Vec<u8>>) {
+        let name = *self
+            .random
+            .pick(&["EX", "PX", "EXAT", "PXAT", "NX", "XX", "GET", "KEEPTTL"]);
+        args.push(self.recased(name.as_bytes()));
+        // What is refused must not be a past deadline, which makes an expired key.
+        let refused = self.random.chance(10);
+        let number = match name {
+            "EX" | "PX" | "EXAT" | "PXAT" if refused => {
+                self.pick_bytes(&["0", "-1", "abc", "", "9223372036854775807", "1.5", "NX"])
+            }
+            "EX" => self.fresh_seconds().to_string().into_bytes(),
+            "PX" => (self.fresh_seconds() * 1_000).to_string().into_bytes(),
+            "EXAT" => self.random.pick(FAR_SECONDS).to_string().into_bytes(),
+            "PXAT" => self.random.pick(FAR_MILLIS).to_string().into_bytes(),
+            _ => return,
+        };
+        args.push(number);
+    }
+
+    fn scan_option(&mut self, args: &mut Vec<Vec<u8>>) {
+        let (name, value) = match self.random.below(8) {
+            0..4 => ("MATCH", self.random.pick(PATTERNS).to_vec()),
+            4..7 => (
+                "TYPE",
+                self.pick_bytes(&["string", "list", "hash", "HASH", "set", "nosuch"]),
+            ),
+            _ => ("nonsense", b"x".to_vec()),
+        };
+        args.push(self.recased(name.as_bytes()));
+        args.push(value);
+    }
+
+    fn hello_options(&mut self, args: &mut Vec<Vec<u8>>) {
+        let options = *self.random.pick(&[
+            "",
+            "",
+            "2",
+            "3",
+            "SETNAME n",
+            "SETNAME",
+            "AUTH default x",
+            "AUTH nobody x",
+            "AUTH x",
+            "nonsense",
+            "SETNAME a\nb",
+            "AUTH default x SETNAME m",
+            "SETNAME m AUTH nobody x",
+        ]);
+        args.extend(
+            options
+                .split(' ')
+                .filter(|word| !word.is_empty())
+                .map(|word| word.into()),
+        );
+    }
+
+    /// The same word in capitals, in small letters or mixed.
+    fn recased(&mut self, word: &[u8]) -> Vec<u8> {
+        match self.random.below(4) {
+            0 => word.to_ascii_lowercase(),
+            1 => {
+                let bits = self.random.next();
+                let mixed = word.iter().enumerate().map(|(place, byte)| {
+                    if bits >> (place % 64) & 1 == 0 {
+                        byte.to_ascii_lowercase()
+                    } else {
+                        *byte
+                    }
+                });
+                mixed.collect()
+            }
+            _ => word.to_vec(),
+        }
+    }
+}
+
+/// The blank-separated words of a template; a placeholder may hold blanks.
+fn words(template: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut rest = template.trim_start();
+    while !rest.is_empty() {
+        let end = if rest.starts_with('{') {
+            rest.find('}').map(|at| at + 1)
+        } else {
+            rest.find(' ')
+        };
+        let (word, after) = rest.split_at(end.unwrap_or(rest.len()));
+        words.push(word);
+        rest = after.trim_start();
+    }
+    words
+}

@@ -1,0 +1,14 @@
+//! The integration tests, one binary: real sockets against a server in this process.
+//!
+//! One binary because every further file in `tests/` is linked again with the whole library.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets the unexpected has to fail loudly"
+)]
+
+mod differential;
+mod harness;
