@@ -45,11 +45,7 @@ pub enum Exchange {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Wraps `stream`; buffers are allocated when they are first needed.
     pub fn new(stream: S) -> Self {
-        Self {
-            stream,
-            input: BytesMut::new(),
-            output: OutputBuffer::new(),
-        }
+        Self { stream, input: BytesMut::new(), output: OutputBuffer::new() }
     }
 
     /// The stream itself.
@@ -131,11 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if read {
             self.make_room();
         }
-        let Self {
-            stream,
-            input,
-            output,
-        } = self;
+        let Self { stream, input, output } = self;
         poll_fn(|cx| {
             if interrupted() {
                 return Poll::Ready(Ok(Exchange::Interrupted));

@@ -87,9 +87,7 @@ impl OutputBuffer {
     #[inline]
     #[must_use]
     pub fn mark(&self) -> Mark {
-        Mark {
-            total_bytes: self.len(),
-        }
+        Mark { total_bytes: self.len() }
     }
 
     /// Takes back everything that was written since `mark`.

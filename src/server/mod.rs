@@ -149,6 +149,11 @@ impl Server {
         move || background.wake_sweeper()
     }
 
+    /// Ends the background threads, after [`end`](Self::end).
+    pub fn stop_background(&self) {
+        self.background.stop();
+    }
+
     /// Waits until the dump is loaded.
     ///
     /// # Errors

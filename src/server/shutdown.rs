@@ -94,7 +94,7 @@ impl Server {
                 }
             };
             if ended {
-                self.background.stop();
+                self.stop_background();
                 tracing::info!("my_redis_server has ended");
                 return ExitCode::SUCCESS;
             }
