@@ -38,16 +38,14 @@ pub enum Exchange {
     Closed,
     /// Everything pending was sent, and reading was not asked for.
     Sent,
+    /// The caller's own condition came true.
+    Interrupted,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Wraps `stream`; buffers are allocated when they are first needed.
     pub fn new(stream: S) -> Self {
-        Self {
-            stream,
-            input: BytesMut::new(),
-            output: OutputBuffer::new(),
-        }
+        Self { stream, input: BytesMut::new(), output: OutputBuffer::new() }
     }
 
     /// The stream itself.
@@ -116,20 +114,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Sends what is pending while reading what comes, and returns as soon as something came.
     ///
     /// While more than `pending_max` bytes wait to be sent, nothing is read. With `read` false it
-    /// only sends.
+    /// only sends. `interrupted` is asked whenever the task wakes; who makes it true must wake it.
     ///
     /// # Errors
     /// Those of the stream.
-    pub async fn exchange(&mut self, read: bool, pending_max: usize) -> io::Result<Exchange> {
+    pub async fn exchange(
+        &mut self,
+        read: bool,
+        pending_max: usize,
+        interrupted: impl Fn() -> bool,
+    ) -> io::Result<Exchange> {
         if read {
             self.make_room();
         }
-        let Self {
-            stream,
-            input,
-            output,
-        } = self;
+        let Self { stream, input, output } = self;
         poll_fn(|cx| {
+            if interrupted() {
+                return Poll::Ready(Ok(Exchange::Interrupted));
+            }
             while output.has_remaining() {
                 match pin!(stream.write_buf(output)).poll(cx) {
                     Poll::Ready(Ok(0)) => {

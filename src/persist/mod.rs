@@ -1,1 +1,21 @@
-//! persist
+//! Layer 3: keeping data in a file.
+//!
+//! The file format stands on its own here, independent of the keyspace: `write` turns values into
+//! bytes, `read` turns bytes of unknown origin into values or says why not. Below them are the
+//! layout (`format`), the encodings of older and newer Redis (`compact`), the packing of long
+//! strings (`lzf`), the checksum, and the values themselves (`value`).
+
+pub mod checksum;
+pub mod compact;
+pub mod dump;
+pub mod error;
+pub mod format;
+pub mod load;
+pub mod lzf;
+pub mod read;
+pub mod saver;
+mod source;
+#[cfg(test)]
+mod tests;
+pub mod value;
+pub mod write;

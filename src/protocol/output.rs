@@ -80,16 +80,14 @@ impl OutputBuffer {
         for piece in other.sealed.drain(..) {
             self.put_shared(piece);
         }
-        self.put(&other.tail);
+        self.put_shared(other.tail.split().freeze());
     }
 
     /// Remembers the present end.
     #[inline]
     #[must_use]
     pub fn mark(&self) -> Mark {
-        Mark {
-            total_bytes: self.len(),
-        }
+        Mark { total_bytes: self.len() }
     }
 
     /// Takes back everything that was written since `mark`.

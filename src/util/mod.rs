@@ -1,1 +1,7 @@
 //! Layer 0: small tools that know nothing of the server.
+
+pub mod clock;
+pub mod glob;
+pub mod hash;
+pub mod number;
+pub mod range;

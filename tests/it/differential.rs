@@ -71,25 +71,14 @@ struct Session {
 
 impl Session {
     fn open(ours: SocketAddr, redis: SocketAddr, resp3: bool) -> Self {
-        let connect = if resp3 {
-            Wire::connect_resp3
-        } else {
-            Wire::connect
-        };
-        Self {
-            ours: connect(ours),
-            redis: connect(redis),
-            resp3,
-        }
+        let connect = if resp3 { Wire::connect_resp3 } else { Wire::connect };
+        Self { ours: connect(ours), redis: connect(redis), resp3 }
     }
 
     /// Sends the requests in one write to each server and returns the pairs of replies; ends at
     /// the first that did not come.
     fn exchange(&mut self, requests: &[Request]) -> Vec<(Reply, Reply)> {
-        let bytes: Vec<u8> = requests
-            .iter()
-            .flat_map(|request| encode(&request.args))
-            .collect();
+        let bytes: Vec<u8> = requests.iter().flat_map(|request| encode(&request.args)).collect();
         self.redis.raw(&bytes);
         self.ours.raw(&bytes);
         let mut replies = Vec::with_capacity(requests.len());
@@ -151,17 +140,10 @@ impl Run {
     fn restart(&mut self) {
         self.history.clear();
         let (ours, redis) = (self.ours, self.redis);
-        self.sessions = (0..SESSIONS)
-            .map(|n| Session::open(ours, redis, n % 2 == 1))
-            .collect();
-        let flush = Request {
-            args: split("FLUSHALL"),
-        };
+        self.sessions = (0..SESSIONS).map(|n| Session::open(ours, redis, n % 2 == 1)).collect();
+        let flush = Request { args: split("FLUSHALL") };
         for (ours, redis) in self.sessions[0].exchange(&[flush]) {
-            assert_eq!(
-                (ours, redis),
-                (Ok(b"+OK\r\n".to_vec()), Ok(b"+OK\r\n".to_vec()))
-            );
+            assert_eq!((ours, redis), (Ok(b"+OK\r\n".to_vec()), Ok(b"+OK\r\n".to_vec())));
         }
     }
 
@@ -225,15 +207,7 @@ impl Run {
                 before.drain(..before.len().saturating_sub(10));
             }
             let index = self.index;
-            let difference = Difference {
-                index,
-                request,
-                ours,
-                redis,
-                before,
-                reproduced,
-                resp3,
-            };
+            let difference = Difference { index, request, ours, redis, before, reproduced, resp3 };
             self.differences.push(difference);
         }
         self.restart();
@@ -264,31 +238,22 @@ impl Run {
 
     fn shows(&self, before: &[Request], request: &Request, resp3: bool) -> bool {
         let mut session = Session::open(self.ours, self.redis, resp3);
-        session.exchange(&[Request {
-            args: split("FLUSHALL"),
-        }]);
+        session.exchange(&[Request { args: split("FLUSHALL") }]);
         for batch in before.chunks(BATCH_MAX) {
             if session.exchange(batch).len() < batch.len() {
                 return false;
             }
         }
         let replies = session.exchange(std::slice::from_ref(request));
-        replies
-            .iter()
-            .any(|(ours, redis)| differs(request, ours, redis))
+        replies.iter().any(|(ours, redis)| differs(request, ours, redis))
     }
 
     fn odd_exchange(&mut self) {
         let bytes = odd::conversation(&mut self.generator);
         self.index += 1;
-        let (ours, redis) = (
-            odd::answer(self.ours, &bytes),
-            odd::answer(self.redis, &bytes),
-        );
+        let (ours, redis) = (odd::answer(self.ours, &bytes), odd::answer(self.redis, &bytes));
         if ours != redis {
-            let request = Request {
-                args: vec![b"raw bytes:".to_vec(), bytes.concat()],
-            };
+            let request = Request { args: vec![b"raw bytes:".to_vec(), bytes.concat()] };
             self.record(request, ours, redis, false);
         }
     }
@@ -303,9 +268,7 @@ impl Run {
         let listed = self.sessions[number].redis.run("KEYS *");
         let keys = Node::parse(&listed).expect("KEYS answers an array").texts();
         for key in &keys {
-            let type_name = self.sessions[number]
-                .redis
-                .command(&[b"TYPE", key.as_slice()]);
+            let type_name = self.sessions[number].redis.command(&[b"TYPE", key.as_slice()]);
             let content: &[&str] = match type_name.as_slice() {
                 b"+string\r\n" => &["GET"],
                 b"+list\r\n" => &["LRANGE", "0", "-1"],
@@ -334,11 +297,7 @@ impl Run {
             let scan = Node::parse(&reply).and_then(|node| node.scan());
             let (next, part) = scan.unwrap_or_else(|| panic!("SCAN answered {}", shown(&reply)));
             found.extend(part);
-            assert!(
-                found.len() <= 2 * keys.len(),
-                "SCAN does not end: cursor {}",
-                escape(&next)
-            );
+            assert!(found.len() <= 2 * keys.len(), "SCAN does not end: cursor {}", escape(&next));
             cursor = next;
             if cursor == b"0" {
                 break;
@@ -347,32 +306,21 @@ impl Run {
         let mut expected = keys.to_vec();
         expected.sort();
         found.sort();
-        assert!(
-            found == expected,
-            "SCAN in steps found other keys than KEYS: {found:?}"
-        );
+        assert!(found == expected, "SCAN in steps found other keys than KEYS: {found:?}");
     }
 
     /// Fails if the stream has a command that was refused nearly every time: it tests nothing.
     fn check_coverage(&self) {
         const NEVER_SUCCEED: [&str; 5] = ["SENTINEL", "CLUSTER", "SHUTDOWN", "BGSAVE", "SAVE"];
-        let names = generate::FORMS
-            .iter()
-            .filter_map(|(_, form)| form.split(' ').next());
+        let names = generate::FORMS.iter().filter_map(|(_, form)| form.split(' ').next());
         for name in names.filter(|name| !name.starts_with('{') && !NEVER_SUCCEED.contains(name)) {
             let count = self.successes.get(name.as_bytes()).copied().unwrap_or(0);
-            assert!(
-                count >= self.index / 20_000,
-                "{name} succeeded only {count} times"
-            );
+            assert!(count >= self.index / 20_000, "{name} succeeded only {count} times");
         }
     }
 
     fn report(&self, seed: u64) -> String {
-        let mut text = format!(
-            "{} kinds of difference, seed {seed}\n",
-            self.differences.len()
-        );
+        let mut text = format!("{} kinds of difference, seed {seed}\n", self.differences.len());
         for difference in &self.differences {
             text += &difference.to_string();
             text += &format!(
@@ -388,23 +336,14 @@ impl Run {
 impl std::fmt::Display for Difference {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let protocol = if self.resp3 { "RESP3" } else { "RESP2" };
-        writeln!(
-            out,
-            "\nrequest {} ({protocol}): {}",
-            self.index,
-            typed(&self.request.args)
-        )?;
+        writeln!(out, "\nrequest {} ({protocol}): {}", self.index, typed(&self.request.args))?;
         for (who, reply) in [("ours ", &self.ours), ("redis", &self.redis)] {
             match reply {
                 Ok(bytes) => writeln!(out, "  {who}: {}", shown(bytes))?,
                 Err(reason) => writeln!(out, "  {who}: {reason}")?,
             }
         }
-        let start = if self.reproduced {
-            "from an empty server"
-        } else {
-            "after, among others"
-        };
+        let start = if self.reproduced { "from an empty server" } else { "after, among others" };
         writeln!(out, "  {start}:")?;
         for request in &self.before {
             writeln!(out, "    {}", cut(&typed(&request.args)))?;
@@ -422,10 +361,7 @@ fn cut(text: &str) -> String {
 fn kind_of(request: &Request, ours: &Reply, redis: &Reply) -> String {
     let start = |reply: &Reply| match reply {
         Ok(bytes) => {
-            let end = bytes
-                .iter()
-                .position(|byte| *byte == b'\r')
-                .unwrap_or(bytes.len());
+            let end = bytes.iter().position(|byte| *byte == b'\r').unwrap_or(bytes.len());
             escape(&bytes[..end.min(60)]).replace(|c: char| c.is_ascii_digit(), "")
         }
         Err(_) => "no reply".into(),
@@ -452,9 +388,7 @@ fn related(history: &[Request], request: &Request) -> Vec<Request> {
 
 fn commands(otherwise: usize) -> usize {
     match std::env::var(COMMANDS_VARIABLE) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{COMMANDS_VARIABLE}: {text}")),
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{COMMANDS_VARIABLE}: {text}")),
         Err(_) => otherwise,
     }
 }
@@ -466,15 +400,11 @@ fn compare_with_redis(test: &str, ours: SocketAddr, commands: usize) {
     let run = Run::new(ours, oracle.addr(), seed).compare(commands);
     assert!(run.differences.is_empty(), "{}", run.report(seed));
     run.check_coverage();
-    println!(
-        "{test}: {} requests alike in {:?}",
-        run.index,
-        started.elapsed()
-    );
+    println!("{test}: {} requests alike in {:?}", run.index, started.elapsed());
 }
 
 fn compare_server_with_redis(test: &str, shards: usize, commands: usize) {
-    let server = Server::start(shards);
+    let server = Server::start_in_real_time(shards);
     compare_with_redis(test, server.addr(), commands);
 }
 
@@ -491,11 +421,7 @@ fn random_requests_are_answered_as_by_redis_server_on_one_shard() {
 #[test]
 fn redis_server_agrees_with_itself() {
     let twin = Oracle::start();
-    compare_with_redis(
-        "redis_server_agrees_with_itself",
-        twin.addr(),
-        COMMANDS_TWIN,
-    );
+    compare_with_redis("redis_server_agrees_with_itself", twin.addr(), COMMANDS_TWIN);
 }
 
 #[test]
@@ -513,10 +439,7 @@ fn a_planted_difference_is_found_and_reduced() {
             .iter()
             .find(|found| found.request.args[0].eq_ignore_ascii_case(command.as_bytes()));
         let found = found.unwrap_or_else(|| panic!("{command} not found: {}", run.report(1)));
-        assert!(
-            found.reproduced && found.before.len() <= before_max,
-            "{found}"
-        );
+        assert!(found.reproduced && found.before.len() <= before_max, "{found}");
     }
 }
 
@@ -525,13 +448,7 @@ fn every_template_makes_requests() {
     let mut generator = Generator::new(seed("every_template_makes_requests"));
     for (_, form) in generate::FORMS {
         for _ in 0..50 {
-            assert!(
-                generator
-                    .fill(form)
-                    .iter()
-                    .all(|request| !request.args.is_empty()),
-                "{form}"
-            );
+            assert!(generator.fill(form).iter().all(|request| !request.args.is_empty()), "{form}");
         }
     }
 }

@@ -10,5 +10,7 @@
     reason = "a test that meets the unexpected has to fail loudly"
 )]
 
+mod client;
 mod differential;
 mod harness;
+mod protocol;

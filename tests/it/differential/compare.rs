@@ -37,10 +37,8 @@ pub enum Rule {
 impl Rule {
     /// The rule for one request.
     pub fn of(args: &[Vec<u8>]) -> Self {
-        let word = |place: usize| {
-            args.get(place)
-                .map_or(Vec::new(), |arg| arg.to_ascii_uppercase())
-        };
+        let word =
+            |place: usize| args.get(place).map_or(Vec::new(), |arg| arg.to_ascii_uppercase());
         let (name, second) = (word(0), word(1));
         let orderless = args.get(1).is_some_and(|key| BIG.contains(&key.as_slice()));
         match (name.as_slice(), second.as_slice()) {
@@ -107,9 +105,8 @@ pub const ALLOWED: &[Allowed] = &[];
 /// True if the difference stands in `ALLOWED`.
 pub fn is_allowed(args: &[Vec<u8>], ours: &[u8], redis: &[u8]) -> bool {
     ALLOWED.iter().any(|allowed| {
-        let same_command = args
-            .first()
-            .is_some_and(|name| name.eq_ignore_ascii_case(allowed.command.as_bytes()));
+        let same_command =
+            args.first().is_some_and(|name| name.eq_ignore_ascii_case(allowed.command.as_bytes()));
         same_command && allowed.ours == ours && allowed.redis == redis
     })
 }
@@ -141,14 +138,8 @@ impl Node {
         let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
         let (kind, text) = (*rest.first()?, &rest[1..end]);
         *rest = &rest[end + 2..];
-        let length = std::str::from_utf8(text)
-            .ok()
-            .and_then(|text| text.parse::<i64>().ok());
-        let mut node = Self {
-            kind,
-            text: Vec::new(),
-            children: Vec::new(),
-        };
+        let length = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok());
+        let mut node = Self { kind, text: Vec::new(), children: Vec::new() };
         match (kind, length) {
             (b'$' | b'*', Some(-1)) => node.text = b"null".to_vec(),
             (b'$' | b'=' | b'!', Some(length)) => {
@@ -200,10 +191,7 @@ impl Node {
 
     /// The texts of the children, for those who walk through a reply.
     pub fn texts(&self) -> Vec<Vec<u8>> {
-        self.children
-            .iter()
-            .map(|child| child.text.clone())
-            .collect()
+        self.children.iter().map(|child| child.text.clone()).collect()
     }
 
     /// The cursor and the elements of a SCAN reply.
@@ -239,14 +227,9 @@ fn same_deadline(left: &Node, right: &Node, unit_ms: i64) -> bool {
     }
     let far = |time: i64| {
         let of_seconds = FAR_SECONDS.iter().any(|far| far * 1_000 / unit_ms == time);
-        of_seconds
-            || FAR_MILLIS
-                .iter()
-                .any(|far| (far + unit_ms / 2) / unit_ms == time)
+        of_seconds || FAR_MILLIS.iter().any(|far| (far + unit_ms / 2) / unit_ms == time)
     };
-    let apart_ms = left_time
-        .abs_diff(right_time)
-        .saturating_mul(unit_ms.unsigned_abs());
+    let apart_ms = left_time.abs_diff(right_time).saturating_mul(unit_ms.unsigned_abs());
     apart_ms <= CLOCK_TOLERANCE_MS.unsigned_abs() && !far(left_time) && !far(right_time)
 }
 

@@ -135,30 +135,15 @@ const GARBAGE: &[&[u8]] = &[
 ];
 
 /// Deadlines that no server accepts, whatever the time is.
-const BAD_DEADLINES: &[&[u8]] = &[
-    b"9223372036854775807",
-    b"-9223372036854775808",
-    b"9223372036854775808",
-    b"abc",
-    b"",
-    b"1.5",
-];
+const BAD_DEADLINES: &[&[u8]] =
+    &[b"9223372036854775807", b"-9223372036854775808", b"9223372036854775808", b"abc", b"", b"1.5"];
 
 /// Far deadlines in seconds; `compare` knows that they must be kept to the digit.
-pub const FAR_SECONDS: &[i64] = &[
-    4_102_444_800,
-    4_102_444_801,
-    32_503_680_000,
-    9_223_372_036_000,
-];
+pub const FAR_SECONDS: &[i64] = &[4_102_444_800, 4_102_444_801, 32_503_680_000, 9_223_372_036_000];
 
 /// Far deadlines in milliseconds; some round up, some down.
-pub const FAR_MILLIS: &[i64] = &[
-    4_102_444_800_000,
-    4_102_444_800_499,
-    4_102_444_800_500,
-    4_102_444_801_999,
-];
+pub const FAR_MILLIS: &[i64] =
+    &[4_102_444_800_000, 4_102_444_800_499, 4_102_444_800_500, 4_102_444_801_999];
 
 const PAST_SECONDS: &[&[u8]] = &[b"0", b"1", b"-1", b"1600000000", b"-9223372036854775"];
 const PAST_MILLIS: &[&[u8]] = &[b"0", b"1", b"-1", b"1600000000000"];
@@ -379,12 +364,7 @@ impl Generator {
     /// A generator whose stream follows from `seed`.
     pub fn new(seed: u64) -> Self {
         let weights_sum = FORMS.iter().map(|(weight, _)| weight).sum();
-        Self {
-            random: Random::new(seed),
-            weights_sum,
-            deadlines: 0,
-            keys: PLAIN,
-        }
+        Self { random: Random::new(seed), weights_sum, deadlines: 0, keys: PLAIN }
     }
 
     /// The generator's own source of chance.
@@ -412,10 +392,7 @@ impl Generator {
             let mut args: Vec<Vec<u8>> = Vec::new();
             let same = requests.last().map(|request| request.args[1].clone());
             for word in words(template) {
-                match word
-                    .strip_prefix('{')
-                    .and_then(|word| word.strip_suffix('}'))
-                {
+                match word.strip_prefix('{').and_then(|word| word.strip_suffix('}')) {
                     Some("same") => args.extend(same.clone()),
                     Some(name) => self.placeholder(name, &mut args),
                     None => args.push(self.recased(word.as_bytes())),
@@ -649,9 +626,7 @@ impl Generator {
     }
 
     fn set_option(&mut self, args: &mut Vec<Vec<u8>>) {
-        let name = *self
-            .random
-            .pick(&["EX", "PX", "EXAT", "PXAT", "NX", "XX", "GET", "KEEPTTL"]);
+        let name = *self.random.pick(&["EX", "PX", "EXAT", "PXAT", "NX", "XX", "GET", "KEEPTTL"]);
         args.push(self.recased(name.as_bytes()));
         // What is refused must not be a past deadline, which makes an expired key.
         let refused = self.random.chance(10);
@@ -671,10 +646,7 @@ impl Generator {
     fn scan_option(&mut self, args: &mut Vec<Vec<u8>>) {
         let (name, value) = match self.random.below(8) {
             0..4 => ("MATCH", self.random.pick(PATTERNS).to_vec()),
-            4..7 => (
-                "TYPE",
-                self.pick_bytes(&["string", "list", "hash", "HASH", "set", "nosuch"]),
-            ),
+            4..7 => ("TYPE", self.pick_bytes(&["string", "list", "hash", "HASH", "set", "nosuch"])),
             _ => ("nonsense", b"x".to_vec()),
         };
         args.push(self.recased(name.as_bytes()));
@@ -697,12 +669,7 @@ impl Generator {
             "AUTH default x SETNAME m",
             "SETNAME m AUTH nobody x",
         ]);
-        args.extend(
-            options
-                .split(' ')
-                .filter(|word| !word.is_empty())
-                .map(|word| word.into()),
-        );
+        args.extend(options.split(' ').filter(|word| !word.is_empty()).map(|word| word.into()));
     }
 
     /// The same word in capitals, in small letters or mixed.
@@ -712,11 +679,7 @@ impl Generator {
             1 => {
                 let bits = self.random.next();
                 let mixed = word.iter().enumerate().map(|(place, byte)| {
-                    if bits >> (place % 64) & 1 == 0 {
-                        byte.to_ascii_lowercase()
-                    } else {
-                        *byte
-                    }
+                    if bits >> (place % 64) & 1 == 0 { byte.to_ascii_lowercase() } else { *byte }
                 });
                 mixed.collect()
             }
@@ -730,11 +693,8 @@ fn words(template: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut rest = template.trim_start();
     while !rest.is_empty() {
-        let end = if rest.starts_with('{') {
-            rest.find('}').map(|at| at + 1)
-        } else {
-            rest.find(' ')
-        };
+        let end =
+            if rest.starts_with('{') { rest.find('}').map(|at| at + 1) } else { rest.find(' ') };
         let (word, after) = rest.split_at(end.unwrap_or(rest.len()));
         words.push(word);
         rest = after.trim_start();

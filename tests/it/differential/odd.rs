@@ -109,20 +109,10 @@ pub fn answer(addr: SocketAddr, pieces: &[Vec<u8>]) -> Result<Vec<u8>, String> {
 }
 
 fn plain_request(generator: &mut Generator) -> Vec<u8> {
-    let forms = [
-        "SET {key} {value}",
-        "GET {key}",
-        "INCR {key}",
-        "LLEN {key}",
-        "ECHO {value}",
-        "PING",
-    ];
+    let forms =
+        ["SET {key} {value}", "GET {key}", "INCR {key}", "LLEN {key}", "ECHO {value}", "PING"];
     let form = *generator.random().pick(&forms);
-    generator
-        .fill(form)
-        .iter()
-        .flat_map(|request| encode(&request.args))
-        .collect()
+    generator.fill(form).iter().flat_map(|request| encode(&request.args)).collect()
 }
 
 fn cut(generator: &mut Generator, bytes: Vec<u8>) -> Vec<Vec<u8>> {

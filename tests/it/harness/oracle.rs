@@ -53,11 +53,7 @@ impl Oracle {
                 .stderr(Stdio::null())
                 .spawn()
                 .unwrap();
-            let mut oracle = Self {
-                process,
-                addr,
-                folder: folder.clone(),
-            };
+            let mut oracle = Self { process, addr, folder: folder.clone() };
             if oracle.listens() {
                 return oracle;
             }
@@ -91,18 +87,12 @@ impl Drop for Oracle {
 }
 
 fn check_version() {
-    let output = Command::new("redis-server")
-        .arg("--version")
-        .output()
-        .unwrap_or_else(|e| {
-            panic!(
-                "this test compares with a real redis-server 7.0, and none can be run ({e}): \
+    let output = Command::new("redis-server").arg("--version").output().unwrap_or_else(|e| {
+        panic!(
+            "this test compares with a real redis-server 7.0, and none can be run ({e}): \
              install the Debian packages redis-server and redis-tools"
-            )
-        });
+        )
+    });
     let version = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        version.contains(VERSION),
-        "this test needs redis-server 7.0, found: {version}"
-    );
+    assert!(version.contains(VERSION), "this test needs redis-server 7.0, found: {version}");
 }

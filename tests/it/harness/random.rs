@@ -11,9 +11,7 @@ pub const SEED_VARIABLE: &str = "MY_REDIS_SEED";
 /// The seed of this run: from the environment, otherwise a fresh one. Prints it.
 pub fn seed(test: &str) -> u64 {
     let seed = match std::env::var(SEED_VARIABLE) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{SEED_VARIABLE} is no number: {text}")),
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{SEED_VARIABLE} is no number: {text}")),
         Err(_) => RandomState::new().hash_one(test) >> 16,
     };
     println!("{test}: {SEED_VARIABLE}={seed}");

@@ -35,11 +35,7 @@ impl Wire {
         let stream = TcpStream::connect(addr).unwrap_or_else(|e| panic!("connect to {addr}: {e}"));
         stream.set_nodelay(true).unwrap();
         stream.set_write_timeout(Some(REPLY_TIMEOUT)).unwrap();
-        Self {
-            stream,
-            input: Vec::new(),
-            start: 0,
-        }
+        Self { stream, input: Vec::new(), start: 0 }
     }
 
     /// Connects and switches to RESP3.
@@ -47,11 +43,7 @@ impl Wire {
     pub fn connect_resp3(addr: SocketAddr) -> Self {
         let mut wire = Self::connect(addr);
         let hello = wire.run("HELLO 3");
-        assert!(
-            hello.starts_with(b"%"),
-            "HELLO 3 answered {}",
-            escape(&hello)
-        );
+        assert!(hello.starts_with(b"%"), "HELLO 3 answered {}", escape(&hello));
         wire
     }
 
@@ -124,12 +116,7 @@ impl Wire {
     #[track_caller]
     pub fn expect_reply(&mut self, expected: impl AsRef<[u8]>) -> &mut Self {
         let (got, expected) = (self.reply(), expected.as_ref());
-        assert!(
-            got == expected,
-            "\n  expected {}\n  got      {}",
-            shown(expected),
-            shown(&got)
-        );
+        assert!(got == expected, "\n  expected {}\n  got      {}", shown(expected), shown(&got));
         self
     }
 
@@ -138,12 +125,7 @@ impl Wire {
     pub fn expect_start(&mut self, line: &str, start: impl AsRef<[u8]>) -> &mut Self {
         let (got, start) = (self.run(line), start.as_ref());
         let fits = got.starts_with(start);
-        assert!(
-            fits,
-            "{line}\n  expected {} ...\n  got      {}",
-            shown(start),
-            shown(&got)
-        );
+        assert!(fits, "{line}\n  expected {} ...\n  got      {}", shown(start), shown(&got));
         self
     }
 
@@ -176,11 +158,28 @@ impl Wire {
         }
     }
 
+    /// Reads replies up to a `+PONG` or to the end of the connection; returns how many.
+    #[track_caller]
+    pub fn read_until_pong(&mut self) -> usize {
+        let mut replies = 0;
+        loop {
+            match self.try_reply() {
+                Ok(reply) => {
+                    replies += 1;
+                    if reply == b"+PONG\r\n" {
+                        return replies;
+                    }
+                }
+                Err(reason) if reason.starts_with("closed") => return replies,
+                Err(reason) => panic!("{reason}"),
+            }
+        }
+    }
+
     /// Returns everything the server sends until it closes the connection.
     #[track_caller]
     pub fn read_to_close(&mut self) -> Vec<u8> {
-        self.try_read_to_close()
-            .unwrap_or_else(|reason| panic!("{reason}"))
+        self.try_read_to_close().unwrap_or_else(|reason| panic!("{reason}"))
     }
 
     /// As `read_to_close`, for a test that has more to say about a failure.
@@ -213,11 +212,7 @@ impl Wire {
         {
             panic!("closed where silence was expected");
         }
-        assert!(
-            self.pending().is_empty(),
-            "silence expected, got {}",
-            shown(self.pending())
-        );
+        assert!(self.pending().is_empty(), "silence expected, got {}", shown(self.pending()));
         self
     }
 
@@ -333,9 +328,8 @@ fn count(text: &[u8], may_be_null: bool) -> Result<Option<usize>, String> {
     if may_be_null && text == b"-1" {
         return Ok(None);
     }
-    let digits = std::str::from_utf8(text)
-        .ok()
-        .filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    let digits =
+        std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
     match digits.and_then(|text| text.parse().ok()) {
         Some(length) => Ok(Some(length)),
         None => Err(format!("bad length {}", escape(text))),
@@ -484,12 +478,7 @@ mod tests {
             assert_eq!(whole.end, reply.len(), "{}", escape(reply));
             let mut grown = Frame::default();
             for length in 0..reply.len() {
-                assert_eq!(
-                    grown.advance(&reply[..length]),
-                    Ok(false),
-                    "{}",
-                    escape(reply)
-                );
+                assert_eq!(grown.advance(&reply[..length]), Ok(false), "{}", escape(reply));
             }
             assert_eq!(grown.advance(reply), Ok(true));
             assert_eq!(grown.end, reply.len());
@@ -498,14 +487,7 @@ mod tests {
 
     #[test]
     fn what_is_no_reply_is_refused() {
-        for bad in [
-            &b"OK\r\n"[..],
-            b"$x\r\n",
-            b"*-2\r\n",
-            b"%-1\r\n",
-            b"$1\r\nabc\r\n",
-            b"\r\n",
-        ] {
+        for bad in [&b"OK\r\n"[..], b"$x\r\n", b"*-2\r\n", b"%-1\r\n", b"$1\r\nabc\r\n", b"\r\n"] {
             assert!(Frame::default().advance(bad).is_err(), "{}", escape(bad));
         }
     }
@@ -516,10 +498,7 @@ mod tests {
             ("SET k v", &[b"SET", b"k", b"v"]),
             ("  GET   k ", &[b"GET", b"k"]),
             (r#"SET k """#, &[b"SET", b"k", b""]),
-            (
-                r#"SET k "a \"b\"\r\n\x00\xff""#,
-                &[b"SET", b"k", b"a \"b\"\r\n\x00\xff"],
-            ),
+            (r#"SET k "a \"b\"\r\n\x00\xff""#, &[b"SET", b"k", b"a \"b\"\r\n\x00\xff"]),
             (r"SET k 'it\'s \n'", &[b"SET", b"k", b"it's \\n"]),
         ];
         for (line, expected) in cases {

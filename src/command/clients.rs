@@ -1,0 +1,257 @@
+//! The connected clients, as CLIENT LIST shows them and CLIENT KILL ends them.
+//!
+//! A connection's task writes its own record, in atomics that nobody else writes; others read.
+//! Ending a client sets a flag and wakes its task: no connection is ever closed from outside.
+
+use crate::command::spec::CommandSpec;
+use crate::protocol::Protocol;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+use std::time::Instant;
+
+/// What is known of one client.
+#[derive(Debug)]
+pub struct ClientRecord {
+    /// Its number; never used again.
+    pub id: u64,
+    /// The peer's address.
+    pub address: SocketAddr,
+    /// Our address.
+    pub local_address: SocketAddr,
+    /// The descriptor of its socket.
+    pub descriptor: i64,
+    /// When it connected.
+    pub connected: Instant,
+    names: Mutex<ClientNames>,
+    /// Milliseconds after `connected` at which it last sent something.
+    active_ms: AtomicU64,
+    last_command: Mutex<Option<LastCommand>>,
+    protocol: AtomicU8,
+    no_evict: AtomicBool,
+    input_bytes: AtomicUsize,
+    output_bytes: AtomicUsize,
+    killed: AtomicBool,
+    /// True while the client's commands may be running.
+    busy: AtomicBool,
+    waker: OnceLock<Waker>,
+}
+
+/// The last command of a client: its row and, inside a container, the container's.
+#[derive(Debug, Clone, Copy)]
+pub struct LastCommand {
+    container: Option<&'static str>,
+    name: &'static str,
+}
+
+/// Names that a client gave itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientNames {
+    /// CLIENT SETNAME.
+    pub name: Vec<u8>,
+    /// CLIENT SETINFO LIB-NAME.
+    pub library_name: Vec<u8>,
+    /// CLIENT SETINFO LIB-VER.
+    pub library_version: Vec<u8>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // The data behind these locks is valid after every single step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ClientRecord {
+    /// The names it gave itself.
+    #[must_use]
+    pub fn names(&self) -> ClientNames {
+        lock(&self.names).clone()
+    }
+
+    /// Changes the names.
+    pub fn change_names(&self, change: impl FnOnce(&mut ClientNames)) {
+        change(&mut lock(&self.names));
+    }
+
+    /// Notes which command it runs.
+    pub fn note_command(
+        &self,
+        container: Option<&'static CommandSpec>,
+        spec: &'static CommandSpec,
+    ) {
+        let container = container.map(|spec| spec.name);
+        *lock(&self.last_command) = Some(LastCommand { container, name: spec.name });
+    }
+
+    /// The last command in lower case, `client|list` for a subcommand, `NULL` before the first.
+    #[must_use]
+    pub fn last_command(&self) -> String {
+        match *lock(&self.last_command) {
+            None => "NULL".to_owned(),
+            Some(LastCommand { container: None, name }) => name.to_ascii_lowercase(),
+            Some(LastCommand { container: Some(container), name }) => {
+                format!("{container}|{name}").to_ascii_lowercase()
+            }
+        }
+    }
+
+    /// Notes that something arrived, and how large its buffers are.
+    pub fn note_activity(&self, input_bytes: usize, output_bytes: usize) {
+        let elapsed = u64::try_from(self.connected.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.active_ms.store(elapsed, Ordering::Relaxed);
+        self.input_bytes.store(input_bytes, Ordering::Relaxed);
+        self.output_bytes.store(output_bytes, Ordering::Relaxed);
+    }
+
+    /// Seconds since it last sent something.
+    #[must_use]
+    pub fn idle_seconds(&self) -> u64 {
+        let now = u64::try_from(self.connected.elapsed().as_millis()).unwrap_or(u64::MAX);
+        now.saturating_sub(self.active_ms.load(Ordering::Relaxed)) / 1_000
+    }
+
+    /// Bytes in its input buffer and in its output buffer.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> (usize, usize) {
+        (self.input_bytes.load(Ordering::Relaxed), self.output_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Notes the protocol it speaks.
+    pub fn set_protocol(&self, protocol: Protocol) {
+        self.protocol.store(u8::try_from(protocol.number()).unwrap_or(2), Ordering::Relaxed);
+    }
+
+    /// The number of the protocol it speaks.
+    #[must_use]
+    pub fn protocol_number(&self) -> u8 {
+        self.protocol.load(Ordering::Relaxed)
+    }
+
+    /// CLIENT NO-EVICT.
+    pub fn set_no_evict(&self, on: bool) {
+        self.no_evict.store(on, Ordering::Relaxed);
+    }
+
+    /// True after CLIENT NO-EVICT ON.
+    #[must_use]
+    pub fn no_evict(&self) -> bool {
+        self.no_evict.load(Ordering::Relaxed)
+    }
+
+    /// Asks its task to close the connection.
+    pub fn kill(&self) {
+        self.killed.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// True when it is to be closed.
+    #[inline]
+    #[must_use]
+    pub fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Relaxed)
+    }
+
+    /// Keeps the waker of its task; only the first one counts, since a task has only one.
+    pub fn set_waker(&self, waker: &Waker) {
+        if self.waker.get().is_none() {
+            let _already_set = self.waker.set(waker.clone());
+        }
+    }
+
+    /// Makes its task look at its flags.
+    pub fn wake(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Notes that commands of this client may now be running, or no longer.
+    #[inline]
+    pub fn set_busy(&self, busy: bool) {
+        // In one order with the flag that stops all clients: see `Clients::pause`.
+        self.busy.store(busy, Ordering::SeqCst);
+    }
+}
+
+/// All connected clients.
+#[derive(Debug, Default)]
+pub struct Clients {
+    records: Mutex<BTreeMap<u64, Arc<ClientRecord>>>,
+    next_id: AtomicU64,
+    connected: AtomicI64,
+    paused: AtomicBool,
+}
+
+impl Clients {
+    /// Adds a client.
+    pub fn add(
+        &self,
+        address: SocketAddr,
+        local_address: SocketAddr,
+        descriptor: i64,
+    ) -> Arc<ClientRecord> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let record = Arc::new(ClientRecord {
+            id,
+            address,
+            local_address,
+            descriptor,
+            connected: Instant::now(),
+            names: Mutex::default(),
+            active_ms: AtomicU64::new(0),
+            last_command: Mutex::default(),
+            protocol: AtomicU8::new(2),
+            no_evict: AtomicBool::new(false),
+            input_bytes: AtomicUsize::new(0),
+            output_bytes: AtomicUsize::new(0),
+            killed: AtomicBool::new(false),
+            busy: AtomicBool::new(false),
+            waker: OnceLock::new(),
+        });
+        lock(&self.records).insert(id, Arc::clone(&record));
+        self.connected.fetch_add(1, Ordering::Relaxed);
+        record
+    }
+
+    /// Removes a client that is gone.
+    pub fn remove(&self, id: u64) {
+        if lock(&self.records).remove(&id).is_some() {
+            self.connected.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// All clients in the order of their numbers.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<ClientRecord>> {
+        lock(&self.records).values().cloned().collect()
+    }
+
+    /// Number of connected clients.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        usize::try_from(self.connected.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// Stops all clients from beginning further commands, or lets them go on.
+    ///
+    /// A task marks its client busy and then looks at this flag; who pauses sets the flag and then
+    /// looks for busy clients. In one order of all these steps, no command can slip through.
+    pub fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::SeqCst);
+        self.all().iter().for_each(|record| record.wake());
+    }
+
+    /// True while no client may begin a command.
+    #[inline]
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::SeqCst)
+    }
+
+    /// Number of clients whose commands may be running.
+    #[must_use]
+    pub fn busy(&self) -> usize {
+        self.all().iter().filter(|record| record.busy.load(Ordering::SeqCst)).count()
+    }
+}

@@ -1,0 +1,161 @@
+//! What a command gets beside its keys: the call, the client's own state, and the services.
+
+use crate::command::clients::{ClientRecord, Clients};
+use crate::config::Config;
+use crate::keyspace::Figures;
+use crate::persist::load::LoadProgress;
+use crate::persist::saver::{SaveTicket, Saver};
+use crate::protocol::{Args, Protocol, ReplyWriter};
+use crate::stats::Stats;
+use crate::util::clock::{Clock, UnixMillis};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::{mpsc, oneshot};
+
+/// One request being answered.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// The arguments, the command's name first.
+    pub args: Args<'a>,
+    /// Where the reply goes.
+    pub reply: ReplyWriter<'a>,
+    /// The one moment at which the command happens.
+    pub now: UnixMillis,
+    /// Bytes that one string may have (proto-max-bulk-len).
+    pub string_bytes_max: usize,
+}
+
+/// Whether the replies of a client are sent: CLIENT REPLY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReplyMode {
+    /// All are.
+    #[default]
+    On,
+    /// None is.
+    Off,
+    /// That of the next command is not.
+    SkipNext,
+}
+
+/// Something that a command asks its connection's task to wait for.
+#[derive(Debug)]
+pub enum Deferred {
+    /// The end of a save, after which the client gets its reply.
+    Save(SaveTicket),
+    /// Word that the server does not end after all; the client is answered only then.
+    Shutdown(oneshot::Receiver<()>),
+}
+
+/// The state of one client that only its own commands touch.
+#[derive(Debug)]
+pub struct Context {
+    /// The services of the server.
+    pub services: Arc<Services>,
+    /// What others may see of this client.
+    pub client: Arc<ClientRecord>,
+    /// The protocol that the client speaks.
+    pub protocol: Protocol,
+    /// True when the client may use more than AUTH and HELLO.
+    pub authenticated: bool,
+    /// Whether replies are sent.
+    pub reply_mode: ReplyMode,
+    /// True when the connection is to be closed once the replies so far are sent.
+    pub close: bool,
+    /// What to wait for before the next command.
+    pub deferred: Option<Deferred>,
+}
+
+impl Context {
+    /// The state of a client that has just connected.
+    #[must_use]
+    pub fn new(services: Arc<Services>, client: Arc<ClientRecord>) -> Self {
+        let authenticated = services.config.password().is_none();
+        Self {
+            services,
+            client,
+            protocol: Protocol::default(),
+            authenticated,
+            reply_mode: ReplyMode::default(),
+            close: false,
+            deferred: None,
+        }
+    }
+
+    /// Switches the protocol, from the reply being written on.
+    pub fn set_protocol(&mut self, protocol: Protocol, call: &mut Call<'_>) {
+        self.protocol = protocol;
+        self.client.set_protocol(protocol);
+        call.reply.set_protocol(protocol);
+    }
+}
+
+/// What all commands share. The keyspace is not here: its doors are the gate's.
+#[derive(Debug)]
+pub struct Services {
+    /// The options.
+    pub config: Config,
+    /// The counters.
+    pub stats: Stats,
+    /// The connected clients.
+    pub clients: Clients,
+    /// The figures of the keyspace.
+    pub figures: Figures,
+    /// The dump.
+    pub saver: Arc<Saver>,
+    /// The time.
+    pub clock: Clock,
+    /// The end of the server.
+    pub shutdown: ShutdownRequest,
+    /// True until the dump is loaded.
+    pub loading: AtomicBool,
+    /// How far loading has come.
+    pub load_progress: LoadProgress,
+    /// The name of this run: 40 hexadecimal digits.
+    pub run_id: String,
+}
+
+impl Services {
+    /// True until the dump is loaded.
+    #[inline]
+    #[must_use]
+    pub fn is_loading(&self) -> bool {
+        self.loading.load(Ordering::Relaxed)
+    }
+}
+
+/// How a client asks the server to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShutdownMode {
+    /// Save when saving is configured.
+    Default,
+    /// Save in any case.
+    Save,
+    /// Do not save.
+    NoSave,
+}
+
+/// Where requests to end the server go.
+#[derive(Debug, Clone)]
+pub struct ShutdownRequest(pub mpsc::UnboundedSender<ShutdownOrder>);
+
+/// One request to end the server.
+#[derive(Debug)]
+pub struct ShutdownOrder {
+    /// Whether to save.
+    pub mode: ShutdownMode,
+    /// End even when saving fails.
+    pub force: bool,
+    /// Told when the server stays because saving failed; dropped when the server ends.
+    pub failed: Option<oneshot::Sender<()>>,
+}
+
+impl ShutdownRequest {
+    /// Asks for the end of the server; the receiver hears only if it does not come.
+    #[must_use]
+    pub fn send(&self, mode: ShutdownMode, force: bool) -> oneshot::Receiver<()> {
+        let (failed, receiver) = oneshot::channel();
+        // The receiver of orders lives as long as the server.
+        let _ended = self.0.send(ShutdownOrder { mode, force, failed: Some(failed) });
+        receiver
+    }
+}

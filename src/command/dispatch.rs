@@ -1,0 +1,238 @@
+//! The one gate: every command of every client goes through `Gate::execute`.
+//!
+//! In this order: lookup, arity, authentication, loading, refused writes, keys, locks, run, unlock,
+//! then the after-work. An error takes back everything that the command wrote into the reply, so
+//! it never half-answers.
+
+use crate::command::context::{Call, Context, ReplyMode, Services};
+use crate::command::error::CommandError;
+use crate::command::spec::{CommandSpec, Flags, Outcome, Run, key_numbers};
+use crate::command::sweep::Sweeper;
+use crate::command::table;
+use crate::keyspace::{AfterUnlock, Keyspace, LocatedKey, Tally};
+use crate::protocol::{Args, OutputBuffer, ReplyWriter};
+use crate::stats::Counter;
+use crate::util::clock::UnixMillis;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// Takes the values that commands leave to be freed, and word of new deadlines.
+pub trait Settle: Send + Sync + std::fmt::Debug {
+    /// Deals with what a command left to do; no lock is held.
+    fn settle(&self, after: &mut AfterUnlock);
+}
+
+/// The way to the keyspace for every command.
+#[derive(Debug)]
+pub struct Gate {
+    keyspace: Arc<Keyspace>,
+    services: Arc<Services>,
+    settle: Arc<dyn Settle>,
+}
+
+/// What one task carries from command to command, so that nothing is allocated for each.
+#[derive(Default)]
+pub struct Scratch {
+    tally: Tally,
+    after: AfterUnlock,
+    last: Option<&'static CommandSpec>,
+    /// The row that the client's record names.
+    noted: Option<&'static CommandSpec>,
+    /// Commands that ran since [`flush_counts`](Gate::flush_counts).
+    commands: u64,
+}
+
+impl Gate {
+    /// A gate to `keyspace`.
+    #[must_use]
+    pub fn new(keyspace: Arc<Keyspace>, services: Arc<Services>, settle: Arc<dyn Settle>) -> Self {
+        Self { keyspace, services, settle }
+    }
+
+    /// The services of the server.
+    #[must_use]
+    pub fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    /// Runs one request and writes its reply.
+    #[inline]
+    pub fn execute(
+        &self,
+        context: &mut Context,
+        scratch: &mut Scratch,
+        args: Args<'_>,
+        now: UnixMillis,
+        output: &mut OutputBuffer,
+    ) {
+        scratch.commands += 1;
+        let mark = output.mark();
+        let skip = context.reply_mode != ReplyMode::On;
+        let reply = ReplyWriter::new(output, context.protocol);
+        let string_bytes_max = self.services.config.string_bytes_max();
+        let mut call = Call { args, reply, now, string_bytes_max };
+        let outcome = self.check_and_run(context, scratch, &mut call);
+        if let Err(error) = outcome {
+            call.reply.truncate(mark);
+            call.reply.error(&error.text());
+            self.services.stats.add(Counter::ErrorReplies, 1);
+        }
+        if skip {
+            // CLIENT REPLY ON itself is answered.
+            match context.reply_mode {
+                ReplyMode::On => {}
+                ReplyMode::Off => output.truncate(mark),
+                ReplyMode::SkipNext => {
+                    output.truncate(mark);
+                    context.reply_mode = ReplyMode::On;
+                }
+            }
+        }
+    }
+
+    /// Adds the counts of `scratch` to the server's.
+    #[inline]
+    pub fn flush_counts(&self, scratch: &mut Scratch) {
+        let (hits, misses) = scratch.tally.take();
+        let counts = [
+            (Counter::Commands, std::mem::take(&mut scratch.commands)),
+            (Counter::KeyspaceHits, hits),
+            (Counter::KeyspaceMisses, misses),
+        ];
+        for (counter, count) in counts {
+            if count > 0 {
+                self.services.stats.add(counter, count);
+            }
+        }
+    }
+
+    /// The row of a request, found again quickly when it is the same as the last one.
+    #[inline]
+    fn find(scratch: &mut Scratch, name: &[u8]) -> Option<&'static CommandSpec> {
+        if let Some(last) = scratch.last
+            && last.name.as_bytes().eq_ignore_ascii_case(name)
+        {
+            return Some(last);
+        }
+        scratch.last = table::find(name);
+        scratch.last
+    }
+
+    #[inline]
+    fn check_and_run(
+        &self,
+        context: &mut Context,
+        scratch: &mut Scratch,
+        call: &mut Call<'_>,
+    ) -> Outcome {
+        let args = call.args;
+        let Some(row) = Self::find(scratch, args.at(0)) else {
+            // A browser was made to speak to us: not one more of its bytes is a command.
+            if [&b"post"[..], b"host:"].iter().any(|word| args.at(0).eq_ignore_ascii_case(word)) {
+                tracing::warn!(client = %context.client.address, "closed: this is HTTP, not RESP");
+                context.close = true;
+            }
+            return Err(CommandError::unknown_command(args.at(0), args.iter_from(1)));
+        };
+        let (container, spec) = match row.run {
+            Run::Container(_) if args.len() > 1 => {
+                let Some(spec) = table::find_subcommand(row, args.at(1)) else {
+                    return Err(CommandError::UnknownSubcommand(args.at(1).to_vec(), row.name));
+                };
+                (Some(row), spec)
+            }
+            _ => (None, row),
+        };
+        if !spec.arity.accepts(args.len()) || matches!(spec.run, Run::Container(_)) {
+            return Err(CommandError::WrongArity(full_name(container, spec)));
+        }
+        self.check_state(context, spec)?;
+        if !scratch.noted.is_some_and(|noted| std::ptr::eq(noted, spec)) {
+            scratch.noted = Some(spec);
+            context.client.note_command(container, spec);
+        }
+        let outcome = self.run(context, scratch, spec, call);
+        if scratch.after.has_work() {
+            self.settle.settle(&mut scratch.after);
+        }
+        outcome
+    }
+
+    #[inline]
+    fn check_state(&self, context: &Context, spec: &CommandSpec) -> Outcome {
+        if !context.authenticated && !spec.flags.has(Flags::NO_AUTH) {
+            return Err(CommandError::NoAuth);
+        }
+        if self.services.is_loading() && !spec.flags.has(Flags::LOADING) {
+            return Err(CommandError::Loading);
+        }
+        if spec.is_write() && self.services.saver.refuses_writes(&self.services.config) {
+            return Err(CommandError::Misconfigured);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn run(
+        &self,
+        context: &mut Context,
+        scratch: &mut Scratch,
+        spec: &'static CommandSpec,
+        call: &mut Call<'_>,
+    ) -> Outcome {
+        let (keyspace, now) = (&self.keyspace, call.now);
+        let Scratch { tally, after, .. } = scratch;
+        match spec.run {
+            Run::Read(run) => {
+                let key = first_key(spec, call.args);
+                keyspace.read(key, now, tally, |view| run(view, call))
+            }
+            Run::Write(run) => {
+                let key = first_key(spec, call.args);
+                keyspace.write(key, now, after, |view| run(view, call))
+            }
+            Run::ReadMany(run) => {
+                let keys = self.locate_keys(spec, call.args);
+                keyspace.read_many(&keys, now, tally, |view| run(view, call))
+            }
+            Run::WriteMany(run) => {
+                let keys = self.locate_keys(spec, call.args);
+                keyspace.write_many(&keys, now, after, |view| run(view, call))
+            }
+            Run::Sweep(run) => {
+                let mut sweep = || run(&mut Sweeper::new(keyspace, now, after), call);
+                if spec.flags.has(Flags::SLOW) { blocking(sweep) } else { sweep() }
+            }
+            Run::Client(run) => run(context, call),
+            Run::Container(_) => Err(CommandError::Syntax),
+        }
+    }
+
+    fn locate_keys<'k>(&self, spec: &CommandSpec, args: Args<'k>) -> SmallVec<[LocatedKey<'k>; 4]> {
+        key_numbers(spec.keys, args.len())
+            .map(|number| self.keyspace.locate(args.at(number)))
+            .collect()
+    }
+}
+
+/// Runs what may take long, letting other tasks of this thread move to another one.
+fn blocking<R>(run: impl FnOnce() -> R) -> R {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(run),
+        _ => run(),
+    }
+}
+
+#[inline]
+fn first_key<'k>(spec: &CommandSpec, args: Args<'k>) -> &'k [u8] {
+    args.at(spec.keys.first().map_or(1, |key| key.first))
+}
+
+/// `get`, or `client|setname` for a subcommand.
+fn full_name(container: Option<&CommandSpec>, spec: &CommandSpec) -> String {
+    match container {
+        None => spec.name.to_ascii_lowercase(),
+        Some(container) => format!("{}|{}", container.name, spec.name).to_ascii_lowercase(),
+    }
+}

@@ -1,0 +1,154 @@
+//! Every error that a command can answer with, and its exact text.
+
+use crate::keyspace::WrongType;
+use std::fmt;
+
+/// Bytes of a client that an error text repeats at most.
+pub const ECHOED_BYTES_MAX: usize = 128;
+
+/// Why a command was refused. The text is the reply without its leading `-`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandError {
+    /// The key holds another type.
+    WrongType,
+    /// Too few or too many arguments for the command with this full name.
+    WrongArity(String),
+    /// No such command; the request, quoted and cut.
+    UnknownCommand(Vec<u8>),
+    /// No such subcommand; the word as given and the container.
+    UnknownSubcommand(Vec<u8>, &'static str),
+    /// The options do not fit the syntax.
+    Syntax,
+    /// An argument or a value is no integer, or too large for one.
+    NotAnInteger,
+    /// A value is no float.
+    NotAFloat,
+    /// The field of a hash holds no integer.
+    HashValueNotAnInteger,
+    /// The result does not fit an integer.
+    Overflow,
+    /// The decrement cannot be negated.
+    DecrementOverflow,
+    /// A count must not be negative.
+    NotPositive,
+    /// An index is outside the list.
+    IndexOutOfRange,
+    /// The key must be there.
+    NoSuchKey,
+    /// The deadline is out of bounds for the command with this name.
+    InvalidExpire(&'static str),
+    /// The string would become longer than is allowed.
+    StringTooLong,
+    /// A cursor is no number.
+    InvalidCursor,
+    /// Only database 0 exists.
+    DatabaseOutOfRange,
+    /// The client must authenticate first.
+    NoAuth,
+    /// The dump is still being loaded.
+    Loading,
+    /// Saving failed, so writes are refused.
+    Misconfigured,
+    /// The HELLO version is not one that is spoken.
+    NoProto,
+    /// The password, or the user, is wrong.
+    WrongPass,
+    /// A text of the family's own, beginning with its code.
+    Text(&'static str),
+    /// A text made for the occasion, beginning with its code.
+    Owned(Vec<u8>),
+}
+
+impl CommandError {
+    /// The reply without its leading `-`; CR and LF are made harmless by the reply writer.
+    #[must_use]
+    pub fn text(&self) -> Vec<u8> {
+        match self {
+            Self::UnknownCommand(text) => text.clone(),
+            Self::Owned(text) => text.clone(),
+            Self::UnknownSubcommand(word, container) => {
+                let mut text = b"ERR unknown subcommand '".to_vec();
+                text.extend_from_slice(word.get(..ECHOED_BYTES_MAX).unwrap_or(word));
+                text.extend_from_slice(b"'. Try ");
+                text.extend_from_slice(container.as_bytes());
+                text.extend_from_slice(b" HELP.");
+                text
+            }
+            other => other.to_string().into_bytes(),
+        }
+    }
+
+    /// The text for a command that is not there: its name and the beginning of its arguments.
+    #[must_use]
+    pub fn unknown_command<'a>(name: &[u8], args: impl Iterator<Item = &'a [u8]>) -> Self {
+        let cut = |bytes: &[u8], max: usize| {
+            let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+            text.get(..max).unwrap_or(text).to_vec()
+        };
+        let mut echoed: Vec<u8> = Vec::new();
+        for arg in args {
+            if echoed.len() >= ECHOED_BYTES_MAX {
+                break;
+            }
+            let room = ECHOED_BYTES_MAX - echoed.len();
+            echoed.push(b'\'');
+            echoed.extend_from_slice(&cut(arg, room));
+            echoed.extend_from_slice(b"' ");
+        }
+        let mut text = b"ERR unknown command '".to_vec();
+        text.extend_from_slice(&cut(name, ECHOED_BYTES_MAX));
+        text.extend_from_slice(b"', with args beginning with: ");
+        text.extend_from_slice(&echoed);
+        Self::UnknownCommand(text)
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Self::WrongType => "WRONGTYPE Operation against a key holding the wrong kind of value",
+            Self::WrongArity(name) => {
+                return write!(f, "ERR wrong number of arguments for '{name}' command");
+            }
+            Self::Syntax => "ERR syntax error",
+            Self::NotAnInteger => "ERR value is not an integer or out of range",
+            Self::NotAFloat => "ERR value is not a valid float",
+            Self::HashValueNotAnInteger => "ERR hash value is not an integer",
+            Self::Overflow => "ERR increment or decrement would overflow",
+            Self::DecrementOverflow => "ERR decrement would overflow",
+            Self::NotPositive => "ERR value is out of range, must be positive",
+            Self::IndexOutOfRange => "ERR index out of range",
+            Self::NoSuchKey => "ERR no such key",
+            Self::InvalidExpire(name) => {
+                return write!(f, "ERR invalid expire time in '{name}' command");
+            }
+            Self::StringTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
+            Self::InvalidCursor => "ERR invalid cursor",
+            Self::DatabaseOutOfRange => "ERR DB index is out of range",
+            Self::NoAuth => "NOAUTH Authentication required.",
+            Self::Loading => "LOADING Redis is loading the dataset in memory",
+            Self::Misconfigured => {
+                "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to \
+                 persist to disk. Commands that may modify the data set are disabled, because \
+                 this instance is configured to report errors during writes if RDB snapshotting \
+                 fails (stop-writes-on-bgsave-error option). Please check the Redis logs for \
+                 details about the RDB error."
+            }
+            Self::NoProto => "NOPROTO unsupported protocol version",
+            Self::WrongPass => "WRONGPASS invalid username-password pair or user is disabled.",
+            Self::Text(text) => text,
+            Self::Owned(_) | Self::UnknownCommand(_) | Self::UnknownSubcommand(..) => {
+                return write!(f, "{}", String::from_utf8_lossy(&self.text()));
+            }
+        };
+        f.write_str(text)
+    }
+}
+
+impl std::error::Error for CommandError {}
+
+impl From<WrongType> for CommandError {
+    fn from(_: WrongType) -> Self {
+        Self::WrongType
+    }
+}

@@ -1,0 +1,296 @@
+//! The command row: everything there is to know about a command, in one place.
+//!
+//! Lookup, arity, authentication, key extraction, locking, COMMAND, COMMAND DOCS and
+//! docs/commands.md all read the same row. What follows from something else is not repeated:
+//! whether a command reads or writes is said by the door its handler asks for.
+
+use crate::command::context::{Call, Context};
+use crate::command::error::CommandError;
+use crate::command::sweep::Sweeper;
+use crate::keyspace::{ReadManyView, ReadView, WriteManyView, WriteView};
+
+/// How a handler ends: its reply is written, or this error takes the place of what it wrote.
+pub type Outcome = Result<(), CommandError>;
+
+/// How a command runs. The door is chosen here and nowhere else: a handler never locks.
+#[derive(Debug, Clone, Copy)]
+pub enum Run {
+    /// One key, shared lock.
+    Read(fn(&ReadView<'_>, &mut Call<'_>) -> Outcome),
+    /// One key, exclusive lock.
+    Write(fn(&mut WriteView<'_>, &mut Call<'_>) -> Outcome),
+    /// Several keys, shared locks in ascending order of shards.
+    ReadMany(fn(&ReadManyView<'_, '_>, &mut Call<'_>) -> Outcome),
+    /// Several keys, exclusive locks in ascending order of shards.
+    WriteMany(fn(&mut WriteManyView<'_, '_>, &mut Call<'_>) -> Outcome),
+    /// The keyspace as a whole.
+    Sweep(fn(&mut Sweeper<'_>, &mut Call<'_>) -> Outcome),
+    /// No keys: the connection and the server.
+    Client(fn(&mut Context, &mut Call<'_>) -> Outcome),
+    /// Nothing itself: the first argument names one of these.
+    Container(&'static [CommandSpec]),
+}
+
+/// How many arguments a command takes, its name included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arity {
+    /// This many.
+    Exact(usize),
+    /// This many or more.
+    AtLeast(usize),
+}
+
+impl Arity {
+    /// True when `count` arguments are right.
+    #[inline]
+    #[must_use]
+    pub fn accepts(self, count: usize) -> bool {
+        match self {
+            Self::Exact(exact) => count == exact,
+            Self::AtLeast(least) => count >= least,
+        }
+    }
+
+    /// As COMMAND INFO prints it: negative for "at least".
+    #[must_use]
+    pub fn number(self) -> i64 {
+        match self {
+            Self::Exact(exact) => i64::try_from(exact).unwrap_or(i64::MAX),
+            Self::AtLeast(least) => -i64::try_from(least).unwrap_or(i64::MAX),
+        }
+    }
+}
+
+/// Where keys stand among the arguments, and what happens to them.
+#[derive(Debug, Clone, Copy)]
+pub struct KeySpec {
+    /// The argument number of the first.
+    pub first: usize,
+    /// The last, counted from the first; -1 is the last argument.
+    pub last: i64,
+    /// The distance between two.
+    pub step: usize,
+    /// Redis' names for what happens to them: RO, RW, OW, RM and ACCESS, INSERT, UPDATE, DELETE.
+    pub access: &'static [&'static str],
+}
+
+impl KeySpec {
+    /// One key, the first argument.
+    #[must_use]
+    pub const fn one(access: &'static [&'static str]) -> Self {
+        Self { first: 1, last: 0, step: 1, access }
+    }
+
+    /// Every argument from the first on.
+    #[must_use]
+    pub const fn all(access: &'static [&'static str]) -> Self {
+        Self { first: 1, last: -1, step: 1, access }
+    }
+}
+
+/// The argument numbers of the keys that `specs` name in a request of `count` arguments.
+pub fn key_numbers(specs: &[KeySpec], count: usize) -> impl Iterator<Item = usize> {
+    specs.iter().flat_map(move |spec| {
+        let last = match usize::try_from(spec.last) {
+            Ok(offset) => spec.first + offset,
+            Err(_) => count.saturating_sub(1),
+        };
+        (spec.first..=last.min(count.saturating_sub(1))).step_by(spec.step)
+    })
+}
+
+/// Properties of a command that do not follow from anything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flags(u32);
+
+impl Flags {
+    /// None of them.
+    pub const NONE: Self = Self(0);
+    /// Refused when memory is short: it may need more.
+    pub const DENY_OOM: Self = Self(1);
+    /// Takes constant or logarithmic time.
+    pub const FAST: Self = Self(1 << 1);
+    /// For operators.
+    pub const ADMIN: Self = Self(1 << 2);
+    /// May harm the server or other clients when used without thought.
+    pub const DANGEROUS: Self = Self(1 << 3);
+    /// Not allowed in scripts.
+    pub const NO_SCRIPT: Self = Self(1 << 4);
+    /// Works while the dump is being loaded.
+    pub const LOADING: Self = Self(1 << 5);
+    /// Works on a replica without a primary.
+    pub const STALE: Self = Self(1 << 6);
+    /// Works before authentication.
+    pub const NO_AUTH: Self = Self(1 << 7);
+    /// Not shown by MONITOR.
+    pub const SKIP_MONITOR: Self = Self(1 << 8);
+    /// Not kept in the slow log.
+    pub const SKIP_SLOWLOG: Self = Self(1 << 9);
+    /// Not allowed in a transaction.
+    pub const NO_MULTI: Self = Self(1 << 10);
+    /// Allowed in a script that does not write.
+    pub const ALLOW_BUSY: Self = Self(1 << 11);
+    /// Writes, though its door does not say so.
+    pub const WRITE: Self = Self(1 << 12);
+    /// Only reads, though its door does not say so.
+    pub const READONLY: Self = Self(1 << 13);
+    /// Runs in the asynchronous loading of a replica.
+    pub const NO_ASYNC_LOADING: Self = Self(1 << 14);
+    /// Concerns publish/subscribe.
+    pub const PUBSUB: Self = Self(1 << 15);
+    /// May wait.
+    pub const BLOCKING: Self = Self(1 << 16);
+    /// A sentinel knows it, too.
+    pub const SENTINEL: Self = Self(1 << 17);
+    /// May take long: runs where it does not hold up other clients.
+    pub const SLOW: Self = Self(1 << 18);
+
+    /// These and those.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// True when all of `other` are among these.
+    #[inline]
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// What a command is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// Keys of any type.
+    Generic,
+    /// Strings.
+    String,
+    /// Lists.
+    List,
+    /// Hashes.
+    Hash,
+    /// The connection.
+    Connection,
+    /// The server.
+    Server,
+    /// Scripts and functions.
+    Scripting,
+    /// The cluster.
+    Cluster,
+    /// Sentinels.
+    Sentinel,
+}
+
+impl Group {
+    /// The name in COMMAND DOCS.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Generic => "generic",
+            Self::String => "string",
+            Self::List => "list",
+            Self::Hash => "hash",
+            Self::Connection => "connection",
+            Self::Server => "server",
+            Self::Scripting => "scripting",
+            Self::Cluster => "cluster",
+            Self::Sentinel => "sentinel",
+        }
+    }
+}
+
+/// How closely a command follows Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compat {
+    /// Every reply is the same.
+    Full,
+    /// With the difference that is told here.
+    Differs(&'static str),
+}
+
+/// One command.
+#[derive(Debug, Clone, Copy)]
+pub struct CommandSpec {
+    /// Its name in upper case; of a subcommand, its own.
+    pub name: &'static str,
+    /// What it is about.
+    pub group: Group,
+    /// How many arguments it takes, its name (and its container's) included.
+    pub arity: Arity,
+    /// Where its keys are.
+    pub keys: &'static [KeySpec],
+    /// What does not follow from the rest.
+    pub flags: Flags,
+    /// The version of Redis that brought it.
+    pub since: &'static str,
+    /// Its cost here.
+    pub cost: &'static str,
+    /// How it is written, with its options.
+    pub syntax: &'static str,
+    /// What it does, in one line.
+    pub summary: &'static str,
+    /// Redis' hints for clients and proxies.
+    pub tips: &'static [&'static str],
+    /// How closely it follows Redis.
+    pub compat: Compat,
+    /// How it runs.
+    pub run: Run,
+}
+
+impl CommandSpec {
+    /// What a row need not say: no keys, no flags, no tips, fully compatible.
+    pub const BASE: Self = Self {
+        name: "",
+        group: Group::Generic,
+        arity: Arity::AtLeast(1),
+        keys: &[],
+        flags: Flags::NONE,
+        since: "1.0.0",
+        cost: "O(1)",
+        syntax: "",
+        summary: "",
+        tips: &[],
+        compat: Compat::Full,
+        run: Run::Container(&[]),
+    };
+
+    /// True when it changes data.
+    #[inline]
+    #[must_use]
+    pub fn is_write(&self) -> bool {
+        matches!(self.run, Run::Write(_) | Run::WriteMany(_)) || self.flags.has(Flags::WRITE)
+    }
+
+    /// True when it only reads data.
+    #[must_use]
+    pub fn is_readonly(&self) -> bool {
+        matches!(self.run, Run::Read(_) | Run::ReadMany(_)) || self.flags.has(Flags::READONLY)
+    }
+
+    /// Its subcommands.
+    #[must_use]
+    pub fn subcommands(&self) -> &'static [CommandSpec] {
+        match self.run {
+            Run::Container(subcommands) => subcommands,
+            _ => &[],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_numbers_follow_the_specs() {
+        let numbers = |specs: &[KeySpec], count| key_numbers(specs, count).collect::<Vec<_>>();
+        assert_eq!(numbers(&[KeySpec::one(&[])], 5), [1]);
+        assert_eq!(numbers(&[KeySpec::all(&[])], 4), [1, 2, 3]);
+        assert_eq!(numbers(&[KeySpec { first: 1, last: -1, step: 2, access: &[] }], 5), [1, 3]);
+        let two = [KeySpec::one(&[]), KeySpec { first: 2, last: 0, step: 1, access: &[] }];
+        assert_eq!(numbers(&two, 3), [1, 2]);
+        assert_eq!(numbers(&two, 2), [1]);
+        assert_eq!(numbers(&[KeySpec::all(&[])], 0), Vec::<usize>::new());
+    }
+}

@@ -1,0 +1,328 @@
+//! Hashes: packed while small, then a table of bounded shared segments.
+//!
+//! The packed form lists field, value, field, value in the order of insertion, as Redis' does, and
+//! changes to the table at the same sizes as Redis, so that HGETALL answers in the same order.
+
+use crate::data::packed::{PackedRef, PackedSeq, Span};
+use crate::data::segmented::{Hashed, Segment, SegmentedTable};
+use crate::data::{Form, LargeValue, ValueType};
+use crate::util::hash::{KeyHash, Position};
+use std::sync::Arc;
+
+/// A hash stays packed up to this many fields (hash-max-listpack-entries).
+pub const PACKED_HASH_FIELDS_MAX: usize = 128;
+/// A hash stays packed while no field or value is longer (hash-max-listpack-value).
+pub const PACKED_HASH_ELEMENT_BYTES_MAX: usize = 64;
+
+/// One field of a large hash: length of the field, field, value, in one allocation.
+#[derive(Debug, Clone)]
+pub struct FieldEntry(Box<[u8]>);
+
+impl FieldEntry {
+    fn new(field: &[u8], value: &[u8]) -> Self {
+        let len = u32::try_from(field.len()).unwrap_or(u32::MAX);
+        let mut bytes = Vec::with_capacity(4 + field.len() + value.len());
+        bytes.extend_from_slice(&len.to_le_bytes());
+        bytes.extend_from_slice(field);
+        bytes.extend_from_slice(value);
+        Self(bytes.into_boxed_slice())
+    }
+
+    fn parts(&self) -> (&[u8], &[u8]) {
+        let Some((len, rest)) = self.0.split_first_chunk::<4>() else {
+            return (&[], &[]);
+        };
+        rest.split_at_checked(u32::from_le_bytes(*len) as usize).unwrap_or((rest, &[]))
+    }
+
+    fn field(&self) -> &[u8] {
+        self.parts().0
+    }
+
+    fn value(&self) -> &[u8] {
+        self.parts().1
+    }
+}
+
+impl Hashed for FieldEntry {
+    fn hash(&self) -> KeyHash {
+        KeyHash::of_field(self.field())
+    }
+}
+
+/// A large hash.
+pub type FieldTable = SegmentedTable<FieldEntry, Arc<Segment<FieldEntry>>>;
+
+/// A hash borrowed from where it is stored.
+#[derive(Debug, Clone, Copy)]
+pub enum HashRef<'a> {
+    /// Stored beside its key.
+    Packed(PackedRef<'a>),
+    /// Stored in segments.
+    Table(&'a FieldTable),
+}
+
+impl<'a> HashRef<'a> {
+    /// Number of fields. Cost: O(1).
+    #[must_use]
+    pub fn len(self) -> usize {
+        match self {
+            Self::Packed(seq) => seq.count() / 2,
+            Self::Table(table) => table.len(),
+        }
+    }
+
+    /// True when there are no fields; a stored hash always has one.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// The value of `field`. Cost: O(1).
+    #[must_use]
+    pub fn get(self, field: &[u8]) -> Option<&'a [u8]> {
+        match self {
+            Self::Packed(seq) => {
+                let mut elements = seq.iter();
+                while let Some(name) = elements.next() {
+                    let value = elements.next()?;
+                    if name == field {
+                        return Some(value);
+                    }
+                }
+                None
+            }
+            Self::Table(table) => table
+                .get(KeyHash::of_field(field), |entry| entry.field() == field)
+                .map(FieldEntry::value),
+        }
+    }
+
+    /// Calls `each` with every field and value. Cost: O(n).
+    pub fn for_each(self, mut each: impl FnMut(&'a [u8], &'a [u8])) {
+        match self {
+            Self::Packed(seq) => {
+                let mut elements = seq.iter();
+                while let (Some(field), Some(value)) = (elements.next(), elements.next()) {
+                    each(field, value);
+                }
+            }
+            Self::Table(table) => {
+                for (field, value) in table.iter().map(FieldEntry::parts) {
+                    each(field, value);
+                }
+            }
+        }
+    }
+
+    /// Calls `each` with at least `count` fields from `cursor` on; returns where to go on, `None`
+    /// at the end. A packed hash is returned whole.
+    pub fn scan(
+        self,
+        cursor: Position,
+        count: usize,
+        mut each: impl FnMut(&'a [u8], &'a [u8]),
+    ) -> Option<Position> {
+        match self {
+            Self::Packed(_) => {
+                self.for_each(each);
+                None
+            }
+            Self::Table(table) => {
+                let next = table.scan(cursor, count, |entry| each(entry.field(), entry.value()));
+                (next < table.end_position()).then_some(next)
+            }
+        }
+    }
+}
+
+/// A hash that can change.
+#[derive(Debug, Clone)]
+pub enum Hash {
+    /// Small.
+    Packed(PackedSeq),
+    /// Large.
+    Table(FieldTable),
+}
+
+impl Default for Hash {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Hash {
+    /// An empty hash.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::Packed(PackedSeq::new())
+    }
+
+    /// The hash for reading.
+    #[must_use]
+    pub fn as_ref(&self) -> HashRef<'_> {
+        match self {
+            Self::Packed(seq) => HashRef::Packed(seq.as_ref()),
+            Self::Table(table) => HashRef::Table(table),
+        }
+    }
+
+    /// Number of fields. Cost: O(1).
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.as_ref().len()
+    }
+
+    /// True when there are no fields.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Sets `field` to `value`; returns true when the field is new. Cost: O(1).
+    pub fn set(&mut self, field: &[u8], value: &[u8]) -> bool {
+        if let Self::Packed(seq) = self {
+            let short = field.len().max(value.len()) <= PACKED_HASH_ELEMENT_BYTES_MAX;
+            let found = find_packed(seq, field);
+            match found {
+                Some((_, old)) if short => {
+                    seq.replace(&old, value);
+                    return false;
+                }
+                None if short && seq.count() < 2 * PACKED_HASH_FIELDS_MAX => {
+                    seq.push_back(field);
+                    seq.push_back(value);
+                    return true;
+                }
+                _ => {}
+            }
+        }
+        let mut new = true;
+        let hash = KeyHash::of_field(field);
+        self.make_table().upsert(
+            hash,
+            |entry| entry.field() == field,
+            |found| match found {
+                Some(entry) => {
+                    new = false;
+                    *entry = FieldEntry::new(field, value);
+                    None
+                }
+                None => Some(FieldEntry::new(field, value)),
+            },
+        );
+        new
+    }
+
+    /// Removes `field`; returns true when it was there. Cost: O(1).
+    pub fn remove(&mut self, field: &[u8]) -> bool {
+        match self {
+            Self::Packed(seq) => {
+                let Some((name, value)) = find_packed(seq, field) else {
+                    return false;
+                };
+                seq.remove(name.whole.start..value.whole.end, 2);
+                true
+            }
+            Self::Table(table) => table
+                .find(KeyHash::of_field(field), |entry| entry.field() == field)
+                .and_then(|slot| table.remove(slot))
+                .is_some(),
+        }
+    }
+
+    /// The form in which to store it. Cost: O(1).
+    #[must_use]
+    pub fn into_form(self) -> Form {
+        match self {
+            Self::Packed(seq) => Form::Packed(ValueType::Hash, seq),
+            Self::Table(table) => Form::Large(LargeValue::Hash(table)),
+        }
+    }
+
+    fn make_table(&mut self) -> &mut FieldTable {
+        if let Self::Packed(seq) = self {
+            let mut table = FieldTable::new(0, 0);
+            HashRef::Packed(seq.as_ref()).for_each(|field, value| {
+                table.insert_new(KeyHash::of_field(field), FieldEntry::new(field, value));
+            });
+            *self = Self::Table(table);
+        }
+        match self {
+            Self::Table(table) => table,
+            Self::Packed(_) => unreachable!("a packed hash was just replaced by a table"),
+        }
+    }
+}
+
+fn find_packed(seq: &PackedSeq, field: &[u8]) -> Option<(Span, Span)> {
+    let mut elements = seq.elements();
+    while let Some((name, data)) = elements.next_span() {
+        let (value, _) = elements.next_span()?;
+        if data == field {
+            return Some((name, value));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn contents(hash: HashRef<'_>) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let mut all = BTreeMap::new();
+        hash.for_each(|field, value| {
+            assert!(all.insert(field.to_vec(), value.to_vec()).is_none());
+        });
+        all
+    }
+
+    #[test]
+    fn stays_packed_up_to_the_thresholds() {
+        let mut hash = Hash::new();
+        for n in 0..PACKED_HASH_FIELDS_MAX {
+            hash.set(format!("f{n}").as_bytes(), &[b'v'; PACKED_HASH_ELEMENT_BYTES_MAX]);
+        }
+        assert!(matches!(hash, Hash::Packed(_)));
+        let mut longer = hash.clone();
+        longer.set(b"f0", &[b'v'; PACKED_HASH_ELEMENT_BYTES_MAX + 1]);
+        assert!(matches!(longer, Hash::Table(_)));
+        hash.set(b"one more", b"v");
+        assert!(matches!(hash, Hash::Table(_)));
+        assert_eq!(hash.len(), PACKED_HASH_FIELDS_MAX + 1);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+        #[test]
+        fn behaves_like_a_map(
+            changes in prop::collection::vec((0_u16..400, 0_usize..80, any::<bool>()), 0..1_500)
+        ) {
+            let mut model = BTreeMap::new();
+            let mut hash = Hash::new();
+            let mut held = None;
+            for (step, (name, len, set)) in changes.into_iter().enumerate() {
+                let field = name.to_string().into_bytes();
+                let value = vec![b'v'; len];
+                if step == 700 {
+                    held = Some((hash.clone(), contents(hash.as_ref())));
+                }
+                if set || step % 3 == 0 {
+                    let new = model.insert(field.clone(), value.clone()).is_none();
+                    prop_assert_eq!(hash.set(&field, &value), new);
+                } else {
+                    prop_assert_eq!(hash.remove(&field), model.remove(&field).is_some());
+                }
+                prop_assert_eq!(hash.as_ref().get(&field), model.get(&field).map(|v| &v[..]));
+            }
+            prop_assert_eq!(contents(hash.as_ref()), model);
+            if let Some((copy, before)) = held {
+                prop_assert_eq!(contents(copy.as_ref()), before);
+            }
+        }
+    }
+}

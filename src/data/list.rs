@@ -1,0 +1,599 @@
+//! Lists: packed while small, then a deque of bounded shared chunks.
+//!
+//! A chunk is a run of packed elements with a gap in front, so that pushing at either end is O(1)
+//! amortized. Chunks are shared by reference count: cloning a list of millions copies one pointer
+//! per chunk, and a change afterwards copies only the chunk it touches. A linked list was rejected
+//! for its memory and because dropping it recurses.
+
+use crate::data::packed::{self, Elements, PackedRef, PackedSeq};
+use crate::data::{Form, LargeValue, ValueType};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A list stays packed beside its key up to this many bytes.
+pub const PACKED_LIST_BYTES_MAX: usize = 1024;
+/// A list stays packed beside its key up to this many elements.
+pub const PACKED_LIST_ELEMENTS_MAX: usize = 128;
+/// A chunk holds at most this many bytes, unless it holds a single element.
+const CHUNK_BYTES_MAX: usize = 4096;
+const CHUNK_BYTES_MIN: usize = 256;
+
+/// A run of elements: `[ gap | element | element ... ]`.
+#[derive(Debug, Clone, Default)]
+struct Chunk {
+    buffer: Vec<u8>,
+    start: usize,
+    count: usize,
+}
+
+impl Chunk {
+    fn bytes(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
+    fn accepts(&self, size: usize) -> bool {
+        self.count == 0 || self.bytes() + size <= CHUNK_BYTES_MAX
+    }
+
+    fn elements(&self) -> Elements<'_> {
+        Elements::new(&self.buffer, self.start)
+    }
+
+    fn get(&self, index: usize) -> Option<&[u8]> {
+        if index >= self.count {
+            None
+        } else if index <= self.count / 2 {
+            self.elements().nth(index)
+        } else {
+            self.elements().nth_back(self.count - 1 - index)
+        }
+    }
+
+    fn push_back(&mut self, data: &[u8]) {
+        let size = packed::element_bytes(data.len());
+        if self.buffer.capacity() < self.buffer.len() + size {
+            let larger = (2 * self.buffer.len()).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
+            self.buffer.reserve_exact(larger.saturating_sub(self.buffer.len()).max(size));
+        }
+        let end = self.buffer.len();
+        packed::insert_element(&mut self.buffer, end, data);
+        self.count += 1;
+    }
+
+    fn push_front(&mut self, data: &[u8]) {
+        let size = packed::element_bytes(data.len());
+        if self.start < size {
+            let gap = size.max(self.bytes().clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX) / 2);
+            let mut buffer = vec![0; gap];
+            buffer.extend_from_slice(self.buffer.get(self.start..).unwrap_or_default());
+            self.buffer = buffer;
+            self.start = gap;
+        }
+        if let Some(start) = packed::write_element_before(&mut self.buffer, self.start, data) {
+            self.start = start;
+            self.count += 1;
+        }
+    }
+
+    fn pop_front<R>(&mut self, take: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        let (span, data) = self.elements().next_span()?;
+        let taken = take(data);
+        self.start = span.whole.end;
+        self.count -= 1;
+        Some(taken)
+    }
+
+    fn pop_back<R>(&mut self, take: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        let (span, data) = self.elements().next_back_span()?;
+        let taken = take(data);
+        self.buffer.truncate(span.whole.start);
+        self.count -= 1;
+        Some(taken)
+    }
+
+    fn set(&mut self, index: usize, data: &[u8]) {
+        let mut elements = self.elements();
+        let span = (0..=index).map_while(|_| elements.next_span()).last();
+        if let Some((span, _)) = span {
+            packed::replace_element(&mut self.buffer, &span, data);
+        }
+    }
+
+    /// Keeps the elements that `keep` accepts, asked in order.
+    fn retain(&mut self, mut keep: impl FnMut(&[u8]) -> bool) {
+        let mut kept = Chunk::default();
+        for data in self.elements() {
+            if keep(data) {
+                kept.push_back(data);
+            }
+        }
+        *self = kept;
+    }
+
+    /// Moves the second half of the elements into a new chunk.
+    fn split(&mut self) -> Chunk {
+        let mut elements = self.elements();
+        let half = self.count / 2;
+        let at = (0..half).map_while(|_| elements.next_span()).last();
+        let at = at.map_or(self.start, |(span, _)| span.whole.end);
+        let second =
+            Chunk { buffer: self.buffer.split_off(at), start: 0, count: self.count - half };
+        self.count = half;
+        second
+    }
+}
+
+/// A large list.
+#[derive(Debug, Clone, Default)]
+pub struct ChunkedList {
+    chunks: VecDeque<Arc<Chunk>>,
+    len: usize,
+}
+
+impl ChunkedList {
+    /// Number of elements. Cost: O(1).
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True when there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Number of chunks, each an allocation.
+    #[must_use]
+    pub fn chunk_count(&self) -> usize {
+        self.chunks.len()
+    }
+
+    fn back(&mut self, size: usize) -> Option<&mut Chunk> {
+        if !self.chunks.back().is_some_and(|chunk| chunk.accepts(size)) {
+            self.chunks.push_back(Arc::default());
+        }
+        self.chunks.back_mut().map(Arc::make_mut)
+    }
+
+    fn front(&mut self, size: usize) -> Option<&mut Chunk> {
+        if !self.chunks.front().is_some_and(|chunk| chunk.accepts(size)) {
+            self.chunks.push_front(Arc::default());
+        }
+        self.chunks.front_mut().map(Arc::make_mut)
+    }
+
+    fn push_back(&mut self, data: &[u8]) {
+        if let Some(chunk) = self.back(packed::element_bytes(data.len())) {
+            chunk.push_back(data);
+            self.len += 1;
+        }
+    }
+
+    fn push_front(&mut self, data: &[u8]) {
+        if let Some(chunk) = self.front(packed::element_bytes(data.len())) {
+            chunk.push_front(data);
+            self.len += 1;
+        }
+    }
+
+    fn pop_front<R>(&mut self, take: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        let chunk = Arc::make_mut(self.chunks.front_mut()?);
+        let taken = chunk.pop_front(take)?;
+        if chunk.count == 0 {
+            self.chunks.pop_front();
+        }
+        self.len -= 1;
+        Some(taken)
+    }
+
+    fn pop_back<R>(&mut self, take: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        let chunk = Arc::make_mut(self.chunks.back_mut()?);
+        let taken = chunk.pop_back(take)?;
+        if chunk.count == 0 {
+            self.chunks.pop_back();
+        }
+        self.len -= 1;
+        Some(taken)
+    }
+
+    /// The chunk that holds element `index`, and the element's number inside it.
+    fn locate(&self, index: usize) -> Option<(usize, usize)> {
+        if index >= self.len {
+            return None;
+        }
+        if index <= self.len / 2 {
+            let mut before = 0;
+            for (number, chunk) in self.chunks.iter().enumerate() {
+                if index < before + chunk.count {
+                    return Some((number, index - before));
+                }
+                before += chunk.count;
+            }
+        } else {
+            let mut before = self.len;
+            for (number, chunk) in self.chunks.iter().enumerate().rev() {
+                before -= chunk.count;
+                if index >= before {
+                    return Some((number, index - before));
+                }
+            }
+        }
+        None
+    }
+
+    fn get(&self, index: usize) -> Option<&[u8]> {
+        let (number, inside) = self.locate(index)?;
+        self.chunks.get(number)?.get(inside)
+    }
+
+    fn set(&mut self, index: usize, data: &[u8]) {
+        let Some((number, inside)) = self.locate(index) else {
+            return;
+        };
+        let Some(chunk) = self.chunks.get_mut(number).map(Arc::make_mut) else {
+            return;
+        };
+        chunk.set(inside, data);
+        if chunk.bytes() > 2 * CHUNK_BYTES_MAX && chunk.count > 1 {
+            let second = chunk.split();
+            self.chunks.insert(number + 1, Arc::new(second));
+        }
+    }
+
+    fn iter_from(&self, start: usize) -> impl Iterator<Item = &[u8]> {
+        let (number, inside) = self.locate(start).unwrap_or((self.chunks.len(), 0));
+        self.chunks.range(number..).flat_map(|chunk| chunk.elements()).skip(inside)
+    }
+
+    /// The chunk numbers from the front or from the back.
+    fn remove_equal(&mut self, data: &[u8], limit: usize, from_back: bool) -> usize {
+        let mut left = limit;
+        for step in 0..self.chunks.len() {
+            let number = if from_back { self.chunks.len() - 1 - step } else { step };
+            let Some(chunk) = self.chunks.get_mut(number) else {
+                break;
+            };
+            let hits = chunk.elements().filter(|element| *element == data).count();
+            if hits == 0 {
+                continue;
+            }
+            let mut skip = if from_back { hits.saturating_sub(left) } else { 0 };
+            let mut remove = hits.min(left);
+            left -= remove;
+            Arc::make_mut(chunk).retain(|element| {
+                if element != data {
+                    return true;
+                }
+                if skip > 0 {
+                    skip -= 1;
+                    return true;
+                }
+                let keep = remove == 0;
+                remove -= usize::from(!keep);
+                keep
+            });
+            if left == 0 {
+                break;
+            }
+        }
+        self.chunks.retain(|chunk| chunk.count > 0);
+        self.len -= limit - left;
+        limit - left
+    }
+}
+
+/// A list borrowed from where it is stored.
+#[derive(Debug, Clone, Copy)]
+pub enum ListRef<'a> {
+    /// Stored beside its key.
+    Packed(PackedRef<'a>),
+    /// Stored in chunks.
+    Chunked(&'a ChunkedList),
+}
+
+impl<'a> ListRef<'a> {
+    /// Number of elements. Cost: O(1).
+    #[must_use]
+    pub fn len(self) -> usize {
+        match self {
+            Self::Packed(seq) => seq.count(),
+            Self::Chunked(list) => list.len,
+        }
+    }
+
+    /// True when there are no elements; a stored list never is.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Element number `index`. Cost: O(chunks between it and the nearer end).
+    #[must_use]
+    pub fn get(self, index: usize) -> Option<&'a [u8]> {
+        match self {
+            Self::Packed(seq) => seq.get(index),
+            Self::Chunked(list) => list.get(index),
+        }
+    }
+
+    /// Calls `each` for `count` elements from number `start` on. Cost: O(s + n), s as for `get`.
+    pub fn for_each(self, start: usize, count: usize, each: impl FnMut(&'a [u8])) {
+        match self {
+            Self::Packed(seq) => seq.iter().skip(start).take(count).for_each(each),
+            Self::Chunked(list) => list.iter_from(start).take(count).for_each(each),
+        }
+    }
+}
+
+/// A list that can change.
+#[derive(Debug, Clone)]
+pub enum List {
+    /// Small.
+    Packed(PackedSeq),
+    /// Large.
+    Chunked(ChunkedList),
+}
+
+impl Default for List {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One of the two ends of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The front, where LPUSH pushes.
+    Left,
+    /// The back, where RPUSH pushes.
+    Right,
+}
+
+impl List {
+    /// An empty list.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::Packed(PackedSeq::new())
+    }
+
+    /// The list for reading.
+    #[must_use]
+    pub fn as_ref(&self) -> ListRef<'_> {
+        match self {
+            Self::Packed(seq) => ListRef::Packed(seq.as_ref()),
+            Self::Chunked(list) => ListRef::Chunked(list),
+        }
+    }
+
+    /// Number of elements. Cost: O(1).
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.as_ref().len()
+    }
+
+    /// True when there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Pushes one element. Cost: O(1) amortized.
+    pub fn push(&mut self, end: End, data: &[u8]) {
+        if let Self::Packed(seq) = self {
+            let bytes = seq.packed_bytes() + packed::element_bytes(data.len());
+            if bytes <= PACKED_LIST_BYTES_MAX && seq.count() < PACKED_LIST_ELEMENTS_MAX {
+                match end {
+                    End::Left => seq.push_front(data),
+                    End::Right => seq.push_back(data),
+                }
+                return;
+            }
+        }
+        let list = self.make_chunked();
+        match end {
+            End::Left => list.push_front(data),
+            End::Right => list.push_back(data),
+        }
+    }
+
+    /// Removes one element and gives its bytes to `take`. Cost: O(1).
+    pub fn pop<R>(&mut self, end: End, take: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        match self {
+            Self::Packed(seq) => {
+                let mut elements = seq.elements();
+                let (span, data) = match end {
+                    End::Left => elements.next_span()?,
+                    End::Right => elements.next_back_span()?,
+                };
+                let taken = take(data);
+                seq.remove(span.whole, 1);
+                Some(taken)
+            }
+            Self::Chunked(list) => match end {
+                End::Left => list.pop_front(take),
+                End::Right => list.pop_back(take),
+            },
+        }
+    }
+
+    /// Replaces element number `index`, which must exist. Cost: as for `get`.
+    pub fn set(&mut self, index: usize, data: &[u8]) {
+        if let Self::Packed(seq) = self {
+            let Some(span) = seq.span(index) else { return };
+            let bytes = seq.packed_bytes() + packed::element_bytes(data.len());
+            if bytes - span.whole.len() <= PACKED_LIST_BYTES_MAX {
+                seq.replace(&span, data);
+                return;
+            }
+        }
+        self.make_chunked().set(index, data);
+    }
+
+    /// Removes up to `limit` elements equal to `data`, from the front or from the back; returns
+    /// how many. Cost: O(n).
+    pub fn remove_equal(&mut self, data: &[u8], limit: usize, end: End) -> usize {
+        match self {
+            Self::Packed(seq) => {
+                let mut removed = 0;
+                let mut elements = seq.elements();
+                let mut spans = Vec::new();
+                while removed < limit {
+                    let next = match end {
+                        End::Left => elements.next_span(),
+                        End::Right => elements.next_back_span(),
+                    };
+                    let Some((span, element)) = next else { break };
+                    if element == data {
+                        spans.push(span.whole);
+                        removed += 1;
+                    }
+                }
+                spans.sort_unstable_by_key(|whole| whole.start);
+                for whole in spans.into_iter().rev() {
+                    seq.remove(whole, 1);
+                }
+                removed
+            }
+            Self::Chunked(list) => list.remove_equal(data, limit, end == End::Right),
+        }
+    }
+
+    /// The form in which to store it. Cost: O(1).
+    #[must_use]
+    pub fn into_form(self) -> Form {
+        match self {
+            Self::Packed(seq) => Form::Packed(ValueType::List, seq),
+            Self::Chunked(list) => Form::Large(LargeValue::List(list)),
+        }
+    }
+
+    fn make_chunked(&mut self) -> &mut ChunkedList {
+        if let Self::Packed(seq) = self {
+            let mut list = ChunkedList::default();
+            for data in seq.as_ref().iter() {
+                list.push_back(data);
+            }
+            *self = Self::Chunked(list);
+        }
+        match self {
+            Self::Chunked(list) => list,
+            Self::Packed(_) => unreachable!("a packed list was just replaced by a chunked one"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Debug, Clone)]
+    enum Change {
+        Push(End, Vec<u8>, usize),
+        Pop(End, usize),
+        Set(usize, Vec<u8>),
+        Remove(Vec<u8>, usize, End),
+        Hold,
+    }
+
+    fn end() -> impl Strategy<Value = End> {
+        prop_oneof![Just(End::Left), Just(End::Right)]
+    }
+
+    fn data() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            3 => prop::collection::vec(0_u8..3, 0..2),
+            2 => prop::collection::vec(any::<u8>(), 0..200),
+            1 => prop::collection::vec(any::<u8>(), 4000..9000),
+        ]
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        prop_oneof![
+            6 => (end(), data(), 1_usize..60).prop_map(|(e, d, n)| Change::Push(e, d, n)),
+            3 => (end(), 1_usize..40).prop_map(|(e, n)| Change::Pop(e, n)),
+            2 => (any::<usize>(), data()).prop_map(|(i, d)| Change::Set(i, d)),
+            2 => (prop::collection::vec(0_u8..3, 0..2), 1_usize..50, end())
+                .prop_map(|(d, n, e)| Change::Remove(d, n, e)),
+            1 => Just(Change::Hold),
+        ]
+    }
+
+    fn contents(list: ListRef<'_>) -> Vec<Vec<u8>> {
+        let mut all = Vec::new();
+        list.for_each(0, usize::MAX, |data| all.push(data.to_vec()));
+        all
+    }
+
+    fn apply(change: &Change, list: &mut List, model: &mut VecDeque<Vec<u8>>) {
+        match change {
+            Change::Push(end, data, times) => {
+                for _ in 0..*times {
+                    list.push(*end, data);
+                    match end {
+                        End::Left => model.push_front(data.clone()),
+                        End::Right => model.push_back(data.clone()),
+                    }
+                }
+            }
+            Change::Pop(end, times) => {
+                for _ in 0..*times {
+                    let expected = match end {
+                        End::Left => model.pop_front(),
+                        End::Right => model.pop_back(),
+                    };
+                    assert_eq!(list.pop(*end, <[u8]>::to_vec), expected);
+                }
+            }
+            Change::Set(index, data) if !model.is_empty() => {
+                let index = index % model.len();
+                list.set(index, data);
+                model[index].clone_from(data);
+            }
+            Change::Remove(data, limit, end) => {
+                let mut hits: Vec<usize> =
+                    (0..model.len()).filter(|i| model[*i] == *data).collect();
+                if *end == End::Right {
+                    hits.reverse();
+                }
+                hits.truncate(*limit);
+                assert_eq!(list.remove_equal(data, *limit, *end), hits.len());
+                hits.sort_unstable();
+                for index in hits.into_iter().rev() {
+                    model.remove(index);
+                }
+            }
+            Change::Set(..) | Change::Hold => {}
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn behaves_like_a_deque_and_never_changes_a_held_copy(
+            changes in prop::collection::vec(change(), 0..40)
+        ) {
+            let mut model = VecDeque::new();
+            let mut list = List::new();
+            let mut held: Option<(List, Vec<Vec<u8>>)> = None;
+            for change in &changes {
+                if matches!(change, Change::Hold) {
+                    held = Some((list.clone(), contents(list.as_ref())));
+                }
+                apply(change, &mut list, &mut model);
+                prop_assert_eq!(list.len(), model.len());
+                let probe = model.len() / 3;
+                prop_assert_eq!(list.as_ref().get(probe), model.get(probe).map(|d| &d[..]));
+            }
+            prop_assert_eq!(contents(list.as_ref()), Vec::from(model.clone()));
+            for (index, data) in model.iter().enumerate() {
+                prop_assert_eq!(list.as_ref().get(index).unwrap(), &data[..]);
+            }
+            if let Some((copy, before)) = held {
+                prop_assert_eq!(contents(copy.as_ref()), before);
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Layer 1: one structure per data type. No key names, no time, no replies, no locks.
+//!
+//! Every collection has a packed form, one contiguous run of bytes that its owner may store inside
+//! a larger allocation, and a large form made of bounded shared pieces: cloning the large form
+//! copies one pointer per piece, and a later change copies only the piece that it touches. So a
+//! snapshot can keep the old form of a list of millions without stalling anyone.
+
+pub mod hash;
+pub mod list;
+pub mod packed;
+pub mod segmented;
+pub mod string;
+
+pub use hash::{FieldTable, Hash, HashRef};
+pub use list::{ChunkedList, List, ListRef};
+pub use string::StringRef;
+
+use bytes::Bytes;
+use packed::PackedSeq;
+
+/// The type of a value, by the name that TYPE prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueType {
+    /// A byte string.
+    String,
+    /// A list of byte strings.
+    List,
+    /// A map from field to byte string.
+    Hash,
+}
+
+impl ValueType {
+    /// The name that TYPE prints and SCAN TYPE takes.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::List => "list",
+            Self::Hash => "hash",
+        }
+    }
+}
+
+/// A value on its own, outside the keyspace.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// A byte string.
+    String(Bytes),
+    /// A list.
+    List(List),
+    /// A hash.
+    Hash(Hash),
+}
+
+/// A value borrowed from where it is stored.
+#[derive(Debug, Clone, Copy)]
+pub enum ValueRef<'a> {
+    /// A byte string.
+    String(StringRef<'a>),
+    /// A list.
+    List(ListRef<'a>),
+    /// A hash.
+    Hash(HashRef<'a>),
+}
+
+impl ValueRef<'_> {
+    /// The type of the value.
+    #[must_use]
+    pub fn value_type(&self) -> ValueType {
+        match self {
+            Self::String(_) => ValueType::String,
+            Self::List(_) => ValueType::List,
+            Self::Hash(_) => ValueType::Hash,
+        }
+    }
+}
+
+/// A value in its large form, as the keyspace stores it behind one pointer.
+#[derive(Debug, Clone)]
+pub enum LargeValue {
+    /// A long string; shared with replies that are being sent.
+    String(Bytes),
+    /// A list of chunks.
+    List(ChunkedList),
+    /// A hash of segments.
+    Hash(FieldTable),
+}
+
+/// A value in the form its size calls for.
+#[derive(Debug, Clone)]
+pub enum Form {
+    /// Bytes to store beside the key: of a string its bytes, of a collection a [`PackedSeq`].
+    Packed(ValueType, PackedSeq),
+    /// To store behind a pointer.
+    Large(LargeValue),
+}

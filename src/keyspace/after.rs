@@ -1,0 +1,91 @@
+//! What a change leaves to do once its locks are released.
+//!
+//! Freeing a list of millions, waking a thread: under a lock such work would stall everyone, so a
+//! change only notes it here, and whoever released the locks settles it.
+
+use crate::keyspace::entry::Entry;
+use crate::keyspace::shard::KeyTable;
+use crate::util::clock::UnixMillis;
+
+/// Notes of one command, settled after its locks are released.
+#[derive(Debug, Default)]
+pub struct AfterUnlock {
+    garbage: Garbage,
+    earliest_deadline: Option<UnixMillis>,
+    expired: u64,
+}
+
+/// Values that nobody can reach any more, still to be freed.
+#[derive(Debug, Default)]
+pub struct Garbage {
+    entries: Vec<Entry>,
+    tables: Vec<KeyTable>,
+}
+
+impl Garbage {
+    /// True when there is nothing to free.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.tables.is_empty()
+    }
+
+    /// Roughly how many allocations are to be freed.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        let entries: usize = self.entries.iter().map(Entry::free_cost).sum();
+        entries + self.tables.iter().map(KeyTable::len).sum::<usize>()
+    }
+}
+
+impl AfterUnlock {
+    /// Gets rid of an entry: at once if that is one allocation, else after the locks.
+    #[inline]
+    pub(super) fn discard(&mut self, entry: Entry) {
+        if entry.is_large() {
+            self.garbage.entries.push(entry);
+        }
+    }
+
+    /// Gets rid of a whole table.
+    pub(super) fn discard_table(&mut self, table: KeyTable) {
+        if !table.is_empty() {
+            self.garbage.tables.push(table);
+        }
+    }
+
+    /// Notes that a key now dies at `deadline`, so that the sweeper can be woken for it.
+    #[inline]
+    pub(super) fn note_deadline(&mut self, deadline: UnixMillis) {
+        self.earliest_deadline =
+            Some(self.earliest_deadline.map_or(deadline, |earliest| earliest.min(deadline)));
+    }
+
+    pub(super) fn note_expired(&mut self) {
+        self.expired += 1;
+    }
+
+    /// The values to free. What is taken is the caller's to drop, holding no lock.
+    #[must_use]
+    pub fn take_garbage(&mut self) -> Garbage {
+        std::mem::take(&mut self.garbage)
+    }
+
+    /// True when there is anything to settle.
+    #[inline]
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.earliest_deadline.is_some() || self.expired > 0 || !self.garbage.is_empty()
+    }
+
+    /// The earliest deadline that was set.
+    #[inline]
+    pub fn take_earliest_deadline(&mut self) -> Option<UnixMillis> {
+        self.earliest_deadline.take()
+    }
+
+    /// Keys that were found expired and removed.
+    #[inline]
+    pub fn take_expired(&mut self) -> u64 {
+        std::mem::take(&mut self.expired)
+    }
+}

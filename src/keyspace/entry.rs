@@ -1,0 +1,525 @@
+//! One key with its value, deadline and version, in as few bytes as possible.
+//!
+//! An entry is 16 bytes in its table: either one allocation that holds everything, or, for values
+//! too large for that, a pointer to a record.
+//!
+//! ```text
+//!   packed: [kind][key len][version: 4][deadline: 8, if any][key len: 4, if 255][key][value]
+//!   kind:   bits 0-2 the type, bit 7 "has a deadline"
+//!   value:  of a string its bytes, of a collection a packed sequence
+//! ```
+//!
+//! The version is the snapshot epoch in which the entry was created or last changed.
+
+use crate::data::packed::{PackedRef, PackedSeq};
+use crate::data::segmented::Hashed;
+use crate::data::string::PACKED_STRING_BYTES_MAX;
+use crate::data::{Form, Hash, HashRef, LargeValue, List, ListRef, StringRef};
+use crate::data::{Value, ValueRef, ValueType};
+use crate::util::clock::UnixMillis;
+use crate::util::hash::KeyHash;
+use bytes::Bytes;
+
+const KIND_STRING: u8 = 0;
+const KIND_LIST: u8 = 1;
+const KIND_HASH: u8 = 2;
+const KIND_MASK: u8 = 0x07;
+const HAS_DEADLINE: u8 = 0x80;
+
+const LONG_KEY: u8 = u8::MAX;
+const KEY_LEN_AT: usize = 1;
+const VERSION_AT: usize = 2;
+const FIXED_BYTES: usize = 6;
+const DEADLINE_BYTES: usize = 8;
+const LONG_KEY_BYTES: usize = 4;
+
+/// The number of a snapshot; entries remember the one in which they last changed.
+pub type Version = u32;
+
+/// One key and what belongs to it.
+#[derive(Debug, Clone)]
+pub enum Entry {
+    /// Everything in one allocation.
+    Packed(PackedEntry),
+    /// A record with a large value.
+    Large(Box<LargeEntry>),
+}
+
+/// The bytes of a packed entry; see the head of the file.
+#[derive(Debug, Clone)]
+pub struct PackedEntry(Box<[u8]>);
+
+/// A key with a large value.
+#[derive(Debug, Clone)]
+pub struct LargeEntry {
+    key: Box<[u8]>,
+    deadline: Option<UnixMillis>,
+    version: Version,
+    value: LargeValue,
+}
+
+fn kind_of(value_type: ValueType) -> u8 {
+    match value_type {
+        ValueType::String => KIND_STRING,
+        ValueType::List => KIND_LIST,
+        ValueType::Hash => KIND_HASH,
+    }
+}
+
+impl PackedEntry {
+    /// Writes the head and the key; the value follows.
+    fn head(
+        kind: u8,
+        key: &[u8],
+        deadline: Option<UnixMillis>,
+        version: Version,
+        value_bytes: usize,
+    ) -> Vec<u8> {
+        let short = u8::try_from(key.len()).ok().filter(|len| *len != LONG_KEY);
+        let extra = if deadline.is_some() { DEADLINE_BYTES } else { 0 }
+            + if short.is_none() { LONG_KEY_BYTES } else { 0 };
+        let mut bytes = Vec::with_capacity(FIXED_BYTES + extra + key.len() + value_bytes);
+        bytes.push(if deadline.is_some() { kind | HAS_DEADLINE } else { kind });
+        bytes.push(short.unwrap_or(LONG_KEY));
+        bytes.extend_from_slice(&version.to_le_bytes());
+        if let Some(deadline) = deadline {
+            bytes.extend_from_slice(&deadline.0.to_le_bytes());
+        }
+        if short.is_none() {
+            let len = u32::try_from(key.len()).unwrap_or(u32::MAX);
+            bytes.extend_from_slice(&len.to_le_bytes());
+        }
+        bytes.extend_from_slice(key);
+        bytes
+    }
+
+    #[inline]
+    fn byte(&self, at: usize) -> u8 {
+        self.0.get(at).copied().unwrap_or(0)
+    }
+
+    #[inline]
+    fn has_deadline(&self) -> bool {
+        self.byte(0) & HAS_DEADLINE != 0
+    }
+
+    /// Where the key begins and ends.
+    #[inline]
+    fn key_range(&self) -> std::ops::Range<usize> {
+        let mut start = FIXED_BYTES;
+        if self.has_deadline() {
+            start += DEADLINE_BYTES;
+        }
+        let mut len = usize::from(self.byte(KEY_LEN_AT));
+        if len == usize::from(LONG_KEY) {
+            len = self.number(start).map_or(0, |n| u32::from_le_bytes(n) as usize);
+            start += LONG_KEY_BYTES;
+        }
+        start..start + len
+    }
+
+    #[inline]
+    fn number<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        self.0.get(at..)?.first_chunk().copied()
+    }
+
+    #[inline]
+    fn key(&self) -> &[u8] {
+        self.0.get(self.key_range()).unwrap_or_default()
+    }
+
+    #[inline]
+    fn value_bytes(&self) -> &[u8] {
+        self.0.get(self.key_range().end..).unwrap_or_default()
+    }
+
+    fn deadline(&self) -> Option<UnixMillis> {
+        if !self.has_deadline() {
+            return None;
+        }
+        self.number(FIXED_BYTES).map(|n| UnixMillis(i64::from_le_bytes(n)))
+    }
+}
+
+impl Entry {
+    /// A string. Cost: O(key + value).
+    #[must_use]
+    pub fn string(
+        key: &[u8],
+        value: &[u8],
+        deadline: Option<UnixMillis>,
+        version: Version,
+    ) -> Self {
+        if value.len() > PACKED_STRING_BYTES_MAX {
+            let value = LargeValue::String(Bytes::copy_from_slice(value));
+            return Self::large(key, value, deadline, version);
+        }
+        let mut bytes = PackedEntry::head(KIND_STRING, key, deadline, version, value.len());
+        bytes.extend_from_slice(value);
+        Self::Packed(PackedEntry(bytes.into_boxed_slice()))
+    }
+
+    /// Any value in the form its size calls for. Cost: O(key + packed bytes).
+    #[must_use]
+    pub fn new(key: &[u8], value: Value, deadline: Option<UnixMillis>, version: Version) -> Self {
+        match value {
+            Value::String(bytes) if bytes.len() <= PACKED_STRING_BYTES_MAX => {
+                Self::string(key, &bytes, deadline, version)
+            }
+            Value::String(bytes) => Self::large(key, LargeValue::String(bytes), deadline, version),
+            Value::List(list) => Self::from_form(key, list.into_form(), deadline, version),
+            Value::Hash(hash) => Self::from_form(key, hash.into_form(), deadline, version),
+        }
+    }
+
+    fn from_form(key: &[u8], form: Form, deadline: Option<UnixMillis>, version: Version) -> Self {
+        match form {
+            Form::Large(value) => Self::large(key, value, deadline, version),
+            Form::Packed(value_type, seq) => {
+                let value = seq.as_ref().0;
+                let kind = kind_of(value_type);
+                let mut bytes = PackedEntry::head(kind, key, deadline, version, value.len());
+                bytes.extend_from_slice(value);
+                Self::Packed(PackedEntry(bytes.into_boxed_slice()))
+            }
+        }
+    }
+
+    fn large(
+        key: &[u8],
+        value: LargeValue,
+        deadline: Option<UnixMillis>,
+        version: Version,
+    ) -> Self {
+        Self::Large(Box::new(LargeEntry { key: key.into(), deadline, version, value }))
+    }
+
+    /// The key.
+    #[inline]
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        match self {
+            Self::Packed(entry) => entry.key(),
+            Self::Large(entry) => &entry.key,
+        }
+    }
+
+    /// The moment from which the key counts as absent.
+    #[inline]
+    #[must_use]
+    pub fn deadline(&self) -> Option<UnixMillis> {
+        match self {
+            Self::Packed(entry) => entry.deadline(),
+            Self::Large(entry) => entry.deadline,
+        }
+    }
+
+    /// True when the key counts as absent at `now`: from its deadline on.
+    #[inline]
+    #[must_use]
+    pub fn is_expired(&self, now: UnixMillis) -> bool {
+        self.deadline().is_some_and(|deadline| deadline <= now)
+    }
+
+    /// The epoch of the last change.
+    #[inline]
+    #[must_use]
+    pub fn version(&self) -> Version {
+        match self {
+            Self::Packed(entry) => entry.number(VERSION_AT).map_or(0, u32::from_le_bytes),
+            Self::Large(entry) => entry.version,
+        }
+    }
+
+    /// Notes the epoch of a change.
+    #[inline]
+    pub fn set_version(&mut self, version: Version) {
+        match self {
+            Self::Packed(entry) => {
+                if let Some(place) = entry.0.get_mut(VERSION_AT..VERSION_AT + 4) {
+                    place.copy_from_slice(&version.to_le_bytes());
+                }
+            }
+            Self::Large(entry) => entry.version = version,
+        }
+    }
+
+    /// The value for reading.
+    #[inline]
+    #[must_use]
+    pub fn value(&self) -> ValueRef<'_> {
+        match self {
+            Self::Packed(entry) => {
+                let bytes = entry.value_bytes();
+                match entry.byte(0) & KIND_MASK {
+                    KIND_STRING => ValueRef::String(StringRef::Packed(bytes)),
+                    KIND_LIST => ValueRef::List(ListRef::Packed(PackedRef(bytes))),
+                    _ => ValueRef::Hash(HashRef::Packed(PackedRef(bytes))),
+                }
+            }
+            Self::Large(entry) => match &entry.value {
+                LargeValue::String(bytes) => ValueRef::String(StringRef::Large(bytes)),
+                LargeValue::List(list) => ValueRef::List(ListRef::Chunked(list)),
+                LargeValue::Hash(table) => ValueRef::Hash(HashRef::Table(table)),
+            },
+        }
+    }
+
+    /// True when freeing the entry may take long: it is more than one allocation.
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        matches!(self, Self::Large(_))
+    }
+
+    /// Roughly how many allocations freeing it takes.
+    #[must_use]
+    pub fn free_cost(&self) -> usize {
+        match self {
+            Self::Packed(_) => 1,
+            Self::Large(entry) => match &entry.value {
+                LargeValue::String(_) => 2,
+                LargeValue::List(list) => list.chunk_count(),
+                LargeValue::Hash(table) => table.len(),
+            },
+        }
+    }
+
+    /// Overwrites a packed string by one of the same length; false when that does not apply.
+    #[inline]
+    pub fn overwrite_string(&mut self, value: &[u8], keeps_deadline: bool) -> bool {
+        let Self::Packed(entry) = self else {
+            return false;
+        };
+        let kind = entry.byte(0);
+        if kind & KIND_MASK != KIND_STRING || (kind & HAS_DEADLINE != 0 && !keeps_deadline) {
+            return false;
+        }
+        let start = entry.key_range().end;
+        match entry.0.get_mut(start..) {
+            Some(place) if place.len() == value.len() => {
+                place.copy_from_slice(value);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Sets or removes the deadline. Cost: O(1), or O(bytes) when a packed entry changes its size.
+    pub fn set_deadline(&mut self, deadline: Option<UnixMillis>) {
+        let entry = match self {
+            Self::Large(entry) => {
+                entry.deadline = deadline;
+                return;
+            }
+            Self::Packed(entry) => entry,
+        };
+        let place = FIXED_BYTES..FIXED_BYTES + DEADLINE_BYTES;
+        let bytes = deadline.map(|deadline| deadline.0.to_le_bytes());
+        match (entry.has_deadline(), bytes) {
+            (true, Some(bytes)) => {
+                if let Some(place) = entry.0.get_mut(place) {
+                    place.copy_from_slice(&bytes);
+                }
+            }
+            (false, Some(bytes)) => entry.resize(place.start..place.start, &bytes, HAS_DEADLINE),
+            (true, None) => entry.resize(place, &[], 0),
+            (false, None) => {}
+        }
+    }
+
+    /// The same value under another key. Cost: O(bytes) when packed, else O(1).
+    #[must_use]
+    pub fn with_key(self, key: &[u8]) -> Self {
+        match self {
+            Self::Large(mut entry) => {
+                entry.key = key.into();
+                Self::Large(entry)
+            }
+            Self::Packed(entry) => {
+                let value = entry.value_bytes();
+                let kind = entry.byte(0) & KIND_MASK;
+                let version = entry.number(VERSION_AT).map_or(0, u32::from_le_bytes);
+                let deadline = entry.deadline();
+                let mut bytes = PackedEntry::head(kind, key, deadline, version, value.len());
+                bytes.extend_from_slice(value);
+                Self::Packed(PackedEntry(bytes.into_boxed_slice()))
+            }
+        }
+    }
+
+    /// Lends the list at `key`, its own, to `change`; `None` when the value is no list.
+    ///
+    /// Cost: that of the change.
+    pub fn change_list<R>(&mut self, key: &[u8], change: impl FnOnce(&mut List) -> R) -> Option<R> {
+        let (deadline, version) = (self.deadline(), self.version());
+        let mut list = match self {
+            Self::Packed(entry) if entry.byte(0) & KIND_MASK == KIND_LIST => {
+                List::Packed(entry.take_seq())
+            }
+            Self::Large(entry) => match &mut entry.value {
+                LargeValue::List(list) => List::Chunked(std::mem::take(list)),
+                _ => return None,
+            },
+            Self::Packed(_) => return None,
+        };
+        let result = change(&mut list);
+        self.put_back(key, list.into_form(), deadline, version);
+        Some(result)
+    }
+
+    /// Lends the hash at `key`, its own, to `change`; `None` when the value is no hash.
+    ///
+    /// Cost: that of the change.
+    pub fn change_hash<R>(&mut self, key: &[u8], change: impl FnOnce(&mut Hash) -> R) -> Option<R> {
+        let (deadline, version) = (self.deadline(), self.version());
+        let mut hash = match self {
+            Self::Packed(entry) if entry.byte(0) & KIND_MASK == KIND_HASH => {
+                Hash::Packed(entry.take_seq())
+            }
+            Self::Large(entry) => match &mut entry.value {
+                LargeValue::Hash(table) => {
+                    Hash::Table(std::mem::replace(table, crate::data::FieldTable::new(0, 0)))
+                }
+                _ => return None,
+            },
+            Self::Packed(_) => return None,
+        };
+        let result = change(&mut hash);
+        self.put_back(key, hash.into_form(), deadline, version);
+        Some(result)
+    }
+
+    /// Appends to a string; returns its new length, `None` when the value is no string.
+    ///
+    /// Cost: O(value) while packed, O(tail) amortized when large.
+    pub fn append(&mut self, tail: &[u8]) -> Option<usize> {
+        match self {
+            Self::Large(entry) => match &mut entry.value {
+                LargeValue::String(bytes) => {
+                    *bytes = crate::data::string::append(std::mem::take(bytes), tail);
+                    Some(bytes.len())
+                }
+                _ => None,
+            },
+            Self::Packed(entry) => {
+                if entry.byte(0) & KIND_MASK != KIND_STRING {
+                    return None;
+                }
+                let len = entry.value_bytes().len() + tail.len();
+                if len > PACKED_STRING_BYTES_MAX {
+                    let value = Bytes::copy_from_slice(entry.value_bytes());
+                    let value = LargeValue::String(crate::data::string::append(value, tail));
+                    *self = Self::large(self.key(), value, self.deadline(), self.version());
+                } else {
+                    let end = entry.0.len();
+                    entry.resize(end..end, tail, entry.byte(0) & HAS_DEADLINE);
+                }
+                Some(len)
+            }
+        }
+    }
+
+    /// Stores a collection that was lent. A packed one still travels with its head and key.
+    fn put_back(&mut self, key: &[u8], form: Form, deadline: Option<UnixMillis>, version: Version) {
+        match (form, &mut *self) {
+            (Form::Packed(_, seq), Self::Packed(entry)) => {
+                entry.0 = seq.into_owner().0.into_boxed_slice();
+            }
+            (Form::Large(value), Self::Large(entry)) => entry.value = value,
+            (form, _) => *self = Self::from_form(key, form, deadline, version),
+        }
+    }
+}
+
+impl PackedEntry {
+    /// Lends the packed sequence; head and key travel with it until it is put back.
+    fn take_seq(&mut self) -> PackedSeq {
+        let base = self.key_range().end;
+        PackedSeq::in_owner(std::mem::take(&mut self.0).into_vec(), base)
+    }
+
+    /// Replaces the bytes in `range` and the deadline flag.
+    fn resize(&mut self, range: std::ops::Range<usize>, by: &[u8], deadline_flag: u8) {
+        let mut bytes = std::mem::take(&mut self.0).into_vec();
+        bytes.reserve_exact(by.len().saturating_sub(range.len()));
+        if range.end <= bytes.len() {
+            bytes.splice(range, by.iter().copied());
+        }
+        if let Some(kind) = bytes.first_mut() {
+            *kind = (*kind & !HAS_DEADLINE) | deadline_flag;
+        }
+        self.0 = bytes.into_boxed_slice();
+    }
+}
+
+impl Hashed for Entry {
+    #[inline]
+    fn hash(&self) -> KeyHash {
+        KeyHash::of_key(self.key())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::data::list::End;
+    use proptest::prelude::*;
+
+    fn string_of(entry: &Entry) -> Vec<u8> {
+        match entry.value() {
+            ValueRef::String(value) => value.bytes().to_vec(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_entry_takes_sixteen_bytes_in_its_table() {
+        assert_eq!(std::mem::size_of::<Entry>(), 16);
+    }
+
+    #[test]
+    fn a_list_grows_from_packed_to_large_with_its_head_kept() {
+        let mut entry = Entry::new(b"k", Value::List(List::new()), Some(UnixMillis(7)), 3);
+        for n in 0..1_000 {
+            let data = n.to_string();
+            entry.change_list(b"k", |list| list.push(End::Right, data.as_bytes())).unwrap();
+            assert_eq!((entry.key(), entry.version()), (&b"k"[..], 3));
+            assert_eq!(entry.deadline(), Some(UnixMillis(7)));
+        }
+        assert!(entry.is_large());
+        assert!(entry.change_hash(b"k", |_| ()).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn every_change_keeps_the_rest(
+            key_len in prop_oneof![0_usize..40, 250_usize..260, 70_000_usize..70_002],
+            value_len in prop_oneof![0_usize..40, 8_180_usize..8_200],
+            deadlines in prop::collection::vec(prop::option::of(any::<i64>()), 0..6),
+            tails in prop::collection::vec(0_usize..300, 0..6),
+        ) {
+            let key = vec![b'k'; key_len];
+            let mut value = vec![b'v'; value_len];
+            let mut entry = Entry::string(&key, &value, None, 9);
+            for deadline in deadlines {
+                let deadline = deadline.map(UnixMillis);
+                entry.set_deadline(deadline);
+                prop_assert_eq!(entry.deadline(), deadline);
+                prop_assert_eq!(entry.key(), &key[..]);
+                prop_assert_eq!(string_of(&entry), value.clone());
+            }
+            for tail in tails {
+                let deadline = entry.deadline();
+                value.resize(value.len() + tail, b't');
+                prop_assert_eq!(entry.append(&vec![b't'; tail]), Some(value.len()));
+                prop_assert_eq!(string_of(&entry), value.clone());
+                prop_assert_eq!((entry.deadline(), entry.version()), (deadline, 9));
+            }
+            let renamed = entry.clone().with_key(b"other");
+            prop_assert_eq!(renamed.key(), b"other");
+            prop_assert_eq!(renamed.deadline(), entry.deadline());
+            prop_assert_eq!(string_of(&renamed), value);
+        }
+    }
+}

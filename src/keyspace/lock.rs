@@ -1,0 +1,398 @@
+//! The locks: the only file that names them, so that the order of locking is decided here alone.
+//!
+//! Every shard has a reader-writer lock. Who needs several takes them in ascending order, each
+//! once; nobody takes a lock while holding one otherwise. In debug builds a second lock on the same
+//! thread panics, a read lock inside a read lock included: a reader queues behind a waiting
+//! writer, so even that can deadlock.
+//!
+//! The snapshot epoch is read here, **after** all locks of a change are held, and handed to the
+//! change together with the shards: there is no other way to get it. Read before the locks, it
+//! would let a change of two shards end up half in a snapshot.
+//!
+//! With the feature `shuttle` the locks and the epoch are those of a scheduler that tries
+//! interleavings.
+
+use crate::keyspace::entry::Version;
+use crate::keyspace::planted::{self, Bug};
+use crate::keyspace::shard::Shard;
+use crate::util::clock::UnixMillis;
+use crossbeam_utils::CachePadded;
+use smallvec::SmallVec;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::AtomicU64 as PlainAtomicU64;
+use std::sync::atomic::Ordering;
+
+#[cfg(not(feature = "shuttle"))]
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+#[cfg(feature = "shuttle")]
+use shuttle::sync::atomic::AtomicU64;
+#[cfg(feature = "shuttle")]
+use shuttle_parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+#[cfg(not(feature = "shuttle"))]
+use std::sync::atomic::AtomicU64;
+
+/// Shards that a command of a few keys locks without an allocation.
+const FEW_SHARDS: usize = 8;
+
+/// The snapshot epoch as a change finds it once it holds its locks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Epoch {
+    /// Its number; everything changed now gets it as version.
+    pub number: Version,
+    /// True while a snapshot of this epoch is being taken.
+    pub running: bool,
+}
+
+/// Figures of a shard that are read without its lock; stored whenever a change unlocks it.
+#[derive(Debug, Default)]
+pub struct ShardFigures {
+    keys: PlainAtomicU64,
+    with_deadline: PlainAtomicU64,
+    changes: PlainAtomicU64,
+    aside: PlainAtomicU64,
+    expiry_items: PlainAtomicU64,
+    /// The earliest deadline, `i64::MAX` for none.
+    earliest_deadline: AtomicI64,
+}
+
+impl ShardFigures {
+    fn store(&self, shard: &Shard) {
+        let figures = [
+            (&self.keys, shard.table().len() as u64),
+            (&self.with_deadline, shard.with_deadline() as u64),
+            (&self.changes, shard.changes_since_save()),
+            (&self.aside, shard.aside_len() as u64),
+            (&self.expiry_items, shard.expiry_items() as u64),
+        ];
+        for (place, value) in figures {
+            place.store(value, Ordering::Relaxed);
+        }
+        let earliest = shard.earliest_deadline().unwrap_or(UnixMillis::MAX);
+        self.earliest_deadline.store(earliest.0, Ordering::Relaxed);
+    }
+
+    /// Number of keys, expired ones included until they are swept.
+    pub fn keys(&self) -> u64 {
+        self.keys.load(Ordering::Relaxed)
+    }
+
+    /// Number of keys with a deadline.
+    pub fn with_deadline(&self) -> u64 {
+        self.with_deadline.load(Ordering::Relaxed)
+    }
+
+    /// Changes since the last good save.
+    pub fn changes_since_save(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    /// Entries kept in their old form for a running snapshot.
+    pub fn aside(&self) -> u64 {
+        self.aside.load(Ordering::Relaxed)
+    }
+
+    /// Items in the expiry heap, stale ones included.
+    pub fn expiry_items(&self) -> u64 {
+        self.expiry_items.load(Ordering::Relaxed)
+    }
+
+    /// The earliest deadline in the heap.
+    pub fn earliest_deadline(&self) -> UnixMillis {
+        UnixMillis(self.earliest_deadline.load(Ordering::Relaxed))
+    }
+}
+
+#[derive(Debug)]
+struct LockedShard {
+    shard: RwLock<Shard>,
+    figures: ShardFigures,
+}
+
+/// All shards, each behind its lock.
+#[derive(Debug)]
+pub struct Shards {
+    shards: Box<[CachePadded<LockedShard>]>,
+    bits: u32,
+    /// Twice the epoch, plus one while its snapshot runs: one word, so that no change sees one
+    /// without the other.
+    epoch: CachePadded<AtomicU64>,
+}
+
+/// Exclusive locks on several shards, in ascending order.
+pub struct Locked<'a> {
+    guards: SmallVec<[RwLockWriteGuard<'a, Shard>; FEW_SHARDS]>,
+    numbers: &'a [usize],
+}
+
+/// Shared locks on several shards, in ascending order.
+pub struct Shared<'a> {
+    guards: SmallVec<[RwLockReadGuard<'a, Shard>; FEW_SHARDS]>,
+    numbers: &'a [usize],
+}
+
+impl Locked<'_> {
+    /// The shard with this number, which must be one of those asked for.
+    #[inline]
+    pub fn shard(&mut self, number: usize) -> &mut Shard {
+        let index = index_of(self.numbers, number);
+        #[expect(clippy::indexing_slicing, reason = "the door locked the shards of all its keys")]
+        &mut self.guards[index]
+    }
+}
+
+impl Shared<'_> {
+    /// The shard with this number, which must be one of those asked for.
+    #[inline]
+    pub fn shard(&self, number: usize) -> &Shard {
+        let index = index_of(self.numbers, number);
+        #[expect(clippy::indexing_slicing, reason = "the door locked the shards of all its keys")]
+        &self.guards[index]
+    }
+}
+
+fn index_of(numbers: &[usize], number: usize) -> usize {
+    if planted::is_on(Bug::UnorderedLocks) {
+        return numbers.iter().position(|n| *n == number).unwrap_or(usize::MAX);
+    }
+    numbers.binary_search(&number).unwrap_or(usize::MAX)
+}
+
+/// The numbers of the shards to lock: ascending, each once.
+#[derive(Debug)]
+pub struct LockOrder(SmallVec<[usize; FEW_SHARDS]>);
+
+impl LockOrder {
+    /// Sorts and removes duplicates. Cost: O(n log n).
+    pub fn new(shards: impl Iterator<Item = usize>) -> Self {
+        let mut numbers: SmallVec<[usize; FEW_SHARDS]> = shards.collect();
+        if planted::is_on(Bug::UnorderedLocks) {
+            let mut seen = SmallVec::<[usize; FEW_SHARDS]>::new();
+            numbers.retain(|n| {
+                !seen.contains(n) && {
+                    seen.push(*n);
+                    true
+                }
+            });
+            return Self(numbers);
+        }
+        numbers.sort_unstable();
+        numbers.dedup();
+        Self(numbers)
+    }
+}
+
+impl Shards {
+    /// `1 << bits` empty shards.
+    pub fn new(bits: u32) -> Self {
+        let shard = |number| {
+            let shard = Shard::new(number, bits);
+            let figures = ShardFigures::default();
+            figures.store(&shard);
+            CachePadded::new(LockedShard { shard: RwLock::new(shard), figures })
+        };
+        Self {
+            shards: (0..1_usize << bits).map(shard).collect(),
+            bits,
+            epoch: CachePadded::new(AtomicU64::new(0)),
+        }
+    }
+
+    /// Number of shards.
+    pub fn len(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// How many bits of a hash choose the shard.
+    #[inline]
+    pub fn bits(&self) -> u32 {
+        self.bits
+    }
+
+    /// The figures of a shard, readable without its lock.
+    pub fn figures(&self, number: usize) -> &ShardFigures {
+        &self.locked(number).figures
+    }
+
+    /// The figures of all shards.
+    pub fn all_figures(&self) -> impl Iterator<Item = &ShardFigures> {
+        self.shards.iter().map(|locked| &locked.figures)
+    }
+
+    #[inline]
+    fn locked(&self, number: usize) -> &LockedShard {
+        #[expect(clippy::indexing_slicing, reason = "shard numbers come from `bits` hash bits")]
+        &self.shards[number]
+    }
+
+    /// The epoch; only a door that holds its locks may ask.
+    #[inline]
+    fn epoch(&self) -> Epoch {
+        let word = self.epoch.load(Ordering::SeqCst);
+        Epoch { number: (word >> 1) as Version, running: word & 1 != 0 }
+    }
+
+    /// Runs `read` with a shared lock on one shard.
+    #[inline]
+    pub fn read<R>(&self, number: usize, read: impl FnOnce(&Shard) -> R) -> R {
+        let _nesting = nesting::enter();
+        let guard = self.locked(number).shard.read();
+        read(&guard)
+    }
+
+    /// As [`read`](Self::read), for background work that comes again and again: hands the lock
+    /// over to whoever waits.
+    pub fn read_fair<R>(&self, number: usize, read: impl FnOnce(&Shard) -> R) -> R {
+        let _nesting = nesting::enter();
+        let guard = self.locked(number).shard.read();
+        let result = read(&guard);
+        #[cfg(not(feature = "shuttle"))]
+        RwLockReadGuard::unlock_fair(guard);
+        #[cfg(feature = "shuttle")]
+        drop(guard);
+        result
+    }
+
+    /// Runs `write` with an exclusive lock on one shard.
+    #[inline]
+    pub fn write<R>(&self, number: usize, write: impl FnOnce(&mut Shard, Epoch) -> R) -> R {
+        let _nesting = nesting::enter();
+        let early = planted::is_on(Bug::EarlyEpoch).then(|| self.epoch());
+        let locked = self.locked(number);
+        let mut guard = locked.shard.write();
+        let epoch = early.unwrap_or_else(|| self.epoch());
+        let result = write(&mut guard, epoch);
+        locked.figures.store(&guard);
+        result
+    }
+
+    /// As [`write`](Self::write), for background work that comes again and again.
+    pub fn write_fair<R>(&self, number: usize, write: impl FnOnce(&mut Shard, Epoch) -> R) -> R {
+        let _nesting = nesting::enter();
+        let locked = self.locked(number);
+        let mut guard = locked.shard.write();
+        let result = write(&mut guard, self.epoch());
+        locked.figures.store(&guard);
+        #[cfg(not(feature = "shuttle"))]
+        RwLockWriteGuard::unlock_fair(guard);
+        #[cfg(feature = "shuttle")]
+        drop(guard);
+        result
+    }
+
+    /// Runs `read` with shared locks on all shards of `order`.
+    pub fn read_many<R>(&self, order: &LockOrder, read: impl FnOnce(&Shared<'_>) -> R) -> R {
+        let _nesting = nesting::enter();
+        let guards = order.0.iter().map(|number| self.locked(*number).shard.read()).collect();
+        read(&Shared { guards, numbers: &order.0 })
+    }
+
+    /// Runs `write` with exclusive locks on all shards of `order`.
+    pub fn write_many<R>(
+        &self,
+        order: &LockOrder,
+        write: impl FnOnce(&mut Locked<'_>, Epoch) -> R,
+    ) -> R {
+        let _nesting = nesting::enter();
+        let early = planted::is_on(Bug::EarlyEpoch).then(|| self.epoch());
+        let guards = order.0.iter().map(|number| self.locked(*number).shard.write()).collect();
+        let mut locked = Locked { guards, numbers: &order.0 };
+        let epoch = early.unwrap_or_else(|| self.epoch());
+        let result = write(&mut locked, epoch);
+        for (number, guard) in order.0.iter().zip(&locked.guards) {
+            self.figures(*number).store(guard);
+        }
+        result
+    }
+
+    /// Runs `read` on every shard with shared locks taken on all of them first, in order; each is
+    /// released as soon as it was read. All calls see one moment.
+    pub fn read_all(&self, mut read: impl FnMut(&Shard)) {
+        let _nesting = nesting::enter();
+        let guards: Vec<_> = self.shards.iter().map(|locked| locked.shard.read()).collect();
+        for guard in guards {
+            read(&guard);
+        }
+    }
+
+    /// Runs `write` on every shard with exclusive locks on all of them.
+    pub fn write_all(&self, mut write: impl FnMut(&mut Shard, Epoch)) {
+        let _nesting = nesting::enter();
+        let mut guards: Vec<_> = self.shards.iter().map(|locked| locked.shard.write()).collect();
+        let epoch = self.epoch();
+        for guard in &mut guards {
+            write(guard, epoch);
+        }
+        for (locked, guard) in self.shards.iter().zip(&guards) {
+            locked.figures.store(guard);
+        }
+    }
+
+    /// Begins a snapshot: this is its cut. `None` while one runs.
+    pub fn begin_epoch(&self) -> Option<Version> {
+        let begin = |word: u64| (word & 1 == 0).then_some(word + 3);
+        let old = self.epoch.fetch_update(Ordering::SeqCst, Ordering::SeqCst, begin).ok()?;
+        Some(((old + 3) >> 1) as Version)
+    }
+
+    /// Ends the snapshot that [`begin_epoch`](Self::begin_epoch) began; its number stays used up.
+    pub fn end_epoch(&self) {
+        self.epoch.fetch_and(!1, Ordering::SeqCst);
+    }
+}
+
+/// Debug builds refuse a second lock on one thread.
+#[cfg(all(debug_assertions, not(feature = "shuttle")))]
+mod nesting {
+    use std::cell::Cell;
+
+    thread_local! {
+        static HELD: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub struct Entered;
+
+    pub fn enter() -> Entered {
+        assert!(!HELD.replace(true), "a shard lock was asked for by a thread that holds one");
+        Entered
+    }
+
+    impl Drop for Entered {
+        fn drop(&mut self) {
+            HELD.set(false);
+        }
+    }
+}
+
+#[cfg(any(not(debug_assertions), feature = "shuttle"))]
+mod nesting {
+    #[inline(always)]
+    pub const fn enter() {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lock_order_is_ascending_without_duplicates() {
+        assert_eq!(LockOrder::new([3, 1, 3, 2, 1].into_iter()).0.as_slice(), &[1, 2, 3]);
+    }
+
+    #[test]
+    #[should_panic(expected = "by a thread that holds one")]
+    #[cfg(debug_assertions)]
+    fn a_nested_lock_is_refused_in_debug_builds() {
+        let shards = Shards::new(2);
+        shards.read(0, |_| shards.read(1, |_| ()));
+    }
+
+    #[test]
+    fn an_aborted_snapshot_uses_up_its_epoch() {
+        let shards = Shards::new(0);
+        for expected in 1..=300 {
+            assert_eq!(shards.begin_epoch(), Some(expected));
+            assert_eq!(shards.begin_epoch(), None);
+            shards.end_epoch();
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Layer 2: the keyspace, and the only doors to it.
+//!
+//! A door takes the locks, lends a view to a closure, and releases the locks: nothing borrowed
+//! from a shard can leave it, and nobody can hold a lock across anything that waits.
+//!
+//! ```compile_fail
+//! # use my_redis::keyspace::{Keyspace, Tally};
+//! # use my_redis::util::clock::UnixMillis;
+//! # let (keyspace, tally) = (Keyspace::new(1), Tally::default());
+//! let stolen = keyspace.read(b"key", UnixMillis(0), &tally, |view| view.value());
+//! ```
+//!
+//! | door | locks | what it guarantees |
+//! |---|---|---|
+//! | `read`, `write` | one shard | one key, atomically |
+//! | `read_many`, `write_many` | the shards of all keys, in ascending order | all keys at one moment |
+//! | `for_each_key` | all shards, each released once walked | all keys of one moment |
+//! | `flush` | all shards | everything is gone at one moment |
+//! | `scan`, `sweep_expired`, snapshot steps | one shard at a time | see each |
+
+mod after;
+mod entry;
+mod expiry;
+mod lock;
+pub mod planted;
+mod shard;
+mod snapshot;
+mod view;
+
+pub use after::{AfterUnlock, Garbage};
+pub use entry::{Entry, Version};
+pub use expiry::STALE_ITEMS_ALLOWED;
+pub use lock::ShardFigures;
+pub use snapshot::Snapshot;
+pub use view::{
+    LocatedKey, NewDeadline, ReadManyView, ReadView, Tally, WriteManyView, WriteView, WrongType,
+};
+
+use crate::data::Value;
+use crate::util::clock::UnixMillis;
+use crate::util::hash::{KeyHash, POSITION_END, Position};
+use lock::{LockOrder, Shards};
+use shard::KeyTable;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The most shards that a keyspace can have.
+pub const SHARDS_MAX: usize = 1 << 12;
+
+/// The sweeper holds a shard's lock for about this long at a time.
+const SWEEP_HOLD_MAX: Duration = Duration::from_micros(500);
+/// Keys removed between two looks at the time.
+const SWEEP_BATCH: usize = 32;
+
+/// What one sweep of expired keys did.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Swept {
+    /// Keys removed.
+    pub removed: u64,
+    /// By how many milliseconds the latest removal was late.
+    pub lag_max_ms: u64,
+}
+
+/// The figures of a keyspace for those who may not touch its keys.
+#[derive(Debug, Clone)]
+pub struct Figures(Arc<Keyspace>);
+
+impl Figures {
+    /// The figures of `keyspace`.
+    #[must_use]
+    pub fn new(keyspace: Arc<Keyspace>) -> Self {
+        Self(keyspace)
+    }
+
+    /// Figures of every shard, read without locks.
+    pub fn shards(&self) -> impl Iterator<Item = &ShardFigures> {
+        self.0.figures()
+    }
+
+    /// The sum of one figure over all shards.
+    #[must_use]
+    pub fn sum(&self, figure: impl Fn(&ShardFigures) -> u64) -> u64 {
+        self.0.figures().map(figure).sum()
+    }
+}
+
+/// A key is already there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DuplicateKey;
+
+/// All keys, spread over shards by the hash of the key.
+#[derive(Debug)]
+pub struct Keyspace {
+    shards: Shards,
+}
+
+impl Keyspace {
+    /// An empty keyspace with `shards` shards, rounded up to a power of two, at most
+    /// [`SHARDS_MAX`].
+    #[must_use]
+    pub fn new(shards: usize) -> Self {
+        let shards = shards.clamp(1, SHARDS_MAX).next_power_of_two();
+        Self { shards: Shards::new(shards.trailing_zeros()) }
+    }
+
+    /// Number of shards.
+    #[must_use]
+    pub fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Figures of every shard, read without locks: together they are of no single moment.
+    pub fn figures(&self) -> impl Iterator<Item = &ShardFigures> {
+        self.shards.all_figures()
+    }
+
+    /// Number of keys. Cost: O(shards), no locks.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let keys: u64 = self.figures().map(ShardFigures::keys).sum();
+        usize::try_from(keys).unwrap_or(usize::MAX)
+    }
+
+    /// True when there are no keys.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Changes since the last good save. Cost: O(shards), no locks.
+    #[must_use]
+    pub fn changes_since_save(&self) -> u64 {
+        self.figures().map(ShardFigures::changes_since_save).sum()
+    }
+
+    /// The hash of a key and its shard.
+    #[inline]
+    #[must_use]
+    pub fn locate<'k>(&self, key: &'k [u8]) -> LocatedKey<'k> {
+        let hash = KeyHash::of_key(key);
+        LocatedKey { key, hash, shard: hash.shard(self.shards.bits()) }
+    }
+
+    /// Lends one key for reading.
+    #[inline]
+    pub fn read<R>(
+        &self,
+        key: &[u8],
+        now: UnixMillis,
+        tally: &Tally,
+        read: impl FnOnce(&ReadView<'_>) -> R,
+    ) -> R {
+        let key = self.locate(key);
+        self.shards.read(key.shard, |shard| read(&ReadView::new(shard, key, now, tally)))
+    }
+
+    /// Lends one key for writing.
+    #[inline]
+    pub fn write<R>(
+        &self,
+        key: &[u8],
+        now: UnixMillis,
+        after: &mut AfterUnlock,
+        write: impl FnOnce(&mut WriteView<'_>) -> R,
+    ) -> R {
+        let key = self.locate(key);
+        self.shards.write(key.shard, |shard, epoch| {
+            write(&mut WriteView::new(shard, key, now, epoch, after))
+        })
+    }
+
+    /// Lends several keys for reading, all at one moment.
+    pub fn read_many<R>(
+        &self,
+        keys: &[LocatedKey<'_>],
+        now: UnixMillis,
+        tally: &Tally,
+        read: impl FnOnce(&ReadManyView<'_, '_>) -> R,
+    ) -> R {
+        let order = LockOrder::new(keys.iter().map(|key| key.shard));
+        self.shards.read_many(&order, |shards| read(&ReadManyView { shards, keys, now, tally }))
+    }
+
+    /// Lends several keys for writing.
+    pub fn write_many<R>(
+        &self,
+        keys: &[LocatedKey<'_>],
+        now: UnixMillis,
+        after: &mut AfterUnlock,
+        write: impl FnOnce(&mut WriteManyView<'_, '_>) -> R,
+    ) -> R {
+        let order = LockOrder::new(keys.iter().map(|key| key.shard));
+        self.shards.write_many(&order, |shards, epoch| {
+            write(&mut WriteManyView { shards, keys, now, epoch, after })
+        })
+    }
+
+    /// Calls `each` with every key that is there at one moment. Cost: O(keys).
+    ///
+    /// All shards are locked for reading first, and each is released once it was walked.
+    pub fn for_each_key(&self, now: UnixMillis, mut each: impl FnMut(&[u8])) {
+        self.shards.read_all(|shard| {
+            for entry in shard.table().iter().filter(|entry| !entry.is_expired(now)) {
+                each(entry.key());
+            }
+        });
+    }
+
+    /// Calls `each` with at least `count` entries from `cursor` on, fewer only at the end; returns
+    /// where to go on, `None` at the end.
+    ///
+    /// What is there from the first call to the last is seen exactly once. Expired entries are
+    /// counted but not shown. Cost: O(count + entries of a segment).
+    pub fn scan(
+        &self,
+        cursor: Position,
+        count: usize,
+        now: UnixMillis,
+        mut each: impl FnMut(&Entry),
+    ) -> Option<Position> {
+        let mut position = cursor;
+        let mut left = count.max(1);
+        while position < POSITION_END {
+            let hash = KeyHash::from_bits(position << (64 - crate::util::hash::POSITION_BITS));
+            let number = hash.shard(self.shards.bits());
+            position = self.shards.read(number, |shard| {
+                shard.table().scan(position, left, |entry| {
+                    left = left.saturating_sub(1);
+                    if !entry.is_expired(now) {
+                        each(entry);
+                    }
+                })
+            });
+            if left == 0 {
+                break;
+            }
+        }
+        (position < POSITION_END).then_some(position)
+    }
+
+    /// Removes every key at one moment. Cost: O(shards) under the locks; the values are freed by
+    /// whoever takes them from `after`.
+    pub fn flush(&self, after: &mut AfterUnlock) {
+        let bits = self.shards.bits();
+        let mut empty: Vec<KeyTable> =
+            (0..self.shards.len()).rev().map(|number| KeyTable::new(number, bits)).collect();
+        self.shards.write_all(|shard, epoch| {
+            if let Some(table) = empty.pop() {
+                shard.clear(table, epoch, after);
+            }
+        });
+    }
+
+    /// The earliest deadline of all shards; `None` when no key has one. Cost: O(shards), no locks.
+    #[must_use]
+    pub fn earliest_deadline(&self) -> Option<UnixMillis> {
+        let earliest = self.figures().map(ShardFigures::earliest_deadline).min()?;
+        (earliest != UnixMillis::MAX).then_some(earliest)
+    }
+
+    /// Removes the keys whose deadline has come, holding no lock for longer than about half a
+    /// millisecond; what is to be freed goes to `settle`, while no lock is held.
+    pub fn sweep_expired(
+        &self,
+        now: UnixMillis,
+        mut settle: impl FnMut(&mut AfterUnlock),
+    ) -> Swept {
+        let mut swept = Swept::default();
+        let mut after = AfterUnlock::default();
+        for number in 0..self.shards.len() {
+            while self.shards.figures(number).earliest_deadline() <= now {
+                let (removed, lag_ms) = self.shards.write_fair(number, |shard, epoch| {
+                    let began = Instant::now();
+                    let (mut removed, mut lag_max_ms) = (0, 0);
+                    while began.elapsed() < SWEEP_HOLD_MAX
+                        && shard.earliest_deadline().is_some_and(|earliest| earliest <= now)
+                    {
+                        let (count, lag_ms) = shard.remove_due(now, SWEEP_BATCH, epoch, &mut after);
+                        removed += count;
+                        lag_max_ms = lag_ms.max(lag_max_ms);
+                    }
+                    (removed, lag_max_ms)
+                });
+                swept.removed += removed as u64;
+                swept.lag_max_ms = swept.lag_max_ms.max(lag_ms);
+                settle(&mut after);
+            }
+        }
+        swept
+    }
+
+    /// Adds a key that was read from a dump; it does not count as a change.
+    ///
+    /// # Errors
+    /// `DuplicateKey` when the key is there already.
+    pub fn load(
+        &self,
+        key: &[u8],
+        value: Value,
+        deadline: Option<UnixMillis>,
+        after: &mut AfterUnlock,
+    ) -> Result<(), DuplicateKey> {
+        let located = self.locate(key);
+        self.shards.write(located.shard, |shard, epoch| {
+            if shard.find(located.hash, key).is_some() {
+                return Err(DuplicateKey);
+            }
+            shard.insert(located.hash, Entry::new(key, value, deadline, epoch.number), after);
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,57 @@
+//! Bugs that a test can switch on, to see that it would find them.
+//!
+//! They exist only where debug assertions do: in a release build [`is_on`] is the constant `false`
+//! and nothing of this remains.
+
+/// A bug to plant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Bug {
+    /// The snapshot walks the shards without regard to what changes meanwhile.
+    NaiveCut = 1,
+    /// A writer reads the epoch before it takes its locks.
+    EarlyEpoch = 2,
+    /// A many-key door takes its locks in the order of the keys.
+    UnorderedLocks = 4,
+}
+
+#[cfg(debug_assertions)]
+mod switch {
+    use super::Bug;
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    static PLANTED: AtomicU8 = AtomicU8::new(0);
+
+    /// True when `bug` is planted.
+    pub fn is_on(bug: Bug) -> bool {
+        PLANTED.load(Ordering::Relaxed) & bug as u8 != 0
+    }
+
+    /// Plants `bug` in the whole process until the returned guard is dropped.
+    #[must_use]
+    pub fn plant(bug: Bug) -> Planted {
+        PLANTED.fetch_or(bug as u8, Ordering::SeqCst);
+        Planted(bug)
+    }
+
+    /// Removes the bug again when dropped.
+    #[derive(Debug)]
+    pub struct Planted(Bug);
+
+    impl Drop for Planted {
+        fn drop(&mut self) {
+            PLANTED.fetch_and(!(self.0 as u8), Ordering::SeqCst);
+        }
+    }
+}
+
+#[cfg(debug_assertions)]
+pub use switch::{Planted, is_on, plant};
+
+/// False: a release build has no planted bugs.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+#[must_use]
+pub const fn is_on(_bug: Bug) -> bool {
+    false
+}

@@ -1,0 +1,413 @@
+//! What a command may see and do: one key, or several keys under joint locks.
+//!
+//! A view borrows locked shards, so nothing it shows can outlive the locks. It treats a key as
+//! absent from its deadline on, whether or not it has been swept; a view for reading only hides
+//! such a key, a view for writing removes it first.
+
+use crate::data::segmented::Slot;
+use crate::data::{Hash, HashRef, List, ListRef, StringRef, Value, ValueRef, ValueType};
+use crate::keyspace::after::AfterUnlock;
+use crate::keyspace::entry::Entry;
+use crate::keyspace::lock::{Epoch, Locked, Shared};
+use crate::keyspace::shard::Shard;
+use crate::util::clock::UnixMillis;
+use crate::util::hash::KeyHash;
+use std::cell::Cell;
+
+/// The key holds a value of another type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrongType;
+
+/// How often a command found a key it looked for.
+#[derive(Debug, Default)]
+pub struct Tally {
+    hits: Cell<u64>,
+    misses: Cell<u64>,
+}
+
+impl Tally {
+    /// Hits and misses so far, which start again from 0.
+    pub fn take(&self) -> (u64, u64) {
+        (self.hits.take(), self.misses.take())
+    }
+
+    fn count(&self, found: bool) {
+        let counter = if found { &self.hits } else { &self.misses };
+        counter.set(counter.get() + 1);
+    }
+}
+
+/// A key of a command with its hash and the number of its shard.
+#[derive(Debug, Clone, Copy)]
+pub struct LocatedKey<'a> {
+    /// The key.
+    pub key: &'a [u8],
+    /// Its hash.
+    pub hash: KeyHash,
+    /// The shard it lives in.
+    pub shard: usize,
+}
+
+/// One key under a shared lock.
+#[derive(Debug)]
+pub struct ReadView<'a> {
+    entry: Option<&'a Entry>,
+}
+
+impl<'a> ReadView<'a> {
+    pub(super) fn new(
+        shard: &'a Shard,
+        key: LocatedKey<'_>,
+        now: UnixMillis,
+        tally: &Tally,
+    ) -> Self {
+        let entry = shard.get(key.hash, key.key).filter(|entry| !entry.is_expired(now));
+        tally.count(entry.is_some());
+        Self { entry }
+    }
+
+    /// True when the key is there.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.entry.is_some()
+    }
+
+    /// The value, `None` when the key is absent.
+    #[must_use]
+    pub fn value(&self) -> Option<ValueRef<'a>> {
+        self.entry.map(Entry::value)
+    }
+
+    /// The deadline, the outer `None` when the key is absent.
+    #[must_use]
+    #[expect(clippy::option_option, reason = "absent key and absent deadline are two answers")]
+    pub fn deadline(&self) -> Option<Option<UnixMillis>> {
+        self.entry.map(Entry::deadline)
+    }
+
+    /// The string.
+    ///
+    /// # Errors
+    /// `WrongType` when the key holds another type.
+    #[inline]
+    pub fn string(&self) -> Result<Option<StringRef<'a>>, WrongType> {
+        match self.value() {
+            None => Ok(None),
+            Some(ValueRef::String(value)) => Ok(Some(value)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// The list.
+    ///
+    /// # Errors
+    /// `WrongType` when the key holds another type.
+    #[inline]
+    pub fn list(&self) -> Result<Option<ListRef<'a>>, WrongType> {
+        match self.value() {
+            None => Ok(None),
+            Some(ValueRef::List(value)) => Ok(Some(value)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// The hash.
+    ///
+    /// # Errors
+    /// `WrongType` when the key holds another type.
+    #[inline]
+    pub fn hash(&self) -> Result<Option<HashRef<'a>>, WrongType> {
+        match self.value() {
+            None => Ok(None),
+            Some(ValueRef::Hash(value)) => Ok(Some(value)),
+            Some(_) => Err(WrongType),
+        }
+    }
+}
+
+/// What becomes of the deadline when a string is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewDeadline {
+    /// It stays as it is.
+    Keep,
+    /// It is this one, or none.
+    Set(Option<UnixMillis>),
+}
+
+/// One key under an exclusive lock.
+#[derive(Debug)]
+pub struct WriteView<'a> {
+    shard: &'a mut Shard,
+    key: LocatedKey<'a>,
+    slot: Option<Slot>,
+    epoch: Epoch,
+    after: &'a mut AfterUnlock,
+}
+
+impl<'a> WriteView<'a> {
+    pub(super) fn new(
+        shard: &'a mut Shard,
+        key: LocatedKey<'a>,
+        now: UnixMillis,
+        epoch: Epoch,
+        after: &'a mut AfterUnlock,
+    ) -> Self {
+        let mut slot = shard.find(key.hash, key.key);
+        if let Some(found) = slot
+            && shard.at(found).is_some_and(|entry| entry.is_expired(now))
+        {
+            shard.remove(found, key.hash, epoch, after);
+            shard.note_changes(1, epoch);
+            after.note_expired();
+            slot = None;
+        }
+        Self { shard, key, slot, epoch, after }
+    }
+
+    fn entry(&self) -> Option<&Entry> {
+        self.slot.and_then(|slot| self.shard.at(slot))
+    }
+
+    /// True when the key is there.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.slot.is_some()
+    }
+
+    /// The same key for reading; not counted as a hit or a miss.
+    #[must_use]
+    pub fn read(&self) -> ReadView<'_> {
+        ReadView { entry: self.entry() }
+    }
+
+    /// The type of the value, `None` when the key is absent.
+    #[must_use]
+    pub fn value_type(&self) -> Option<ValueType> {
+        self.entry().map(|entry| entry.value().value_type())
+    }
+
+    /// Counts `count` more changes than the one that every change counts by itself.
+    pub fn note_more_changes(&mut self, count: usize) {
+        self.shard.note_changes(count as u64, self.epoch);
+    }
+
+    /// Makes the key hold this string. Cost: O(n).
+    pub fn set_string(&mut self, value: &[u8], deadline: NewDeadline) {
+        self.shard.note_changes(1, self.epoch);
+        let Self { shard, key, slot, epoch, after } = self;
+        let Some(slot) = *slot else {
+            let deadline = if let NewDeadline::Set(deadline) = deadline { deadline } else { None };
+            let entry = Entry::string(key.key, value, deadline, epoch.number);
+            self.insert(entry);
+            return;
+        };
+        let keeps = deadline == NewDeadline::Keep;
+        if (keeps || deadline == NewDeadline::Set(None))
+            && let Some(entry) = shard.change(slot, key.hash, *epoch)
+            && entry.overwrite_string(value, keeps)
+        {
+            return;
+        }
+        let deadline = match deadline {
+            NewDeadline::Keep => shard.at(slot).and_then(Entry::deadline),
+            NewDeadline::Set(deadline) => deadline,
+        };
+        let entry = Entry::string(key.key, value, deadline, epoch.number);
+        shard.replace(slot, key.hash, entry, *epoch, after);
+    }
+
+    /// Makes the key hold this value. Cost: O(packed bytes).
+    pub fn set_value(&mut self, value: Value, deadline: Option<UnixMillis>) {
+        self.shard.note_changes(1, self.epoch);
+        let entry = Entry::new(self.key.key, value, deadline, self.epoch.number);
+        self.put_entry(entry);
+    }
+
+    /// Puts what [`take`](Self::take) gave under this key.
+    pub fn put(&mut self, taken: Entry) {
+        self.shard.note_changes(1, self.epoch);
+        let mut entry = taken.with_key(self.key.key);
+        entry.set_version(self.epoch.number);
+        self.put_entry(entry);
+    }
+
+    fn put_entry(&mut self, entry: Entry) {
+        match self.slot {
+            Some(slot) => {
+                self.shard.replace(slot, self.key.hash, entry, self.epoch, self.after);
+            }
+            None => self.insert(entry),
+        }
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        self.shard.insert(self.key.hash, entry, self.after);
+        self.slot = self.shard.find(self.key.hash, self.key.key);
+    }
+
+    /// Removes the key; true when it was there. Cost: O(1), its value is freed after the locks.
+    pub fn remove(&mut self) -> bool {
+        let Some(slot) = self.slot.take() else {
+            return false;
+        };
+        self.shard.remove(slot, self.key.hash, self.epoch, self.after);
+        self.shard.note_changes(1, self.epoch);
+        true
+    }
+
+    /// Removes the key and gives its entry, to put it under another key.
+    pub fn take(&mut self) -> Option<Entry> {
+        let slot = self.slot.take()?;
+        self.shard.note_changes(1, self.epoch);
+        self.shard.take(slot, self.key.hash, self.epoch)
+    }
+
+    /// Sets or removes the deadline of a key that is there.
+    pub fn set_deadline(&mut self, deadline: Option<UnixMillis>) {
+        if let Some(slot) = self.slot {
+            self.shard.note_changes(1, self.epoch);
+            self.shard.set_deadline(slot, self.key.hash, deadline, self.epoch, self.after);
+        }
+    }
+
+    /// Appends to the string, which may be absent; returns its new length.
+    ///
+    /// # Errors
+    /// `WrongType` when the key holds another type.
+    pub fn append(&mut self, tail: &[u8]) -> Result<usize, WrongType> {
+        let Some(slot) = self.slot else {
+            self.set_string(tail, NewDeadline::Set(None));
+            return Ok(tail.len());
+        };
+        self.read().string()?;
+        self.shard.note_changes(1, self.epoch);
+        let entry = self.shard.change(slot, self.key.hash, self.epoch);
+        entry.and_then(|entry| entry.append(tail)).ok_or(WrongType)
+    }
+
+    /// Lends the list to `change`; `None` when the key is absent and `create` is false.
+    ///
+    /// A list that is empty afterwards is removed with its key.
+    ///
+    /// # Errors
+    /// `WrongType` when the key holds another type; `change` is not called then.
+    pub fn change_list<R>(
+        &mut self,
+        create: bool,
+        change: impl FnOnce(&mut List) -> R,
+    ) -> Result<Option<R>, WrongType> {
+        self.read().list()?;
+        let Some(slot) = self.slot else {
+            if !create {
+                return Ok(None);
+            }
+            let mut list = List::new();
+            let result = change(&mut list);
+            if !list.is_empty() {
+                self.set_value(Value::List(list), None);
+            }
+            return Ok(Some(result));
+        };
+        self.shard.note_changes(1, self.epoch);
+        let entry = self.shard.change(slot, self.key.hash, self.epoch).ok_or(WrongType)?;
+        let changed = entry.change_list(self.key.key, |list| (change(list), list.is_empty()));
+        let (result, empty) = changed.ok_or(WrongType)?;
+        if empty {
+            self.slot = None;
+            self.shard.remove(slot, self.key.hash, self.epoch, self.after);
+        }
+        Ok(Some(result))
+    }
+
+    /// Lends the hash to `change`; otherwise as [`change_list`](Self::change_list).
+    ///
+    /// # Errors
+    /// `WrongType` when the key holds another type; `change` is not called then.
+    pub fn change_hash<R>(
+        &mut self,
+        create: bool,
+        change: impl FnOnce(&mut Hash) -> R,
+    ) -> Result<Option<R>, WrongType> {
+        self.read().hash()?;
+        let Some(slot) = self.slot else {
+            if !create {
+                return Ok(None);
+            }
+            let mut hash = Hash::new();
+            let result = change(&mut hash);
+            if !hash.is_empty() {
+                self.set_value(Value::Hash(hash), None);
+            }
+            return Ok(Some(result));
+        };
+        self.shard.note_changes(1, self.epoch);
+        let entry = self.shard.change(slot, self.key.hash, self.epoch).ok_or(WrongType)?;
+        let changed = entry.change_hash(self.key.key, |hash| (change(hash), hash.is_empty()));
+        let (result, empty) = changed.ok_or(WrongType)?;
+        if empty {
+            self.slot = None;
+            self.shard.remove(slot, self.key.hash, self.epoch, self.after);
+        }
+        Ok(Some(result))
+    }
+}
+
+/// Several keys under shared locks, all at one moment.
+pub struct ReadManyView<'a, 'l> {
+    pub(super) shards: &'a Shared<'l>,
+    pub(super) keys: &'a [LocatedKey<'a>],
+    pub(super) now: UnixMillis,
+    pub(super) tally: &'a Tally,
+}
+
+impl ReadManyView<'_, '_> {
+    /// Number of keys, repeated ones counted each time.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// True when there are no keys.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The views of all keys in the order of the command.
+    pub fn iter(&self) -> impl Iterator<Item = ReadView<'_>> {
+        let view = |key: &LocatedKey<'_>| {
+            ReadView::new(self.shards.shard(key.shard), *key, self.now, self.tally)
+        };
+        self.keys.iter().map(view)
+    }
+}
+
+/// Several keys under exclusive locks.
+pub struct WriteManyView<'a, 'l> {
+    pub(super) shards: &'a mut Locked<'l>,
+    pub(super) keys: &'a [LocatedKey<'a>],
+    pub(super) now: UnixMillis,
+    pub(super) epoch: Epoch,
+    pub(super) after: &'a mut AfterUnlock,
+}
+
+impl WriteManyView<'_, '_> {
+    /// Number of keys, repeated ones counted each time.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// True when there are no keys.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The view of key number `index` in the order of the command; `None` behind the last.
+    pub fn key(&mut self, index: usize) -> Option<WriteView<'_>> {
+        let key = *self.keys.get(index)?;
+        let shard = self.shards.shard(key.shard);
+        Some(WriteView::new(shard, key, self.now, self.epoch, self.after))
+    }
+}

@@ -1,0 +1,601 @@
+//! Reading a dump that anybody may have made, or broken.
+//!
+//! The reader hands over one item after the other and trusts nothing: every length is held against
+//! the bytes that are left in the file before memory is reserved for it, nothing recurses, and what
+//! is not understood ends the reading with its place, key and kind. Nothing is left out silently,
+//! but for notes about the writer and hints about access times, which are no data.
+//!
+//! Memory: the item at hand, which takes no more than the bytes it has in the file, the buffer, and
+//! what packed strings unpack to (at most 88 times their bytes and 512 MB each). Finding duplicates
+//! takes up to 18 bytes a member for the time of one collection.
+
+use crate::persist::compact;
+use crate::persist::compact::CompactError;
+use crate::persist::error::RdbError;
+use crate::persist::error::Reason;
+use crate::persist::format;
+use crate::persist::format::kind;
+use crate::persist::format::kind_name;
+use crate::persist::format::length_form;
+use crate::persist::format::node;
+use crate::persist::format::opcode;
+use crate::persist::format::string_form;
+use crate::persist::lzf;
+use crate::persist::source::BUFFER_BYTES;
+use crate::persist::source::Source;
+use crate::persist::value::DuplicateFinder;
+use crate::persist::value::Elements;
+use crate::persist::value::Pairs;
+use crate::persist::value::RdbValue;
+use crate::persist::value::Scored;
+
+use std::io::Read;
+
+/// Scratch memory above this is given back once it is used.
+const SCRATCH_KEPT_BYTES_MAX: usize = 1024 * 1024;
+/// What sorted sets of the old form write in place of a length for these scores.
+const SCORE_NAN: u8 = 253;
+const SCORE_INFINITY: u8 = 254;
+const SCORE_MINUS_INFINITY: u8 = 255;
+
+type Result<T> = std::result::Result<T, RdbError>;
+
+/// How strictly to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// Whether a wrong checksum is an error. Off only where damaged files are wanted.
+    pub verify_checksum: bool,
+    /// Whether a field or member that is there twice is an error. Turn it off only to do the same
+    /// with a [`DuplicateFinder`] on another thread.
+    pub check_duplicates: bool,
+    /// How many databases there are; a higher one in the file is an error.
+    pub database_count: u64,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self { verify_checksum: true, check_duplicates: true, database_count: 1 }
+    }
+}
+
+/// What a dump consists of.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Item {
+    /// A note about the writer.
+    Aux {
+        /// Its name.
+        name: Vec<u8>,
+        /// Its text.
+        value: Vec<u8>,
+    },
+    /// The database of the entries that follow.
+    SelectDb(u64),
+    /// A hint, not to be trusted: how many entries follow and how many of them have a deadline.
+    ResizeDb {
+        /// Entries.
+        key_count: u64,
+        /// Entries with a deadline.
+        deadline_count: u64,
+    },
+    /// A key with its value.
+    Entry(Entry),
+    /// A key with a collection of no elements, which old versions wrote by mistake and no Redis
+    /// keeps: to be counted and left out.
+    EmptyCollection {
+        /// The key.
+        key: Vec<u8>,
+    },
+    /// The end of the file, reached without a fault.
+    End(ChecksumState),
+}
+
+/// A key with its value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Where its type stands in the file: for messages.
+    pub offset: u64,
+    /// That type, one of [`kind`].
+    pub kind: u8,
+    /// The key.
+    pub key: Vec<u8>,
+    /// Unix milliseconds; may have passed.
+    pub deadline_ms: Option<i64>,
+    /// The value, never an empty collection.
+    pub value: RdbValue,
+}
+
+/// What the end of the file said about its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChecksumState {
+    /// The checksum is right.
+    Verified,
+    /// The file has none, or a zero in its place: damage would have gone unnoticed.
+    Absent,
+    /// It was not looked at, as asked for in the options.
+    NotLookedAt,
+}
+
+/// Reads a dump item by item.
+#[derive(Debug)]
+pub struct RdbReader<R> {
+    source: Source<R>,
+    options: ReadOptions,
+    version: u32,
+    /// The deadline that belongs to the next key.
+    deadline_ms: Option<i64>,
+    duplicates: DuplicateFinder,
+    /// Packed strings that are longer than the buffer.
+    packed: Vec<u8>,
+    /// A collection in a compact encoding.
+    block: Vec<u8>,
+    ended: bool,
+}
+
+/// What stands before the bytes of a string.
+#[derive(Debug, Clone, Copy)]
+enum StringHead {
+    Plain(usize),
+    Integer(i64),
+    Packed { packed_bytes: usize, plain_bytes: usize },
+}
+
+/// A length, or the first byte of a string in special form.
+enum Length {
+    Number(u64),
+    Special(u8),
+}
+
+impl<R: Read> RdbReader<R> {
+    /// Reads and checks the first bytes of a file that is `total_bytes` long.
+    ///
+    /// `reader` need not be buffered. Cost: one buffer of 128 KB.
+    /// Errors: not a dump, or of a version or family that this server does not read.
+    pub fn new(reader: R, total_bytes: u64, options: ReadOptions) -> Result<Self> {
+        let mut source = Source::new(reader, total_bytes, options.verify_checksum);
+        let version = read_header(&mut source)?;
+        Ok(Self {
+            source,
+            options,
+            version,
+            deadline_ms: None,
+            duplicates: DuplicateFinder::new(),
+            packed: Vec::new(),
+            block: Vec::new(),
+            ended: false,
+        })
+    }
+
+    /// The version of the format.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Bytes read so far: for showing progress.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.source.offset()
+    }
+
+    /// The next item; `None` after [`Item::End`].
+    ///
+    /// Errors: whatever is wrong with the file. There is no going on after an error.
+    pub fn next_item(&mut self) -> Result<Option<Item>> {
+        if self.ended {
+            return Ok(None);
+        }
+        loop {
+            let offset = self.source.offset();
+            let code = self.source.byte()?;
+            match code {
+                opcode::EXPIRE_MS => {
+                    let deadline_ms = i64::from_le_bytes(self.source.array()?);
+                    self.set_deadline(deadline_ms);
+                }
+                opcode::EXPIRE_SECONDS => {
+                    let seconds = i32::from_le_bytes(self.source.array()?);
+                    self.set_deadline(i64::from(seconds) * 1_000);
+                }
+                opcode::IDLE => {
+                    self.length()?;
+                }
+                opcode::FREQUENCY => {
+                    self.source.byte()?;
+                }
+                opcode::SLOT_INFO => {
+                    for _ in 0..3 {
+                        self.length()?;
+                    }
+                }
+                opcode::AUX => {
+                    let name = self.string()?;
+                    let value = self.string()?;
+                    return Ok(Some(Item::Aux { name, value }));
+                }
+                opcode::RESIZE_DB => {
+                    let key_count = self.length()?;
+                    let deadline_count = self.length()?;
+                    return Ok(Some(Item::ResizeDb { key_count, deadline_count }));
+                }
+                opcode::SELECT_DB => return self.select_db(offset).map(Some),
+                opcode::END => return self.end().map(Some),
+                _ => return self.key_record(code, offset).map(Some),
+            }
+        }
+    }
+
+    /// Redis takes -1 for "no deadline".
+    fn set_deadline(&mut self, deadline_ms: i64) {
+        self.deadline_ms = (deadline_ms != -1).then_some(deadline_ms);
+    }
+
+    fn select_db(&mut self, offset: u64) -> Result<Item> {
+        let database = self.length()?;
+        if database >= self.options.database_count {
+            return Err(RdbError::new(offset, Reason::UnsupportedDatabase(database)));
+        }
+        Ok(Item::SelectDb(database))
+    }
+
+    fn end(&mut self) -> Result<Item> {
+        let state = self.read_checksum()?;
+        let trailing_bytes = self.source.remaining_bytes();
+        if trailing_bytes > 0 {
+            return self.source.fault(Reason::TrailingBytes(trailing_bytes));
+        }
+        self.ended = true;
+        Ok(Item::End(state))
+    }
+
+    fn read_checksum(&mut self) -> Result<ChecksumState> {
+        if self.version < format::VERSION_WITH_CHECKSUM {
+            return Ok(ChecksumState::Absent);
+        }
+        let computed = self.source.checksum();
+        let offset = self.source.offset();
+        let stored = u64::from_le_bytes(self.source.array()?);
+        match computed {
+            _ if stored == 0 => Ok(ChecksumState::Absent),
+            None => Ok(ChecksumState::NotLookedAt),
+            Some(computed) if computed == stored => Ok(ChecksumState::Verified),
+            Some(computed) => {
+                Err(RdbError::new(offset, Reason::WrongChecksum { stored, computed }))
+            }
+        }
+    }
+
+    fn key_record(&mut self, code: u8, offset: u64) -> Result<Item> {
+        let unsupported_record =
+            |name| Err(RdbError::new(offset, Reason::UnsupportedRecord { code, name }));
+        match code {
+            opcode::FUNCTION | opcode::FUNCTION_PRE_RELEASE => {
+                return unsupported_record("function library");
+            }
+            opcode::MODULE_AUX => return unsupported_record("module data"),
+            _ if kind_name(code) == kind_name(u8::MAX) => {
+                return Err(RdbError::new(offset, Reason::UnknownCode(code)));
+            }
+            _ => {}
+        }
+        let key = self.string()?;
+        let deadline_ms = self.deadline_ms.take();
+        let value = self.value(code, offset).map_err(|error| error.at_key(&key))?;
+        if value.is_empty() {
+            return Ok(Item::EmptyCollection { key });
+        }
+        if self.options.check_duplicates
+            && let Some(element) = self.duplicates.find(&value)
+        {
+            let reason = Reason::Duplicate(element.to_vec());
+            return Err(RdbError::new(offset, reason).at_key(&key));
+        }
+        Ok(Item::Entry(Entry { offset, kind: code, key, deadline_ms, value }))
+    }
+
+    fn value(&mut self, code: u8, offset: u64) -> Result<RdbValue> {
+        Ok(match code {
+            kind::STRING => RdbValue::String(self.string()?),
+            kind::LIST => RdbValue::List(self.elements(1)?),
+            kind::SET => RdbValue::Set(self.elements(1)?),
+            kind::HASH => RdbValue::Hash(Pairs { elements: self.elements(2)? }),
+            kind::ZSET | kind::ZSET_DECIMAL => RdbValue::ZSet(self.scored(code == kind::ZSET)?),
+            kind::HASH_ZIPMAP => self.hash("zipmap", compact::read_zipmap)?,
+            kind::HASH_ZIPLIST => self.hash("ziplist", compact::read_ziplist)?,
+            kind::HASH_LISTPACK => self.hash("listpack", compact::read_listpack)?,
+            kind::ZSET_ZIPLIST => self.zset("ziplist", compact::read_ziplist)?,
+            kind::ZSET_LISTPACK => self.zset("listpack", compact::read_listpack)?,
+            kind::LIST_ZIPLIST => RdbValue::List(self.compact("ziplist", compact::read_ziplist)?),
+            kind::SET_INTSET => RdbValue::Set(self.compact("intset", compact::read_intset)?),
+            kind::SET_LISTPACK => RdbValue::Set(self.compact("listpack", compact::read_listpack)?),
+            kind::LIST_QUICKLIST => RdbValue::List(self.quicklist(false)?),
+            kind::LIST_QUICKLIST_2 => RdbValue::List(self.quicklist(true)?),
+            _ => {
+                let reason = Reason::UnsupportedType { code, name: kind_name(code) };
+                return Err(RdbError::new(offset, reason));
+            }
+        })
+    }
+
+    /// The number of elements that follow, each of at least so many bytes in the file.
+    fn count(&mut self, element_bytes_min: u64) -> Result<u64> {
+        let offset = self.source.offset();
+        let count = self.length()?;
+        let remaining_bytes = self.source.remaining_bytes();
+        if count > remaining_bytes / element_bytes_min {
+            return Err(RdbError::new(offset, Reason::CountBeyondFile { count, remaining_bytes }));
+        }
+        Ok(count)
+    }
+
+    /// A counted row of strings, `width` of them for each that is counted.
+    fn elements(&mut self, width: u64) -> Result<Elements> {
+        let count = self.count(width)?;
+        let mut elements = Elements::with_count_hint(count * width);
+        for _ in 0..count * width {
+            self.element(&mut elements)?;
+        }
+        Ok(elements)
+    }
+
+    fn scored(&mut self, binary: bool) -> Result<Scored> {
+        let count = self.count(if binary { 9 } else { 2 })?;
+        let mut scored = Scored::default();
+        for _ in 0..count {
+            self.element(&mut scored.members)?;
+            let offset = self.source.offset();
+            let score = if binary {
+                f64::from_le_bytes(self.source.array()?)
+            } else {
+                self.decimal_score()?
+            };
+            if score.is_nan() {
+                return Err(RdbError::new(offset, Reason::BadScore));
+            }
+            scored.scores.push(score);
+        }
+        Ok(scored)
+    }
+
+    fn decimal_score(&mut self) -> Result<f64> {
+        let offset = self.source.offset();
+        let score = match self.source.byte()? {
+            SCORE_NAN => None,
+            SCORE_INFINITY => Some(f64::INFINITY),
+            SCORE_MINUS_INFINITY => Some(f64::NEG_INFINITY),
+            length => parse_score(self.source.take(usize::from(length))?),
+        };
+        score.ok_or_else(|| RdbError::new(offset, Reason::BadScore))
+    }
+
+    /// A collection in one string, as `decode` understands it.
+    fn compact(&mut self, encoding: &'static str, decode: Decode) -> Result<Elements> {
+        let mut elements = Elements::new();
+        self.compact_into(encoding, decode, &mut elements)?;
+        Ok(elements)
+    }
+
+    fn compact_into(
+        &mut self,
+        encoding: &'static str,
+        decode: Decode,
+        into: &mut Elements,
+    ) -> Result<()> {
+        let offset = self.source.offset();
+        let head = self.string_head()?;
+        self.block.clear();
+        read_string_body(&mut self.source, &mut self.packed, head, &mut self.block)?;
+        let decoded = decode(&self.block, into);
+        give_back(&mut self.block);
+        decoded.map_err(|CompactError { problem, inner_offset }| {
+            RdbError::new(offset, Reason::Compact { encoding, problem, inner_offset })
+        })
+    }
+
+    /// As `compact`, for an encoding that holds pairs.
+    fn compact_pairs(&mut self, encoding: &'static str, decode: Decode) -> Result<Elements> {
+        let offset = self.source.offset();
+        let elements = self.compact(encoding, decode)?;
+        if elements.len() % 2 != 0 {
+            return Err(RdbError::new(offset, Reason::OddElementCount));
+        }
+        Ok(elements)
+    }
+
+    fn hash(&mut self, encoding: &'static str, decode: Decode) -> Result<RdbValue> {
+        Ok(RdbValue::Hash(Pairs { elements: self.compact_pairs(encoding, decode)? }))
+    }
+
+    fn zset(&mut self, encoding: &'static str, decode: Decode) -> Result<RdbValue> {
+        let offset = self.source.offset();
+        let pairs = Pairs { elements: self.compact_pairs(encoding, decode)? };
+        let mut scored = Scored::default();
+        pairs.consume(|member, score| {
+            let score = parse_score(score);
+            scored.push(member, score.ok_or_else(|| RdbError::new(offset, Reason::BadScore))?);
+            Ok(())
+        })?;
+        Ok(RdbValue::ZSet(scored))
+    }
+
+    /// A list in nodes: ziplists, or since 7.0 listpacks and single elements.
+    fn quicklist(&mut self, with_forms: bool) -> Result<Elements> {
+        let node_count = self.count(if with_forms { 2 } else { 1 })?;
+        let mut elements = Elements::new();
+        for _ in 0..node_count {
+            if !with_forms {
+                self.compact_into("ziplist", compact::read_ziplist, &mut elements)?;
+                continue;
+            }
+            let offset = self.source.offset();
+            match self.length()? {
+                node::PACKED => {
+                    self.compact_into("listpack", compact::read_listpack, &mut elements)?;
+                }
+                node::PLAIN => {
+                    self.element(&mut elements)?;
+                }
+                form => return Err(RdbError::new(offset, Reason::UnknownNode(form))),
+            }
+        }
+        Ok(elements)
+    }
+
+    /// Appends the next string to a collection.
+    fn element(&mut self, into: &mut Elements) -> Result<()> {
+        if let Some(element) = self.source.buffered_string() {
+            into.push(element);
+            return Ok(());
+        }
+        let head = self.string_head()?;
+        let block = into.open(head.plain_bytes());
+        read_string_body(&mut self.source, &mut self.packed, head, block)
+    }
+
+    fn string(&mut self) -> Result<Vec<u8>> {
+        if let Some(string) = self.source.buffered_string() {
+            return Ok(string.to_vec());
+        }
+        let head = self.string_head()?;
+        let mut string = Vec::new();
+        read_string_body(&mut self.source, &mut self.packed, head, &mut string)?;
+        Ok(string)
+    }
+
+    fn string_head(&mut self) -> Result<StringHead> {
+        let offset = self.source.offset();
+        let form = match self.length_or_special()? {
+            Length::Number(length) => return self.bounded(length).map(StringHead::Plain),
+            Length::Special(form) => form,
+        };
+        Ok(match form {
+            string_form::INT8 => {
+                StringHead::Integer(i8::from_le_bytes(self.source.array()?).into())
+            }
+            string_form::INT16 => {
+                StringHead::Integer(i16::from_le_bytes(self.source.array()?).into())
+            }
+            string_form::INT32 => {
+                StringHead::Integer(i32::from_le_bytes(self.source.array()?).into())
+            }
+            string_form::LZF => {
+                let packed_bytes = self.length()?;
+                let plain_bytes = self.length()?;
+                let packed = self.bounded(packed_bytes)?;
+                let plain_bytes_max = packed_bytes.saturating_mul(format::LZF_RATIO_MAX);
+                if plain_bytes > plain_bytes_max.min(format::LZF_PLAIN_BYTES_MAX) {
+                    let reason = Reason::LzfTooLong { plain_bytes, packed_bytes };
+                    return Err(RdbError::new(offset, reason));
+                }
+                StringHead::Packed { packed_bytes: packed, plain_bytes: plain_bytes as usize }
+            }
+            form => return Err(RdbError::new(offset, Reason::UnknownStringForm(form))),
+        })
+    }
+
+    /// A length of bytes that follow: refused when the file does not have them.
+    fn bounded(&self, length: u64) -> Result<usize> {
+        self.source.check(length)?;
+        usize::try_from(length)
+            .or_else(|_| self.source.fault(Reason::OutOfMemory { wanted_bytes: length }))
+    }
+
+    fn length(&mut self) -> Result<u64> {
+        let offset = self.source.offset();
+        match self.length_or_special()? {
+            Length::Number(length) => Ok(length),
+            Length::Special(byte) => Err(RdbError::new(offset, Reason::BadLength(byte))),
+        }
+    }
+
+    fn length_or_special(&mut self) -> Result<Length> {
+        let offset = self.source.offset();
+        let first = self.source.byte()?;
+        let low = u64::from(first & 0x3F);
+        Ok(match (first >> 6, first) {
+            (length_form::BITS_6, _) => Length::Number(low),
+            (length_form::BITS_14, _) => Length::Number(low << 8 | u64::from(self.source.byte()?)),
+            (length_form::SPECIAL, form) => Length::Special(form),
+            (_, length_form::LENGTH_32) => {
+                Length::Number(u32::from_be_bytes(self.source.array()?).into())
+            }
+            (_, length_form::LENGTH_64) => Length::Number(u64::from_be_bytes(self.source.array()?)),
+            (_, byte) => return Err(RdbError::new(offset, Reason::BadLength(byte))),
+        })
+    }
+}
+
+/// A decoder of `compact`.
+type Decode = fn(&[u8], &mut Elements) -> std::result::Result<(), CompactError>;
+
+impl StringHead {
+    /// The length of the string itself.
+    fn plain_bytes(self) -> usize {
+        match self {
+            Self::Plain(length) => length,
+            Self::Packed { plain_bytes, .. } => plain_bytes,
+            Self::Integer(value) => itoa::Buffer::new().format(value).len(),
+        }
+    }
+}
+
+/// Appends the string after its head. Apart from the reader, so that `out` may be a part of it.
+fn read_string_body<R: Read>(
+    source: &mut Source<R>,
+    scratch: &mut Vec<u8>,
+    head: StringHead,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    match head {
+        StringHead::Plain(length) => source.append(length, out),
+        StringHead::Integer(value) => {
+            out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+            Ok(())
+        }
+        StringHead::Packed { packed_bytes, plain_bytes } => {
+            let offset = source.offset();
+            let unpacked = if packed_bytes <= BUFFER_BYTES {
+                lzf::unpack(source.take(packed_bytes)?, plain_bytes, out)
+            } else {
+                scratch.clear();
+                source.append(packed_bytes, scratch)?;
+                let unpacked = lzf::unpack(scratch, plain_bytes, out);
+                give_back(scratch);
+                unpacked
+            };
+            unpacked.map_err(|error| RdbError::new(offset, Reason::Lzf(error)))
+        }
+    }
+}
+
+fn give_back(scratch: &mut Vec<u8>) {
+    if scratch.capacity() > SCRATCH_KEPT_BYTES_MAX {
+        *scratch = Vec::new();
+    }
+}
+
+fn parse_score(text: &[u8]) -> Option<f64> {
+    let score: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (!score.is_nan()).then_some(score)
+}
+
+fn read_header<R: Read>(source: &mut Source<R>) -> Result<u32> {
+    let not_a_dump = || RdbError::new(0, Reason::NotADump);
+    if source.remaining_bytes() < format::HEADER_BYTES as u64 {
+        source.check(format::HEADER_BYTES as u64)?;
+    }
+    let header: [u8; format::HEADER_BYTES] = source.array()?;
+    if header.starts_with(format::MAGIC_VALKEY) {
+        return Err(RdbError::new(0, Reason::ValkeyFormat));
+    }
+    let digits = header.strip_prefix(format::MAGIC).ok_or_else(not_a_dump)?;
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return Err(not_a_dump());
+    }
+    let version = digits.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
+    if (1..=format::VERSION_READ_MAX).contains(&version) {
+        Ok(version)
+    } else {
+        let offset = format::MAGIC.len() as u64;
+        Err(RdbError::new(offset, Reason::UnsupportedVersion(version)))
+    }
+}

@@ -1,0 +1,298 @@
+//! The saver: one save at a time, each on a thread of its own, never silently lost.
+//!
+//! BGSAVE, SAVE, the save rules and the end of the server all come here. A save writes a temporary
+//! file in the folder of the dump, syncs it, renames it over the dump and syncs the folder, so
+//! that after a crash there is the old dump or the new one. Whatever fails, the temporary file is
+//! thrown away, the old dump stays as it is, and the next save begins anew: after a failed fsync a
+//! second one would succeed and mean nothing.
+
+use crate::config::Config;
+use crate::keyspace::Keyspace;
+use crate::persist::dump::{self, DumpOptions};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::oneshot;
+
+/// Where the end of a save is told.
+pub type SaveTicket = oneshot::Receiver<Result<(), SaveError>>;
+
+/// Why there is no new dump.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SaveError {
+    /// A save is already being written.
+    AlreadyRunning,
+    /// Writing the file failed.
+    Io {
+        /// What was being done.
+        step: &'static str,
+        /// The file it was done to.
+        path: PathBuf,
+        /// The system's reason.
+        reason: String,
+    },
+    /// The server is about to end and saves anew.
+    Cancelled,
+    /// The thread that was saving ended without a result.
+    Panicked,
+}
+
+impl SaveError {
+    /// An error of the system at one step of a save.
+    pub(super) fn io(step: &'static str, path: &Path, error: &io::Error) -> Self {
+        Self::Io { step, path: path.to_owned(), reason: error.to_string() }
+    }
+}
+
+impl fmt::Display for SaveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AlreadyRunning => f.write_str("a save is already in progress"),
+            Self::Io { step, path, reason } => {
+                write!(f, "cannot {step} {}: {reason}", path.display())
+            }
+            Self::Cancelled => f.write_str("the save was cancelled"),
+            Self::Panicked => f.write_str("the saving thread ended unexpectedly"),
+        }
+    }
+}
+
+impl std::error::Error for SaveError {}
+
+/// What INFO says of saving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SaveFigures {
+    /// When the last good save ended, in unix seconds.
+    pub last_save_unix: i64,
+    /// How long the last save took; `None` before the first.
+    pub last_duration: Option<Duration>,
+    /// How long the present save has been going on.
+    pub current_duration: Option<Duration>,
+    /// Whether the last save was good.
+    pub last_ok: bool,
+    /// Good saves since the start.
+    pub saves: u64,
+    /// The longest time for which the last save held a shard's lock, in microseconds.
+    pub longest_hold_micros: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    running_since: Option<Instant>,
+    last_duration: Option<Duration>,
+    last_try: Option<Instant>,
+    last_save: Option<Instant>,
+}
+
+/// Saves the keyspace; see the head of the file.
+#[derive(Debug)]
+pub struct Saver {
+    keyspace: Arc<Keyspace>,
+    path: PathBuf,
+    started: Instant,
+    state: Mutex<State>,
+    last_ok: AtomicBool,
+    last_save_unix: AtomicI64,
+    saves: AtomicU64,
+    longest_hold_micros: AtomicU64,
+    /// False until the dump was loaded: a file that could not be read is never overwritten.
+    armed: AtomicBool,
+    /// Set when a save should begin as soon as the present one has ended.
+    scheduled: AtomicBool,
+    /// Ends a running save early.
+    cancelled: AtomicBool,
+}
+
+impl Saver {
+    /// A saver that writes to `path`; it refuses to until [`arm`](Self::arm) is called.
+    #[must_use]
+    pub fn new(keyspace: Arc<Keyspace>, path: PathBuf) -> Self {
+        Self {
+            keyspace,
+            path,
+            started: Instant::now(),
+            state: Mutex::default(),
+            last_ok: AtomicBool::new(true),
+            last_save_unix: AtomicI64::new(unix_seconds()),
+            saves: AtomicU64::new(0),
+            longest_hold_micros: AtomicU64::new(0),
+            armed: AtomicBool::new(false),
+            scheduled: AtomicBool::new(false),
+            cancelled: AtomicBool::new(false),
+        }
+    }
+
+    /// The file that is written.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Allows saving: whatever the dump held is in the keyspace now.
+    pub fn arm(&self) {
+        self.armed.store(true, Ordering::SeqCst);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True while a save is being written.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.state().running_since.is_some()
+    }
+
+    /// Asks for a save as soon as the present one has ended.
+    pub fn schedule(&self) {
+        self.scheduled.store(true, Ordering::Relaxed);
+    }
+
+    /// True when a save was asked for and none runs; the question takes the request back.
+    #[must_use]
+    pub fn take_scheduled(&self) -> bool {
+        !self.is_running() && self.scheduled.swap(false, Ordering::Relaxed)
+    }
+
+    /// True when a save was asked for that has not begun.
+    #[must_use]
+    pub fn is_scheduled(&self) -> bool {
+        self.scheduled.load(Ordering::Relaxed)
+    }
+
+    /// Makes a running save end early; the next one is not affected.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// True while writes are refused because the last save failed.
+    #[inline]
+    #[must_use]
+    pub fn refuses_writes(&self, config: &Config) -> bool {
+        !self.last_ok.load(Ordering::Relaxed)
+            && config.stop_writes_on_save_error()
+            && !config.save_rules().is_empty()
+    }
+
+    /// Time since the last save was begun, good or not; `None` before the first.
+    #[must_use]
+    pub fn since_last_try(&self) -> Option<Duration> {
+        self.state().last_try.map(|at| at.elapsed())
+    }
+
+    /// Time since the last good save ended, or since the start.
+    #[must_use]
+    pub fn since_last_save(&self) -> Duration {
+        self.state().last_save.map_or(self.started.elapsed(), |at| at.elapsed())
+    }
+
+    /// The figures for INFO.
+    #[must_use]
+    pub fn figures(&self) -> SaveFigures {
+        let state = self.state();
+        SaveFigures {
+            last_save_unix: self.last_save_unix.load(Ordering::Relaxed),
+            last_duration: state.last_duration,
+            current_duration: state.running_since.map(|since| since.elapsed()),
+            last_ok: self.last_ok.load(Ordering::Relaxed),
+            saves: self.saves.load(Ordering::Relaxed),
+            longest_hold_micros: self.longest_hold_micros.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Begins a save on a thread of its own; the moment of this call is what it will contain.
+    ///
+    /// # Errors
+    /// `AlreadyRunning` while another one is being written, `Io` when no thread can be had.
+    pub fn start(self: &Arc<Self>, options: DumpOptions) -> Result<SaveTicket, SaveError> {
+        if !self.armed.load(Ordering::SeqCst) {
+            return Err(SaveError::AlreadyRunning);
+        }
+        {
+            let mut state = self.state();
+            if state.running_since.is_some() {
+                return Err(SaveError::AlreadyRunning);
+            }
+            state.running_since = Some(Instant::now());
+            state.last_try = state.running_since;
+            self.cancelled.store(false, Ordering::Relaxed);
+        }
+        let (sender, ticket) = oneshot::channel();
+        let saver = Arc::clone(self);
+        let thread = std::thread::Builder::new().name("saver".to_owned());
+        let spawned = thread.spawn(move || {
+            let ending =
+                Ending { saver: &saver, result: Err(SaveError::Panicked), sender: Some(sender) };
+            ending.run(&options);
+        });
+        if let Err(error) = spawned {
+            self.end(&Err(SaveError::io("start a thread to save", &self.path, &error)), 0);
+            return Err(SaveError::io("start a thread to save", &self.path, &error));
+        }
+        Ok(ticket)
+    }
+
+    fn end(&self, result: &Result<(), SaveError>, hold_micros: u64) {
+        let mut state = self.state();
+        state.last_duration = state.running_since.take().map(|since| since.elapsed());
+        self.last_ok.store(result.is_ok(), Ordering::Relaxed);
+        if result.is_ok() {
+            state.last_save = Some(Instant::now());
+            self.last_save_unix.store(unix_seconds(), Ordering::Relaxed);
+            self.saves.fetch_add(1, Ordering::Relaxed);
+            self.longest_hold_micros.store(hold_micros, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Tells the end of a save also when the thread panics.
+struct Ending<'a> {
+    saver: &'a Saver,
+    result: Result<(), SaveError>,
+    sender: Option<oneshot::Sender<Result<(), SaveError>>>,
+}
+
+impl Ending<'_> {
+    fn run(mut self, options: &DumpOptions) {
+        let written =
+            dump::save(&self.saver.keyspace, &self.saver.path, options, &self.saver.cancelled);
+        match &written {
+            Ok(saved) => tracing::info!(
+                keys = saved.keys,
+                bytes = saved.bytes,
+                millis = u64::try_from(saved.duration.as_millis()).unwrap_or(u64::MAX),
+                "saved {}",
+                self.saver.path.display()
+            ),
+            Err(error) => tracing::error!("saving failed: {error}"),
+        }
+        let hold = written.as_ref().map_or(0, |saved| saved.longest_hold_micros);
+        self.result = written.map(|_| ());
+        self.saver.end(&self.result, hold);
+        self.tell();
+    }
+
+    fn tell(&mut self) {
+        if let Some(sender) = self.sender.take() {
+            // Nobody may be waiting any more.
+            let _nobody = sender.send(self.result.clone());
+        }
+    }
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if self.sender.is_some() {
+            self.saver.end(&self.result, 0);
+            self.tell();
+        }
+    }
+}
+
+fn unix_seconds() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,702 @@
+//! What holds for whole dumps: what is written is read back, what real servers wrote is read as
+//! they would read it, and what is damaged is refused.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use crate::persist::checksum::Checksum;
+use crate::persist::error::RdbError;
+use crate::persist::error::Reason;
+use crate::persist::format::kind;
+use crate::persist::lzf::Packer;
+use crate::persist::read::ChecksumState;
+use crate::persist::read::Entry;
+use crate::persist::read::Item;
+use crate::persist::read::RdbReader;
+use crate::persist::read::ReadOptions;
+use crate::persist::value::Elements;
+use crate::persist::value::Pairs;
+use crate::persist::value::RdbValue;
+use crate::persist::value::Scored;
+use crate::persist::write::ChecksumWriter;
+use crate::persist::write::Header;
+use crate::persist::write::WrittenType;
+use crate::persist::write::encode_end;
+use crate::persist::write::encode_header;
+use crate::persist::write::encode_integer;
+use crate::persist::write::encode_key_prefix;
+use crate::persist::write::encode_length;
+use crate::persist::write::encode_score;
+use crate::persist::write::encode_string;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::PathBuf;
+
+const UNCHECKED: ReadOptions =
+    ReadOptions { verify_checksum: false, check_duplicates: true, database_count: 1 };
+
+/// Dumps by real servers; tests/data/rdb/README.md says how each was made.
+const SAMPLES: [&str; 9] = [
+    "redis-2.4.18",
+    "redis-2.8.24",
+    "redis-3.2.13",
+    "redis-6.2.14",
+    "redis-7.0.15",
+    "redis-7.0.15-plain",
+    "redis-7.0.15-nodes",
+    "redis-7.4.1",
+    "valkey-8.0.1",
+];
+
+fn sample_path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/rdb").join(name)
+}
+
+fn sample(name: &str) -> Vec<u8> {
+    std::fs::read(sample_path(&format!("{name}.rdb"))).unwrap()
+}
+
+fn read_from<R: Read>(
+    file: R,
+    total_bytes: u64,
+    options: ReadOptions,
+) -> Result<Vec<Item>, RdbError> {
+    let mut reader = RdbReader::new(file, total_bytes, options)?;
+    let mut items = Vec::new();
+    while let Some(item) = reader.next_item()? {
+        items.push(item);
+    }
+    assert_eq!(reader.offset(), total_bytes);
+    assert!(reader.next_item().unwrap().is_none());
+    Ok(items)
+}
+
+fn read(file: &[u8], options: ReadOptions) -> Result<Vec<Item>, RdbError> {
+    read_from(file, file.len() as u64, options)
+}
+
+fn entries(items: &[Item]) -> Vec<&Entry> {
+    let mut entries = Vec::new();
+    for item in items {
+        if let Item::Entry(entry) = item {
+            entries.push(entry);
+        }
+    }
+    entries
+}
+
+fn end_state(items: &[Item]) -> ChecksumState {
+    match items.last() {
+        Some(Item::End(state)) => *state,
+        other => panic!("no end but {other:?}"),
+    }
+}
+
+fn header() -> Header<'static> {
+    Header {
+        server_version: "0.1.0",
+        created_seconds: 1_700_000_000,
+        used_memory_bytes: 123_456,
+        key_count: 70_000,
+        deadline_count: 3,
+    }
+}
+
+type Record = (Vec<u8>, Option<i64>, RdbValue);
+
+fn encode_value(out: &mut Vec<u8>, value: &RdbValue, mut packer: Option<&mut Packer>) {
+    let mut string = |out: &mut Vec<u8>, bytes: &[u8]| {
+        encode_string(out, bytes, packer.as_deref_mut());
+    };
+    match value {
+        RdbValue::String(bytes) => string(out, bytes),
+        RdbValue::List(elements) | RdbValue::Set(elements) => {
+            encode_length(out, elements.len() as u64);
+            elements.iter().for_each(|element| string(out, element));
+        }
+        RdbValue::Hash(pairs) => {
+            encode_length(out, pairs.len() as u64);
+            for (field, value) in pairs.iter() {
+                string(out, field);
+                string(out, value);
+            }
+        }
+        RdbValue::ZSet(scored) => {
+            encode_length(out, scored.len() as u64);
+            for (member, score) in scored.iter() {
+                string(out, member);
+                encode_score(out, score);
+            }
+        }
+    }
+}
+
+fn written_type(value: &RdbValue) -> WrittenType {
+    match value {
+        RdbValue::String(_) => WrittenType::String,
+        RdbValue::List(_) => WrittenType::List,
+        RdbValue::Set(_) => WrittenType::Set,
+        RdbValue::Hash(_) => WrittenType::Hash,
+        RdbValue::ZSet(_) => WrittenType::ZSet,
+    }
+}
+
+fn write(records: &[Record], packed: bool, with_checksum: bool) -> Vec<u8> {
+    let mut writer = ChecksumWriter::new(Vec::new(), with_checksum);
+    let mut packer = packed.then(Packer::new);
+    let mut out = Vec::new();
+    encode_header(&mut out, &header());
+    for (key, deadline_ms, value) in records {
+        encode_key_prefix(&mut out, written_type(value), *deadline_ms, key, packer.as_mut());
+        encode_value(&mut out, value, packer.as_mut());
+        writer.write_all(&out).unwrap();
+        out.clear();
+    }
+    encode_end(&mut out);
+    writer.write_all(&out).unwrap();
+    let written_bytes = writer.written_bytes();
+    let file = writer.finish().unwrap();
+    assert_eq!(file.len() as u64, written_bytes + 8);
+    file
+}
+
+/// Bytes after the header of a dump, closed with an end mark and the right checksum.
+fn file_of(body: &[u8]) -> Vec<u8> {
+    let mut file = b"REDIS0010".to_vec();
+    file.extend_from_slice(body);
+    file.push(0xFF);
+    let mut checksum = Checksum::new();
+    checksum.update(&file);
+    file.extend_from_slice(&checksum.value().to_le_bytes());
+    file
+}
+
+fn refusal(body: &[u8]) -> RdbError {
+    let file = file_of(body);
+    let error = read(&file, ReadOptions::default()).expect_err("it should have been refused");
+    assert!(error.offset <= file.len() as u64);
+    error
+}
+
+fn integer_text() -> impl Strategy<Value = Vec<u8>> {
+    let edges = proptest::sample::select(vec![
+        0,
+        -1,
+        12,
+        13,
+        127,
+        128,
+        -128,
+        -129,
+        4095,
+        4096,
+        -4096,
+        -4097,
+        32767,
+        32768,
+        -32768,
+        -32769,
+        8_388_607,
+        -8_388_608,
+        8_388_608,
+        -8_388_609,
+        i64::from(i32::MAX),
+        i64::from(i32::MAX) + 1,
+        i64::from(i32::MIN),
+        i64::from(i32::MIN) - 1,
+        i64::MAX,
+        i64::MIN,
+    ]);
+    prop_oneof![edges, any::<i64>(), any::<i32>().prop_map(i64::from)]
+        .prop_map(|value| value.to_string().into_bytes())
+}
+
+/// Strings of every length class, numbers, and what packs well.
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        4 => vec(any::<u8>(), 0..40),
+        3 => integer_text(),
+        2 => (vec(any::<u8>(), 1..9), 1_usize..60).prop_map(|(part, times)| part.repeat(times)),
+        1 => (proptest::sample::select(vec![62, 63, 64, 65, 16_383, 16_384, 70_000]), any::<u8>())
+            .prop_map(|(length, salt)| noise(length, u64::from(salt))),
+        1 => proptest::sample::select(vec!["+1", "-0", "007", "-", " 1", "1 ", "2147483648"])
+            .prop_map(|text| text.as_bytes().to_vec()),
+    ]
+}
+
+fn value() -> impl Strategy<Value = RdbValue> {
+    let unique = || proptest::collection::btree_set(text(), 1..24);
+    let score = any::<f64>().prop_filter("scores are numbers", |score| !score.is_nan());
+    prop_oneof![
+        text().prop_map(RdbValue::String),
+        vec(text(), 1..24).prop_map(|list| RdbValue::List(list.iter().collect())),
+        unique().prop_map(|set| RdbValue::Set(set.iter().collect())),
+        (unique(), vec(text(), 24)).prop_map(|(fields, values)| {
+            let mut pairs = Pairs::default();
+            fields.iter().zip(&values).for_each(|(field, value)| pairs.push(field, value));
+            RdbValue::Hash(pairs)
+        }),
+        (unique(), vec(score, 24)).prop_map(|(members, scores)| {
+            let mut scored = Scored::default();
+            members.iter().zip(scores).for_each(|(member, score)| scored.push(member, score));
+            RdbValue::ZSet(scored)
+        }),
+    ]
+}
+
+fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut random = Random(seed);
+    (0..length).map(|_| random.below(256) as u8).collect()
+}
+
+/// SplitMix64: enough for choosing spots and bytes, and the same on every machine.
+struct Random(u64);
+
+impl Random {
+    fn seeded() -> Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let seed = std::env::var("MY_REDIS_SEED")
+            .map_or(now.as_nanos() as u64, |text| text.parse().expect("MY_REDIS_SEED is a number"));
+        println!("MY_REDIS_SEED={seed}");
+        Self(seed)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}
+
+/// Hands over its bytes in small odd pieces, interrupted now and then.
+struct Trickle<'a> {
+    rest: &'a [u8],
+    calls: usize,
+}
+
+impl Read for Trickle<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.calls += 1;
+        if self.calls.is_multiple_of(5) {
+            return Err(std::io::ErrorKind::Interrupted.into());
+        }
+        let count = (self.calls % 7 + 1).min(buffer.len());
+        self.rest.read(&mut buffer[..count])
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn what_is_written_is_read_back(
+        records in vec((text(), proptest::option::of(0..i64::MAX), value()), 0..12),
+        packed: bool,
+        with_checksum: bool,
+    ) {
+        let file = write(&records, packed, with_checksum);
+        let items = read(&file, ReadOptions::default()).unwrap();
+        let read_records: Vec<Record> = entries(&items)
+            .into_iter()
+            .map(|entry| (entry.key.clone(), entry.deadline_ms, entry.value.clone()))
+            .collect();
+        prop_assert_eq!(&read_records, &records);
+        let state =
+            if with_checksum { ChecksumState::Verified } else { ChecksumState::Absent };
+        prop_assert_eq!(end_state(&items), state);
+        let trickle = Trickle { rest: &file, calls: 0 };
+        let trickled = read_from(trickle, file.len() as u64, ReadOptions::default()).unwrap();
+        prop_assert_eq!(trickled, items);
+    }
+
+    #[test]
+    fn every_length_is_read_back_from_its_shortest_form(
+        length in prop_oneof![0..70_u64, 16_000..17_000_u64, any::<u32>().prop_map(u64::from),
+            any::<u64>(), proptest::sample::select(vec![u64::from(u32::MAX),
+            u64::from(u32::MAX) + 1, u64::MAX])],
+    ) {
+        let mut body = vec![0xFB];
+        encode_length(&mut body, length);
+        let shortest = match length {
+            0..64 => 1,
+            64..16_384 => 2,
+            16_384..0x1_0000_0000 => 5,
+            _ => 9,
+        };
+        prop_assert_eq!(body.len() - 1, shortest);
+        encode_length(&mut body, 7);
+        let items = read(&file_of(&body), ReadOptions::default()).unwrap();
+        let hint = Item::ResizeDb { key_count: length, deadline_count: 7 };
+        prop_assert_eq!(&items[0], &hint);
+    }
+
+    #[test]
+    fn an_integer_is_written_as_its_digits_are(value: i64, short: i16) {
+        for value in [value, i64::from(value as i32), i64::from(short), i64::from(short as i8)] {
+            let (mut as_integer, mut as_string) = (Vec::new(), Vec::new());
+            encode_integer(&mut as_integer, value);
+            encode_string(&mut as_string, value.to_string().as_bytes(), None);
+            prop_assert_eq!(as_integer, as_string);
+        }
+    }
+}
+
+#[test]
+fn strings_take_the_same_forms_as_in_redis() {
+    let form = |text: &str| {
+        let mut out = Vec::new();
+        encode_string(&mut out, text.as_bytes(), None);
+        out
+    };
+    assert_eq!(form("-1"), [0xC0, 0xFF]);
+    assert_eq!(form("127"), [0xC0, 0x7F]);
+    assert_eq!(form("-128"), [0xC0, 0x80]);
+    assert_eq!(form("128"), [0xC1, 0x80, 0x00]);
+    assert_eq!(form("-129"), [0xC1, 0x7F, 0xFF]);
+    assert_eq!(form("32768"), [0xC2, 0x00, 0x80, 0x00, 0x00]);
+    assert_eq!(form("-2147483648"), [0xC2, 0x00, 0x00, 0x00, 0x80]);
+    assert_eq!(form("2147483648"), b"\x0a2147483648");
+    for text in ["", "-", "-0", "+1", "01", "1a", "-2147483649", "99999999999"] {
+        assert_eq!(form(text)[0] as usize, text.len(), "{text:?} is no integer");
+    }
+}
+
+#[test]
+fn a_deadline_before_1970_is_not_mistaken_for_none() {
+    let records = [(b"k".to_vec(), Some(-1), RdbValue::String(b"v".to_vec()))];
+    let items = read(&write(&records, false, true), ReadOptions::default()).unwrap();
+    assert_eq!(entries(&items)[0].deadline_ms, Some(0));
+}
+
+#[test]
+fn the_header_tells_version_notes_database_and_sizes() {
+    let file = write(&[], true, true);
+    assert_eq!(&file[..9], b"REDIS0009");
+    let items = read(&file, ReadOptions::default()).unwrap();
+    let aux = |name: &str, value: &str| Item::Aux { name: name.into(), value: value.into() };
+    let expected = [
+        aux("redis-ver", "7.0.15"),
+        aux("redis-bits", "64"),
+        aux("ctime", "1700000000"),
+        aux("used-mem", "123456"),
+        aux("my-redis-ver", "0.1.0"),
+        Item::SelectDb(0),
+        Item::ResizeDb { key_count: 70_000, deadline_count: 3 },
+        Item::End(ChecksumState::Verified),
+    ];
+    assert_eq!(items, expected);
+}
+
+/// The form of tests/data/rdb/make.py; unordered types sorted.
+fn transcript_line(entry: &Entry) -> String {
+    let token = |bytes: &[u8]| {
+        if bytes.is_empty() {
+            return "%-".to_owned();
+        }
+        if bytes.len() > 16 && bytes.iter().all(|byte| *byte == bytes[0]) {
+            return format!("={}x{:02X}", bytes.len(), bytes[0]);
+        }
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:+-".contains(&byte);
+        let shown = |byte: &u8| match *byte {
+            byte if plain(byte) => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        };
+        bytes.iter().map(shown).collect()
+    };
+    let (name, words) = match &entry.value {
+        RdbValue::String(bytes) => ("string", vec![token(bytes)]),
+        RdbValue::List(elements) => ("list", elements.iter().map(token).collect()),
+        RdbValue::Set(elements) => {
+            let members: BTreeSet<&[u8]> = elements.iter().collect();
+            ("set", members.into_iter().map(token).collect())
+        }
+        RdbValue::Hash(pairs) => {
+            let pairs: BTreeSet<(&[u8], &[u8])> = pairs.iter().collect();
+            (
+                "hash",
+                pairs.into_iter().flat_map(|(field, value)| [token(field), token(value)]).collect(),
+            )
+        }
+        RdbValue::ZSet(scored) => {
+            let mut members: Vec<(&[u8], f64)> = scored.iter().collect();
+            members.sort_by(|one, other| one.1.total_cmp(&other.1).then(one.0.cmp(other.0)));
+            let words = |(member, score): (&[u8], f64)| [token(member), score.to_string()];
+            ("zset", members.into_iter().flat_map(words).collect())
+        }
+    };
+    let deadline = entry.deadline_ms.map_or("-".to_owned(), |deadline| deadline.to_string());
+    format!("{name} {deadline} {} {}", token(&entry.key), words.join(" "))
+}
+
+/// Scores are printed differently by different versions.
+fn with_scores_reprinted(line: &str) -> String {
+    if !line.starts_with("zset ") {
+        return line.to_owned();
+    }
+    let words = line.split(' ').enumerate().map(|(index, word)| {
+        let is_score = index >= 4 && index % 2 == 0;
+        if is_score { word.parse::<f64>().unwrap().to_string() } else { word.to_owned() }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn dumps_of_real_servers_hold_what_those_servers_held() {
+    let mut kinds = BTreeSet::new();
+    for name in SAMPLES {
+        let items = read(&sample(name), ReadOptions::default())
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        kinds.extend(entries(&items).iter().map(|entry| entry.kind));
+        let mut lines: Vec<String> = entries(&items).into_iter().map(transcript_line).collect();
+        let transcript = std::fs::read_to_string(sample_path(&format!("{name}.txt"))).unwrap();
+        let mut expected: Vec<String> = transcript.lines().map(with_scores_reprinted).collect();
+        lines.sort();
+        expected.sort();
+        assert!(expected.len() > 2, "{name} is not empty");
+        assert_eq!(lines, expected, "{name}");
+        let without = name == "redis-2.4.18" || name == "redis-7.0.15-plain";
+        let state = if without { ChecksumState::Absent } else { ChecksumState::Verified };
+        assert_eq!(end_state(&items), state, "{name}");
+    }
+    let expected = [
+        kind::STRING,
+        kind::LIST,
+        kind::SET,
+        kind::ZSET_DECIMAL,
+        kind::HASH,
+        kind::ZSET,
+        kind::HASH_ZIPMAP,
+        kind::LIST_ZIPLIST,
+        kind::SET_INTSET,
+        kind::ZSET_ZIPLIST,
+        kind::HASH_ZIPLIST,
+        kind::LIST_QUICKLIST,
+        kind::HASH_LISTPACK,
+        kind::ZSET_LISTPACK,
+        kind::LIST_QUICKLIST_2,
+        kind::SET_LISTPACK,
+    ];
+    assert_eq!(kinds, expected.into_iter().collect(), "the samples cover every encoding");
+}
+
+#[test]
+fn dumps_with_what_is_not_supported_are_refused_by_name() {
+    for (name, message) in [
+        ("refused-stream", "key \"a stream\": type 19 (stream) is not supported"),
+        ("refused-function", "a record of kind 245 (function library) is not supported"),
+        ("refused-database", "keys of database 3, which this server does not have"),
+        ("refused-fields", "key \"a hash\": type 25 (hash whose fields have deadlines) is not"),
+        ("refused-valkey-9.1.2", "at byte 0: a dump in the format of Valkey 9 or newer"),
+    ] {
+        let error = read(&sample(name), ReadOptions::default()).expect_err(name).to_string();
+        assert!(error.contains(message), "{name}: {error}");
+        assert!(error.starts_with("at byte "), "{name}: {error}");
+    }
+}
+
+#[test]
+fn another_database_is_read_where_there_is_one() {
+    let options = ReadOptions { database_count: 4, ..ReadOptions::default() };
+    let items = read(&sample("refused-database"), options).unwrap();
+    assert!(items.contains(&Item::SelectDb(3)));
+    assert_eq!(entries(&items).len(), 2);
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    for name in SAMPLES {
+        let file = sample(name);
+        for length in 0..file.len() {
+            let cut = &file[..length];
+            let error = read(cut, UNCHECKED).expect_err("a cut file was accepted");
+            assert!(error.offset <= length as u64, "{name} cut at {length}: {error}");
+            // A file that becomes shorter while it is read.
+            let error = read_from(cut, file.len() as u64, UNCHECKED).expect_err("as above");
+            assert!(error.offset <= length as u64, "{name} cut at {length}: {error}");
+        }
+    }
+}
+
+#[test]
+fn every_change_of_one_byte_is_refused_by_the_checksum_and_harmless_without_it() {
+    let mut random = Random::seeded();
+    for name in SAMPLES {
+        let file = sample(name);
+        let has_checksum = file[file.len() - 8..] != [0; 8] && name != "redis-2.4.18";
+        for _ in 0..2_000 {
+            let mut changed = file.clone();
+            let at = random.below(file.len() as u64) as usize;
+            changed[at] ^= 1 + random.below(255) as u8;
+            if has_checksum {
+                let error = read(&changed, ReadOptions::default());
+                assert!(error.is_err(), "{name}: byte {at} = {}", changed[at]);
+            }
+            match read(&changed, UNCHECKED) {
+                Ok(items) => assert!(matches!(items.last(), Some(Item::End(_)))),
+                Err(error) => assert!(error.to_string().len() < 2_000, "{error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn bytes_after_the_end_are_refused() {
+    let mut file = sample("redis-7.0.15");
+    file.push(0);
+    let error = read(&file, ReadOptions::default()).unwrap_err();
+    assert!(matches!(error.reason, Reason::TrailingBytes(1)), "{error}");
+}
+
+#[test]
+fn files_that_are_no_dump_are_refused() {
+    let reason = |file: &[u8]| read(file, ReadOptions::default()).unwrap_err().reason;
+    assert!(matches!(reason(b""), Reason::Truncated { wanted_bytes: 9, remaining_bytes: 0 }));
+    assert!(matches!(reason(b"#!/bin/sh\nexit"), Reason::NotADump));
+    assert!(matches!(reason(b"REDIS00x9\xFF12345678"), Reason::NotADump));
+    assert!(matches!(reason(b"REDIS0013\xFF12345678"), Reason::UnsupportedVersion(13)));
+    assert!(matches!(reason(b"REDIS0000\xFF12345678"), Reason::UnsupportedVersion(0)));
+    assert!(matches!(reason(b"VALKEY080\xFF12345678"), Reason::ValkeyFormat));
+    assert!(read(b"REDIS0001\xFF", ReadOptions::default()).is_ok());
+    assert!(read(b"REDIS0012\xFF\0\0\0\0\0\0\0\0", ReadOptions::default()).is_ok());
+}
+
+#[test]
+fn announced_lengths_are_held_against_the_bytes_left() {
+    for body in [
+        &b"\x00\x01k\x81\x40\0\0\0\0\0\0\0"[..],
+        b"\x00\x81\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF",
+        b"\x00\x01k\x80\x7F\xFF\xFF\xFF",
+        b"\x00\x01k\xC3\x81\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x05",
+    ] {
+        assert!(matches!(refusal(body).reason, Reason::Truncated { .. }), "{body:x?}");
+    }
+    for kind in [1, 2, 3, 4, 5, 14, 18] {
+        let mut body = vec![kind, 1, b'k', 0x81];
+        body.extend_from_slice(&u64::MAX.to_be_bytes());
+        let error = refusal(&body);
+        assert!(matches!(error.reason, Reason::CountBeyondFile { .. }), "{error}");
+        assert_eq!(error.key.as_deref(), Some(&b"k"[..]));
+        assert_eq!(error.offset, 12);
+    }
+    for plain in [&b"\x80\x00\x00\x02\x0A"[..], b"\x81\0\0\0\x7F\0\0\0\0", b"\x80\xFF\xFF\xFF\xFF"]
+    {
+        let body = [b"\x00\x01k\xC3\x05", plain, b"\x00aaaa"].concat();
+        let error = refusal(&body);
+        match error.reason {
+            Reason::LzfTooLong { packed_bytes, .. } => assert_eq!(packed_bytes, 5),
+            // 522 = 6 x 88 - 6 is within the ratio, but not what these bytes unpack to.
+            Reason::Lzf(_) => assert_eq!(plain[3..], [0x02, 0x0A]),
+            _ => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn records_before_a_key_belong_to_that_key_alone() {
+    let body = [
+        &b"\xF4\x05\x40\x64\x03"[..], // slot 5, 100 keys, 3 with a deadline
+        b"\xFC\x10\x27\0\0\0\0\0\0\xF8\x40\xFF\x00\x01a\x01x",
+        b"\xF9\x07\x00\x01b\x01y",
+        b"\xFD\x02\0\0\0\x00\x01c\x01z",
+        b"\xFC\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x00\x01d\x01w",
+    ]
+    .concat();
+    let items = read(&file_of(&body), ReadOptions::default()).unwrap();
+    let read: Vec<_> =
+        entries(&items).iter().map(|entry| (entry.key[0], entry.deadline_ms)).collect();
+    assert_eq!(read, [(b'a', Some(10_000)), (b'b', None), (b'c', Some(2_000)), (b'd', None)]);
+}
+
+#[test]
+fn damaged_values_are_refused_with_their_key() {
+    let nan = f64::NAN.to_le_bytes();
+    let cases: [(&str, Vec<u8>); 13] = [
+        ("\"x\" is in it twice", b"\x02\x01k\x02\x01x\x01x".to_vec()),
+        ("\"1\" is in it twice", b"\x02\x01k\x02\x011\xC0\x01".to_vec()),
+        ("\"f\" is in it twice", b"\x04\x01k\x02\x01f\x01v\x01f\x01w".to_vec()),
+        ("\"m\" is in it twice", b"\x03\x01k\x02\x01m\x011\x01m\x012".to_vec()),
+        ("a score is not a number", [b"\x05\x01k\x01\x01m", &nan[..]].concat()),
+        ("a score is not a number", b"\x03\x01k\x01\x01m\xFD".to_vec()),
+        ("a score is not a number", b"\x03\x01k\x01\x01m\x03abc".to_vec()),
+        ("a score is not a number", b"\x03\x01k\x01\x01m\x03nan".to_vec()),
+        ("type 15 (stream) is not supported", b"\x0F\x01k".to_vec()),
+        ("type 7 (module value) is not supported", b"\x07\x01k".to_vec()),
+        ("a list node of the unknown form 3", b"\x12\x01k\x01\x03\x01x".to_vec()),
+        ("starts with the unknown byte 0xc4", b"\x00\x01k\xC4".to_vec()),
+        ("starts with the unknown byte 0x82", b"\x00\x01k\x82".to_vec()),
+    ];
+    for (message, body) in cases {
+        let error = refusal(&body).to_string();
+        assert!(error.contains(", key \"k\": ") && error.contains(message), "{error}");
+    }
+}
+
+#[test]
+fn unknown_and_unsupported_records_are_refused() {
+    for code in [8, 26, 100, 243] {
+        let error = refusal(&[code, 1, b'k']);
+        assert!(matches!(error.reason, Reason::UnknownCode(byte) if byte == code), "{error}");
+    }
+    for code in [245, 246, 247] {
+        let error = refusal(&[code, 1, b'k']);
+        assert!(matches!(error.reason, Reason::UnsupportedRecord { .. }), "{error}");
+    }
+}
+
+#[test]
+fn duplicates_among_many_are_found_and_can_be_left_to_others() {
+    let mut members: Vec<String> = (0..5_000).map(|i| format!("member {i}")).collect();
+    members[4_999] = members[17].clone();
+    let record = |value| [(b"k".to_vec(), None, value)];
+    let file = write(&record(RdbValue::Set(members.iter().collect())), true, true);
+    let error = read(&file, ReadOptions::default()).unwrap_err();
+    assert!(matches!(&error.reason, Reason::Duplicate(member) if member == b"member 17"));
+    let options = ReadOptions { check_duplicates: false, ..ReadOptions::default() };
+    assert_eq!(entries(&read(&file, options).unwrap())[0].value.len(), 5_000);
+    // The same value under two fields, the same element twice in a list: no duplicates.
+    let mut pairs = Pairs::default();
+    (0..100).for_each(|i| pairs.push(format!("{i}").as_bytes(), b"1"));
+    let list: Elements = std::iter::repeat_n("1", 100).collect();
+    for value in [RdbValue::Hash(pairs), RdbValue::List(list)] {
+        assert!(read(&write(&record(value), true, true), ReadOptions::default()).is_ok());
+    }
+}
+
+#[test]
+fn empty_collections_are_told_apart() {
+    for kind in [1, 2, 3, 4, 5, 14, 18] {
+        let items = read(&file_of(&[kind, 1, b'k', 0]), ReadOptions::default()).unwrap();
+        assert_eq!(items[0], Item::EmptyCollection { key: b"k".to_vec() });
+        assert_eq!(items.len(), 2);
+    }
+}
+
+#[test]
+fn long_keys_are_escaped_and_cut_in_messages() {
+    let mut body = vec![0x0F];
+    encode_string(&mut body, &b"\r\n\"\xFF".repeat(1_000), None);
+    let message = refusal(&body).to_string();
+    assert!(message.starts_with("at byte 9, key \"\\r\\n\\\"\\xff\\r"), "{message}");
+    assert!(message.contains("... (4000 bytes)") && message.len() < 400, "{message}");
+    assert!(!message.contains('\n'));
+}
+
+#[test]
+fn a_large_string_is_read_past_the_buffer() {
+    for length in [131_071, 131_072, 131_073, 1_500_000] {
+        let record = [(noise(40, 1), None, RdbValue::String(noise(length, 2)))];
+        let file = write(&record, true, true);
+        let items = read(&file, ReadOptions::default()).unwrap();
+        assert_eq!(end_state(&items), ChecksumState::Verified);
+        assert_eq!(entries(&items)[0].value, record[0].2);
+        let repeated = RdbValue::String(noise(1_000, 3).repeat(length / 500));
+        let file = write(&[(b"k".to_vec(), None, repeated.clone())], true, true);
+        assert!(file.len() < length);
+        let items = read(&file, ReadOptions::default()).unwrap();
+        assert_eq!(entries(&items)[0].value, repeated);
+    }
+}

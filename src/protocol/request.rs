@@ -1,0 +1,546 @@
+//! Decoding requests, in place and incrementally.
+//!
+//! A request is an array of bulk strings, or a line of words (inline). The grammar is flat, so
+//! there is nothing to recurse into. The decoder notes where each argument stands in the input and
+//! copies none; when the input ends in the middle of a request it remembers how far it came, and
+//! goes on from there when more has arrived: no byte is looked at twice, however small the pieces.
+//! What a length merely announces is never reserved.
+
+use crate::protocol::error::ProtocolError;
+use crate::protocol::limits;
+use crate::util::number::parse_i64;
+
+/// Arguments for which room is kept between requests.
+const ARGUMENTS_KEPT_MAX: usize = 1024;
+
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    start: u32,
+    len: u32,
+}
+
+/// The arguments of one request, borrowed from the input.
+#[derive(Debug, Clone, Copy)]
+pub struct Args<'a> {
+    buffer: &'a [u8],
+    places: &'a [Place],
+}
+
+impl<'a> Args<'a> {
+    /// Number of arguments, the command's name included.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// True when the request has no arguments at all and is to be skipped.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Argument number `index`, `None` behind the last.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&'a [u8]> {
+        let place = self.places.get(index)?;
+        let start = place.start as usize;
+        self.buffer.get(start..start + place.len as usize)
+    }
+
+    /// Argument number `index`, which the command's arity guarantees; empty behind the last.
+    #[inline]
+    #[must_use]
+    pub fn at(&self, index: usize) -> &'a [u8] {
+        self.get(index).unwrap_or_default()
+    }
+
+    /// All arguments from number `from` on.
+    pub fn iter_from(self, from: usize) -> impl ExactSizeIterator<Item = &'a [u8]> {
+        (from.min(self.len())..self.len()).map(move |index| self.at(index))
+    }
+}
+
+/// Where the decoder is inside a request.
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// Before the first byte.
+    Start,
+    /// Inside an inline request; the bytes before `searched` have no line end.
+    Inline { searched: usize },
+    /// In the line that announces the number of arguments.
+    Count,
+    /// Before the line that announces a length.
+    Length { left: u32 },
+    /// In front of the bytes of an argument.
+    Bulk { left: u32, len: u32 },
+}
+
+/// An incremental decoder; see the head of the file.
+#[derive(Debug)]
+pub struct RequestDecoder {
+    state: State,
+    /// How far the input is decoded, counted from the start of the request.
+    at: usize,
+    /// How much of an unfinished line was searched for its end.
+    searched: usize,
+    places: Vec<Place>,
+    /// The unquoted words of an inline request.
+    inline: Vec<u8>,
+    is_inline: bool,
+    authenticated: bool,
+    bulk_bytes_max: i64,
+}
+
+impl Default for RequestDecoder {
+    fn default() -> Self {
+        Self {
+            state: State::Start,
+            at: 0,
+            searched: 0,
+            places: Vec::new(),
+            inline: Vec::new(),
+            is_inline: false,
+            authenticated: true,
+            bulk_bytes_max: limits::BULK_BYTES_MAX,
+        }
+    }
+}
+
+impl RequestDecoder {
+    /// A decoder at the start of a request.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Chooses between the limits for strangers and for authenticated peers.
+    pub fn set_authenticated(&mut self, authenticated: bool) {
+        self.authenticated = authenticated;
+    }
+
+    /// Sets the largest argument (proto-max-bulk-len).
+    pub fn set_bulk_bytes_max(&mut self, bytes: i64) {
+        self.bulk_bytes_max = bytes;
+    }
+
+    /// True in the middle of a request.
+    #[must_use]
+    pub fn is_inside_request(&self) -> bool {
+        !matches!(self.state, State::Start)
+    }
+
+    /// Decodes one request. `input` begins at its first byte; while it is incomplete, the next
+    /// call gets the same bytes and more.
+    ///
+    /// Returns the number of bytes the request takes, after which [`args`](Self::args) gives its
+    /// arguments, or `None` when more input is needed. Cost: O(new bytes).
+    ///
+    /// # Errors
+    /// When the bytes are no request; the decoder must not be used any more.
+    #[inline]
+    pub fn decode(&mut self, input: &[u8]) -> Result<Option<usize>, ProtocolError> {
+        loop {
+            match self.state {
+                State::Start => match input.first() {
+                    None => return Ok(None),
+                    Some(b'*') => self.begin(State::Count),
+                    Some(_) => self.begin(State::Inline { searched: 0 }),
+                },
+                State::Inline { searched } => return self.inline(input, searched),
+                State::Count => {
+                    let Some((line, next)) = line_at(input, 1, &mut self.searched) else {
+                        let too_long = ProtocolError::ArgumentCountLineTooLong;
+                        return unfinished_line(input.len(), too_long);
+                    };
+                    let count = self.argument_count(line)?;
+                    self.at = next;
+                    if count == 0 {
+                        self.state = State::Start;
+                        return Ok(Some(next));
+                    }
+                    self.state = State::Length { left: count };
+                }
+                State::Length { left } => {
+                    if let Some(byte) = input.get(self.at).filter(|byte| **byte != b'$') {
+                        return Err(ProtocolError::ExpectedBulk(*byte));
+                    }
+                    let line = line_at(input, self.at + 1, &mut self.searched);
+                    let Some((line, next)) = line else {
+                        let too_long = ProtocolError::BulkLengthLineTooLong;
+                        return unfinished_line(input.len() - self.at, too_long);
+                    };
+                    let len = self.bulk_len(line)?;
+                    self.at = next;
+                    self.state = State::Bulk { left, len };
+                }
+                State::Bulk { left, len } => {
+                    let end = self.at + len as usize;
+                    if end + 2 > limits::REQUEST_BYTES_MAX {
+                        return Err(ProtocolError::RequestTooLarge);
+                    }
+                    match input.get(end..end + 2) {
+                        None => return Ok(None),
+                        Some(b"\r\n") => {}
+                        Some(_) => return Err(ProtocolError::ExpectedLineEnd),
+                    }
+                    // The whole request is shorter than 4 GiB, so the cast keeps the number.
+                    self.places.push(Place { start: self.at as u32, len });
+                    self.at = end + 2;
+                    if left == 1 {
+                        self.state = State::Start;
+                        return Ok(Some(self.at));
+                    }
+                    self.state = State::Length { left: left - 1 };
+                }
+            }
+        }
+    }
+
+    /// The arguments of the request that was just decoded from `input`.
+    #[inline]
+    #[must_use]
+    pub fn args<'a>(&'a self, input: &'a [u8]) -> Args<'a> {
+        Args { buffer: if self.is_inline { &self.inline } else { input }, places: &self.places }
+    }
+
+    #[inline]
+    fn begin(&mut self, state: State) {
+        self.state = state;
+        self.at = 0;
+        self.is_inline = matches!(state, State::Inline { .. });
+        self.places.clear();
+        if self.places.capacity() > ARGUMENTS_KEPT_MAX {
+            self.places = Vec::new();
+        }
+    }
+
+    fn argument_count(&self, line: &[u8]) -> Result<u32, ProtocolError> {
+        let count = parse_line(line).ok_or(ProtocolError::BadArgumentCount)?;
+        if count > limits::ARGUMENTS_MAX {
+            return Err(ProtocolError::BadArgumentCount);
+        }
+        if count > limits::UNAUTHENTICATED_ARGUMENTS_MAX && !self.authenticated {
+            return Err(ProtocolError::UnauthenticatedArgumentCount);
+        }
+        // An array of no or of a negative number of arguments is an empty request.
+        Ok(u32::try_from(count).unwrap_or(0))
+    }
+
+    #[inline]
+    fn bulk_len(&self, line: &[u8]) -> Result<u32, ProtocolError> {
+        let len = parse_line(line).ok_or(ProtocolError::BadBulkLength)?;
+        if len > self.bulk_bytes_max {
+            return Err(ProtocolError::BadBulkLength);
+        }
+        if len > limits::UNAUTHENTICATED_BULK_BYTES_MAX && !self.authenticated {
+            return Err(ProtocolError::UnauthenticatedBulkLength);
+        }
+        u32::try_from(len).map_err(|_| ProtocolError::BadBulkLength)
+    }
+
+    fn inline(&mut self, input: &[u8], searched: usize) -> Result<Option<usize>, ProtocolError> {
+        let rest = input.get(searched..).unwrap_or_default();
+        let Some(found) = memchr::memchr(b'\n', rest) else {
+            self.state = State::Inline { searched: input.len() };
+            return unfinished_line(input.len(), ProtocolError::InlineTooLong);
+        };
+        let end = searched + found;
+        let line = input.get(..end).unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        self.inline.clear();
+        split_words(line, &mut self.inline, &mut self.places)?;
+        self.state = State::Start;
+        Ok(Some(end + 1))
+    }
+}
+
+/// The bytes from `start` to the next CR, and where the next line begins. While the line is not
+/// complete, `searched` keeps how much of it has no CR.
+#[inline]
+fn line_at<'a>(input: &'a [u8], start: usize, searched: &mut usize) -> Option<(&'a [u8], usize)> {
+    let rest = input.get(start..)?;
+    // Lengths are short: a byte loop finds their end sooner than a search in blocks.
+    let found = rest.get(*searched..)?.iter().position(|byte| *byte == b'\r');
+    let Some(len) = found.map(|found| *searched + found).filter(|len| len + 1 < rest.len()) else {
+        *searched = found.map_or(rest.len(), |found| *searched + found);
+        return None;
+    };
+    *searched = 0;
+    Some((rest.get(..len)?, start + len + 2))
+}
+
+#[inline]
+fn parse_line(line: &[u8]) -> Option<i64> {
+    match line {
+        [digit @ b'0'..=b'9'] => Some(i64::from(digit - b'0')),
+        _ => parse_i64(line),
+    }
+}
+
+fn unfinished_line(len: usize, error: ProtocolError) -> Result<Option<usize>, ProtocolError> {
+    if len > limits::INLINE_BYTES_MAX { Err(error) } else { Ok(None) }
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// Splits a line into words as Redis does: blanks part them, double quotes with escapes and single
+/// quotes hold them together.
+fn split_words(
+    line: &[u8],
+    words: &mut Vec<u8>,
+    places: &mut Vec<Place>,
+) -> Result<(), ProtocolError> {
+    // The C original ends at a zero byte.
+    let line = line.split(|byte| *byte == 0).next().unwrap_or_default();
+    let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
+    let mut rest = line;
+    loop {
+        while let Some((_, tail)) = rest.split_first().filter(|(byte, _)| blank(byte)) {
+            rest = tail;
+        }
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let start = words.len();
+        rest = take_word(rest, words, &blank)?;
+        // A line is at most 64 KiB long.
+        places.push(Place { start: start as u32, len: (words.len() - start) as u32 });
+    }
+}
+
+/// Appends one word to `words`; returns what stands behind it.
+fn take_word<'a>(
+    mut rest: &'a [u8],
+    words: &mut Vec<u8>,
+    blank: &impl Fn(&u8) -> bool,
+) -> Result<&'a [u8], ProtocolError> {
+    while let Some((byte, tail)) = rest.split_first() {
+        match byte {
+            b'"' => return closing(take_double_quoted(tail, words)?, blank),
+            b'\'' => return closing(take_single_quoted(tail, words)?, blank),
+            byte if blank(byte) => return Ok(rest),
+            byte => words.push(*byte),
+        }
+        rest = tail;
+    }
+    Ok(rest)
+}
+
+/// A closing quote must be followed by a blank or by the end.
+fn closing<'a>(rest: &'a [u8], blank: &impl Fn(&u8) -> bool) -> Result<&'a [u8], ProtocolError> {
+    match rest.first() {
+        Some(byte) if !blank(byte) => Err(ProtocolError::UnbalancedQuotes),
+        _ => Ok(rest),
+    }
+}
+
+fn take_double_quoted<'a>(
+    mut rest: &'a [u8],
+    words: &mut Vec<u8>,
+) -> Result<&'a [u8], ProtocolError> {
+    loop {
+        match rest {
+            [b'"', tail @ ..] => return Ok(tail),
+            [b'\\', b'x', high, low, tail @ ..]
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                let digit = |byte| hex_digit(byte).unwrap_or(0);
+                words.push(digit(*high) << 4 | digit(*low));
+                rest = tail;
+            }
+            [b'\\', escaped, tail @ ..] => {
+                words.push(match escaped {
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    b'b' => 0x08,
+                    b'a' => 0x07,
+                    other => *other,
+                });
+                rest = tail;
+            }
+            [byte, tail @ ..] => {
+                words.push(*byte);
+                rest = tail;
+            }
+            [] => return Err(ProtocolError::UnbalancedQuotes),
+        }
+    }
+}
+
+fn take_single_quoted<'a>(
+    mut rest: &'a [u8],
+    words: &mut Vec<u8>,
+) -> Result<&'a [u8], ProtocolError> {
+    loop {
+        match rest {
+            [b'\'', tail @ ..] => return Ok(tail),
+            [b'\\', b'\'', tail @ ..] => {
+                words.push(b'\'');
+                rest = tail;
+            }
+            [byte, tail @ ..] => {
+                words.push(*byte);
+                rest = tail;
+            }
+            [] => return Err(ProtocolError::UnbalancedQuotes),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Feeds `input` in pieces that end at `cuts`; returns the requests and the error, if any.
+    fn decode_all(
+        input: &[u8],
+        cuts: &[usize],
+        authenticated: bool,
+    ) -> (Vec<Vec<Vec<u8>>>, Option<ProtocolError>) {
+        let mut decoder = RequestDecoder::new();
+        decoder.set_authenticated(authenticated);
+        let mut requests = Vec::new();
+        let mut start = 0;
+        for end in cuts.iter().copied().chain([input.len()]) {
+            loop {
+                match decoder.decode(&input[start..end.max(start)]) {
+                    Ok(Some(used)) => {
+                        let args = decoder.args(&input[start..end]);
+                        if !args.is_empty() {
+                            requests.push(args.iter_from(0).map(<[u8]>::to_vec).collect());
+                        }
+                        start += used;
+                    }
+                    Ok(None) => break,
+                    Err(error) => return (requests, Some(error)),
+                }
+            }
+        }
+        (requests, None)
+    }
+
+    fn words(line: &str) -> Result<Vec<Vec<u8>>, ProtocolError> {
+        let (requests, error) = decode_all(format!("{line}\r\n").as_bytes(), &[], true);
+        error.map_or(Ok(requests.into_iter().next().unwrap_or_default()), Err)
+    }
+
+    #[test]
+    fn inline_words_are_split_as_redis_splits_them() {
+        let cases: &[(&str, Result<&[&[u8]], ProtocolError>)] = &[
+            ("PING", Ok(&[b"PING"])),
+            ("  SET  k   v ", Ok(&[b"SET", b"k", b"v"])),
+            (r#"SET "a b" 'c d'"#, Ok(&[b"SET", b"a b", b"c d"])),
+            (r#"a "\x41\n\r\t\b\a\q\"" "#, Ok(&[b"a", b"A\n\r\t\x08\x07q\""])),
+            (r#"a "\xzz""#, Ok(&[b"a", b"xzz"])),
+            (r"a 'it\'s \n'", Ok(&[b"a", br"it's \n"])),
+            (r#"a pre"fix""#, Ok(&[b"a", b"prefix"])),
+            (r#"a "" ''"#, Ok(&[b"a", b"", b""])),
+            (r#"a "open"#, Err(ProtocolError::UnbalancedQuotes)),
+            (r"a 'open", Err(ProtocolError::UnbalancedQuotes)),
+            (r#"a "b"c"#, Err(ProtocolError::UnbalancedQuotes)),
+            ("", Ok(&[])),
+        ];
+        for (line, expected) in cases {
+            let expected = expected.map(|w| w.iter().map(|w| w.to_vec()).collect::<Vec<_>>());
+            assert_eq!(words(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn limits_hold_before_and_after_authentication() {
+        let error = |input: &[u8], authenticated| decode_all(input, &[], authenticated).1;
+        assert_eq!(error(b"*11\r\n", false), Some(ProtocolError::UnauthenticatedArgumentCount));
+        assert_eq!(error(b"*10\r\n", false), None);
+        assert_eq!(error(b"*11\r\n", true), None);
+        let bulk = b"*1\r\n$16385\r\n";
+        assert_eq!(error(bulk, false), Some(ProtocolError::UnauthenticatedBulkLength));
+        assert_eq!(error(b"*1\r\n$16384\r\n", false), None);
+        assert_eq!(error(bulk, true), None);
+        assert_eq!(error(b"*2147483647\r\n", true), None);
+        assert_eq!(error(b"*2147483648\r\n", true), Some(ProtocolError::BadArgumentCount));
+        assert_eq!(error(b"*1\r\n$536870912\r\n", true), None);
+        assert_eq!(error(b"*1\r\n$536870913\r\n", true), Some(ProtocolError::BadBulkLength));
+        for bad in ["*+1", "*01", "*", "*1a", "*99999999999999999999"] {
+            let input = format!("{bad}\r\n");
+            assert_eq!(error(input.as_bytes(), true), Some(ProtocolError::BadArgumentCount));
+        }
+        for bad in ["$-1", "$", "$+1", "$01", "$x"] {
+            let input = format!("*1\r\n{bad}\r\n");
+            assert_eq!(error(input.as_bytes(), true), Some(ProtocolError::BadBulkLength));
+        }
+        assert_eq!(error(b"*1\r\n*1\r\n", true), Some(ProtocolError::ExpectedBulk(b'*')));
+        assert_eq!(error(b"*1\r\n$1\r\nab\r\n", true), Some(ProtocolError::ExpectedLineEnd));
+        let long = vec![b'1'; limits::INLINE_BYTES_MAX + 2];
+        assert_eq!(error(&long, true), Some(ProtocolError::InlineTooLong));
+        let mut count = b"*".to_vec();
+        count.extend_from_slice(&long);
+        assert_eq!(error(&count, true), Some(ProtocolError::ArgumentCountLineTooLong));
+        let mut length = b"*1\r\n$".to_vec();
+        length.extend_from_slice(&long);
+        assert_eq!(error(&length, true), Some(ProtocolError::BulkLengthLineTooLong));
+    }
+
+    #[test]
+    fn empty_requests_are_skipped_and_the_next_one_is_whole() {
+        let input = b"*0\r\n*-1\r\n\r\n\n*1\r\n$4\r\nPING\r\n*0\r\nECHO x\r\n";
+        let (requests, error) = decode_all(input, &[], true);
+        assert_eq!(error, None);
+        assert_eq!(requests, vec![vec![b"PING".to_vec()], vec![b"ECHO".to_vec(), b"x".to_vec()]]);
+    }
+
+    #[test]
+    fn a_large_request_in_single_bytes_takes_linear_time() {
+        let mut input = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000000\r\n".to_vec();
+        input.resize(input.len() + 1_000_000, b'v');
+        input.extend_from_slice(b"\r\n");
+        let mut decoder = RequestDecoder::new();
+        let mut used = None;
+        for end in 1..=input.len() {
+            assert_eq!(used, None);
+            used = decoder.decode(&input[..end]).unwrap();
+        }
+        assert_eq!(used, Some(input.len()));
+        assert_eq!(decoder.args(&input).at(2).len(), 1_000_000);
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_decodes_the_same(
+            requests in prop::collection::vec(
+                prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 1..6), 1..6),
+            cuts in prop::collection::vec(0_usize..400, 0..20),
+        ) {
+            let mut input = Vec::new();
+            for request in &requests {
+                input.extend_from_slice(format!("*{}\r\n", request.len()).as_bytes());
+                for arg in request {
+                    input.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+                    input.extend_from_slice(arg);
+                    input.extend_from_slice(b"\r\n");
+                }
+            }
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(input.len())).collect();
+            cuts.sort_unstable();
+            prop_assert_eq!(decode_all(&input, &cuts, true), (requests, None));
+        }
+
+        #[test]
+        fn any_bytes_decode_the_same_whole_and_in_pieces(
+            input in prop::collection::vec(
+                prop_oneof![Just(b'*'), Just(b'$'), Just(b'\r'), Just(b'\n'), Just(b'1'),
+                    Just(b'"'), Just(b'\\'), any::<u8>()], 0..60)
+        ) {
+            let whole = decode_all(&input, &[], true);
+            let every: Vec<usize> = (0..input.len()).collect();
+            prop_assert_eq!(decode_all(&input, &every, true), whole);
+        }
+    }
+}

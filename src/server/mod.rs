@@ -1,0 +1,396 @@
+//! Layer 5: the server: listen, load, serve, and end in order.
+
+mod connection_task;
+pub mod options;
+mod shutdown;
+mod tasks;
+
+pub use tasks::dump_options;
+
+use crate::command::clients::Clients;
+use crate::command::context::{Services, ShutdownMode, ShutdownOrder, ShutdownRequest};
+use crate::command::dispatch::Gate;
+use crate::config::{Config, StartOptions};
+use crate::keyspace::{Figures, Keyspace};
+use crate::persist::dump;
+use crate::persist::load::{self, LoadError, LoadProgress};
+use crate::persist::saver::Saver;
+use crate::stats::{Counter, Stats};
+use crate::util::clock::Clock;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tasks::Background;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+
+/// Shards for each core, and at least: enough that two cores rarely meet at one lock.
+const SHARDS_PER_CORE: usize = 16;
+const SHARDS_MIN: usize = 64;
+/// Connections that wait to be accepted (tcp-backlog).
+const BACKLOG: u32 = 4_096;
+/// How long accepting rests when the system has no more descriptors or memory.
+const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
+/// Seconds of silence after which a peer is asked whether it is still there (tcp-keepalive).
+const LOAD_REPORT_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Why the server did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    Listen(String, io::Error),
+    /// The folder of the dump cannot be used.
+    Folder(PathBuf, io::Error),
+    /// The dump cannot be loaded.
+    Load(LoadError),
+    /// The system refused something else.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Folder(path, error) => {
+                write!(f, "cannot keep the dump in {}: {error}", path.display())
+            }
+            Self::Load(error) => error.fmt(f),
+            Self::System(what, error) => write!(f, "cannot {what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A server that has begun to listen.
+#[derive(Debug)]
+pub struct Server {
+    addresses: Vec<SocketAddr>,
+    keyspace: Arc<Keyspace>,
+    services: Arc<Services>,
+    background: Arc<Background>,
+    orders: mpsc::UnboundedReceiver<ShutdownOrder>,
+    loaded: oneshot::Receiver<Result<(), LoadError>>,
+}
+
+impl Server {
+    /// Listens, and begins to load the dump; clients are answered with LOADING until it is done.
+    ///
+    /// # Errors
+    /// When an address or the folder cannot be used.
+    pub async fn start(options: StartOptions, clock: Clock) -> Result<Self, StartError> {
+        let path = dump_path(&options)?;
+        let listeners = listen(&options).await?;
+        let shards = match options.shards {
+            0 => {
+                let cores = std::thread::available_parallelism().map_or(1, usize::from);
+                (cores * SHARDS_PER_CORE).max(SHARDS_MIN)
+            }
+            shards => shards,
+        };
+        let keyspace = Arc::new(Keyspace::new(shards));
+        let (sender, orders) = mpsc::unbounded_channel();
+        let services = Arc::new(Services {
+            config: Config::new(options),
+            stats: Stats::default(),
+            clients: Clients::default(),
+            figures: Figures::new(Arc::clone(&keyspace)),
+            saver: Arc::new(Saver::new(Arc::clone(&keyspace), path.clone())),
+            clock,
+            shutdown: ShutdownRequest(sender),
+            loading: AtomicBool::new(true),
+            load_progress: LoadProgress::default(),
+            run_id: run_id(),
+        });
+        let background = Background::new();
+        background
+            .start(Arc::clone(&keyspace), Arc::clone(&services))
+            .map_err(|e| StartError::System("start a thread", e))?;
+        let loaded = start_loading(Arc::clone(&keyspace), Arc::clone(&services), path)?;
+        let settle: Arc<Background> = Arc::clone(&background);
+        let gate = Arc::new(Gate::new(Arc::clone(&keyspace), Arc::clone(&services), settle));
+        let mut addresses = Vec::new();
+        for (listener, address) in listeners {
+            addresses.push(address);
+            tokio::spawn(accept(listener, Arc::clone(&gate)));
+        }
+        tokio::spawn(tasks::save_by_rules(Arc::clone(&services)));
+        Ok(Self { addresses, keyspace, services, background, orders, loaded })
+    }
+
+    /// The addresses it listens on.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The services of the server.
+    #[must_use]
+    pub fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    /// The keyspace.
+    #[must_use]
+    pub fn keyspace(&self) -> &Arc<Keyspace> {
+        &self.keyspace
+    }
+
+    /// Makes the sweeper look at the clock now; for a clock that was moved by hand.
+    pub fn waker(&self) -> impl Fn() + Send + Sync + 'static {
+        let background = Arc::clone(&self.background);
+        move || background.wake_sweeper()
+    }
+
+    /// Ends the background threads, after [`end`](Self::end).
+    pub fn stop_background(&self) {
+        self.background.stop();
+    }
+
+    /// Waits until the dump is loaded.
+    ///
+    /// # Errors
+    /// When it cannot be.
+    pub async fn wait_until_loaded(&mut self) -> Result<(), StartError> {
+        match (&mut self.loaded).await {
+            Ok(loaded) => loaded.map_err(StartError::Load),
+            Err(_) => {
+                let error = io::Error::other("the loading thread ended unexpectedly");
+                Err(StartError::System("load the dump", error))
+            }
+        }
+    }
+}
+
+/// Runs a server until it is told to end. The process should exit with what is returned.
+#[must_use]
+pub fn run(options: StartOptions) -> ExitCode {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if options.threads > 0 {
+        builder.worker_threads(options.threads);
+    }
+    let runtime = match builder.enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&StartError::System("start the runtime", error)),
+    };
+    let code = runtime.block_on(async {
+        match Server::start(options, Clock::System).await {
+            Ok(server) => server.run_until_told().await,
+            Err(error) => failed(&error),
+        }
+    });
+    runtime.shutdown_background();
+    code
+}
+
+fn failed(error: &StartError) -> ExitCode {
+    tracing::error!("{error}");
+    ExitCode::FAILURE
+}
+
+fn dump_path(options: &StartOptions) -> Result<PathBuf, StartError> {
+    let folder = |error| StartError::Folder(options.dir.clone(), error);
+    let dir = options.dir.canonicalize().map_err(folder)?;
+    let path = dir.join(&options.dump_file_name);
+    dump::remove_stale_temporaries(&path);
+    dump::check_writable(&path).map_err(folder)?;
+    // A link would be replaced by the first save; the file it points to is meant.
+    Ok(path.canonicalize().unwrap_or(path))
+}
+
+async fn listen(options: &StartOptions) -> Result<Vec<(TcpListener, SocketAddr)>, StartError> {
+    let mut listeners = Vec::new();
+    for name in &options.bind {
+        // As in Redis, an address after a minus sign may be unavailable.
+        let (name, optional) = match name.strip_prefix('-') {
+            Some(name) => (name, true),
+            None => (name.as_str(), false),
+        };
+        let name = if name == "*" { "0.0.0.0" } else { name };
+        let shown = format!("{name}:{}", options.port);
+        match listen_on(name, options.port).await {
+            Ok(listener) => {
+                let address = listener.local_addr().map_err(|e| StartError::Listen(shown, e))?;
+                listeners.push((listener, address));
+            }
+            Err(error) if optional && error.kind() != io::ErrorKind::AddrInUse => {
+                tracing::debug!("not listening on {shown}: {error}");
+            }
+            Err(error) => return Err(StartError::Listen(shown, error)),
+        }
+    }
+    if listeners.is_empty() {
+        let error = io::Error::other("none of the addresses can be listened on");
+        return Err(StartError::Listen(options.bind.join(" "), error));
+    }
+    Ok(listeners)
+}
+
+async fn listen_on(name: &str, port: u16) -> io::Result<TcpListener> {
+    let mut last = io::Error::other("the name has no address");
+    for address in tokio::net::lookup_host((name, port)).await? {
+        let socket = match address {
+            SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn accept(listener: TcpListener, gate: Arc<Gate>) {
+    let mut last_complaint: Option<Instant> = None;
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => admit(stream, address, &gate),
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                if last_complaint.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
+                    last_complaint = Some(Instant::now());
+                    tracing::warn!("cannot accept connections: {error}");
+                }
+                tokio::time::sleep(ACCEPT_BACK_OFF).await;
+            }
+        }
+    }
+}
+
+/// True when only the connection that was being accepted is lost.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+fn admit(stream: TcpStream, address: SocketAddr, gate: &Arc<Gate>) {
+    let services = gate.services();
+    let refusal = if services.clients.connected() >= services.config.clients_max() {
+        Some(&b"-ERR max number of clients reached\r\n"[..])
+    } else if services.config.is_protected() && !address.ip().to_canonical().is_loopback() {
+        Some(PROTECTED)
+    } else {
+        None
+    };
+    services.stats.add(Counter::Connections, 1);
+    if let Some(text) = refusal {
+        services.stats.add(Counter::RejectedConnections, 1);
+        let mut stream = stream;
+        tokio::spawn(async move {
+            let sent = stream.write_all(text);
+            drop(tokio::time::timeout(Duration::from_secs(1), sent).await);
+        });
+        return;
+    }
+    if let Err(error) = prepare(&stream) {
+        tracing::debug!("a connection ended before it was set up: {error}");
+        return;
+    }
+    let local = stream.local_addr().unwrap_or(address);
+    let record = services.clients.add(address, local, i64::from(stream.as_raw_fd()));
+    let gate = Arc::clone(gate);
+    tokio::spawn(async move {
+        // Also when the task ends by a panic, the client is gone.
+        let _listed = Listed { gate: Arc::clone(&gate), id: record.id };
+        connection_task::serve(gate, stream, record).await;
+    });
+}
+
+const PROTECTED: &[u8] = b"-DENIED my_redis_server is running in protected mode because protected \
+mode is enabled and no password is set for the default user. In this mode connections are only \
+accepted from the loopback interface. To accept clients from elsewhere, set a password with \
+--requirepass, or switch the protection off with --protected-mode no.\r\n";
+
+/// Takes a client off the list when its task ends.
+struct Listed {
+    gate: Arc<Gate>,
+    id: u64,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.gate.services().clients.remove(self.id);
+    }
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    crate::net::set_keepalive(stream)
+}
+
+fn start_loading(
+    keyspace: Arc<Keyspace>,
+    services: Arc<Services>,
+    path: PathBuf,
+) -> Result<oneshot::Receiver<Result<(), LoadError>>, StartError> {
+    let (sender, receiver) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("loader".to_owned());
+    let spawned = thread.spawn(move || {
+        let loaded = load_dump(&keyspace, &services, &path);
+        if loaded.is_ok() {
+            services.saver.arm();
+            services.loading.store(false, Ordering::SeqCst);
+        }
+        // The server may have been told to end meanwhile.
+        let _ended = sender.send(loaded);
+    });
+    spawned.map_err(|e| StartError::System("start a thread", e))?;
+    Ok(receiver)
+}
+
+fn load_dump(keyspace: &Keyspace, services: &Services, path: &Path) -> Result<(), LoadError> {
+    let mut reported = Instant::now();
+    let report = |progress: &LoadProgress| {
+        if reported.elapsed() >= LOAD_REPORT_INTERVAL {
+            reported = Instant::now();
+            let total = progress.total_bytes.load(Ordering::Relaxed).max(1);
+            let loaded = progress.loaded_bytes.load(Ordering::Relaxed);
+            let keys = progress.loaded_keys.load(Ordering::Relaxed);
+            tracing::info!("loading {}: {} %, {keys} keys", path.display(), loaded * 100 / total);
+        }
+    };
+    let progress = &services.load_progress;
+    match load::load(keyspace, path, services.clock.now(), progress, report)? {
+        None => tracing::info!("no dump at {}: starting empty", path.display()),
+        Some(loaded) => {
+            if loaded.unchecked {
+                tracing::warn!("{} has no checksum: damage would go unnoticed", path.display());
+            }
+            tracing::info!(
+                "loaded {}: {} keys, {} expired ones left out, {:.3} s",
+                path.display(),
+                loaded.keys,
+                loaded.expired,
+                loaded.duration.as_secs_f64()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// 40 hexadecimal digits that no other run has.
+fn run_id() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    let digits: String =
+        (0..3_u8).map(|n| format!("{:016x}", RandomState::new().hash_one(n))).collect();
+    digits.chars().take(40).collect()
+}
+
+/// What the end of the server needs of an order; a signal is one as well.
+fn signal_order() -> ShutdownOrder {
+    ShutdownOrder { mode: ShutdownMode::Default, force: false, failed: None }
+}

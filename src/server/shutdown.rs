@@ -1,0 +1,146 @@
+//! The end, in order: no new commands, let the running ones finish, save, exit.
+//!
+//! A write that was acknowledged is in the dump, because no command runs between the moment at
+//! which clients are paused and the cut of the last save. When saving fails the server goes on,
+//! as Redis does, so that the data is not lost with it; a second signal ends it without saving.
+
+use crate::command::context::{ShutdownMode, ShutdownOrder};
+use crate::persist::dump;
+use crate::persist::saver::SaveError;
+use crate::server::{Server, failed, signal_order};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Commands that are still running then are no longer waited for.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Replies of the last commands get this long to leave.
+const LAST_REPLIES_WAIT: Duration = Duration::from_millis(20);
+
+/// What happened to the server.
+enum Event {
+    Order(ShutdownOrder),
+    Signal(&'static str),
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The next signal that ends the server; SIGHUP does not, so that a closed terminal does not
+    /// take a server in the background with it.
+    async fn next(&mut self) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.hangup.recv() => tracing::info!("SIGHUP is ignored"),
+            }
+        }
+    }
+}
+
+impl Server {
+    /// Serves until a signal or SHUTDOWN ends the server.
+    pub async fn run_until_told(mut self) -> ExitCode {
+        let mut signals = match Signals::new() {
+            Ok(signals) => signals,
+            Err(error) => {
+                return failed(&super::StartError::System("watch for signals", error));
+            }
+        };
+        let loaded = tokio::select! {
+            loaded = self.wait_until_loaded() => loaded,
+            name = signals.next() => {
+                tracing::warn!("{name} while loading: ending without saving");
+                return ExitCode::SUCCESS;
+            }
+        };
+        if let Err(error) = loaded {
+            return failed(&error);
+        }
+        for address in self.addresses() {
+            tracing::info!("ready to accept connections on {address}");
+        }
+        loop {
+            let event = tokio::select! {
+                name = signals.next() => Event::Signal(name),
+                Some(order) = self.orders.recv() => Event::Order(order),
+            };
+            let order = match event {
+                Event::Order(order) => order,
+                Event::Signal(name) => {
+                    tracing::info!("{name}: saving and ending; once more ends at once");
+                    signal_order()
+                }
+            };
+            let ended = tokio::select! {
+                ended = self.end(&order) => ended,
+                name = signals.next() => {
+                    dump::remove_own_temporary(self.services.saver.path());
+                    tracing::warn!("{name} again: ending without saving");
+                    std::process::exit(1);
+                }
+            };
+            if ended {
+                self.stop_background();
+                tracing::info!("my_redis_server has ended");
+                return ExitCode::SUCCESS;
+            }
+            if let Some(failed) = order.failed {
+                // The client may have gone meanwhile.
+                let _gone = failed.send(());
+            }
+        }
+    }
+
+    /// Carries out an order to end; false when the server goes on because saving failed.
+    pub async fn end(&self, order: &ShutdownOrder) -> bool {
+        let clients = &self.services.clients;
+        clients.pause(true);
+        let began = Instant::now();
+        while clients.busy() > 0 && began.elapsed() < DRAIN_TIMEOUT {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let saves = match order.mode {
+            ShutdownMode::Default => !self.services.config.save_rules().is_empty(),
+            ShutdownMode::Save => true,
+            ShutdownMode::NoSave => false,
+        };
+        if saves && let Err(error) = self.last_save().await {
+            tracing::error!("the last save failed: {error}");
+            if !order.force {
+                tracing::error!("not ending, because the data would be lost");
+                clients.pause(false);
+                return false;
+            }
+        }
+        tokio::time::sleep(LAST_REPLIES_WAIT).await;
+        true
+    }
+
+    async fn last_save(&self) -> Result<(), SaveError> {
+        let saver = &self.services.saver;
+        saver.cancel();
+        loop {
+            match saver.start(super::dump_options(&self.services.config)) {
+                Ok(ticket) => return ticket.await.unwrap_or(Err(SaveError::Panicked)),
+                Err(SaveError::AlreadyRunning) => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}

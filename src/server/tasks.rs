@@ -1,0 +1,193 @@
+//! Work in the background: removing expired keys, freeing large values, saving by the rules.
+//!
+//! The sweeper and the dropper are threads of their own, because what they do is work and not
+//! waiting. The sweeper sleeps until the earliest deadline of all, and is woken when an earlier
+//! one is set.
+
+use crate::command::context::Services;
+use crate::command::dispatch::Settle;
+use crate::config::Config;
+use crate::keyspace::{AfterUnlock, Garbage, Keyspace};
+use crate::persist::dump::DumpOptions;
+use crate::persist::saver::Saver;
+use crate::stats::Counter;
+use crate::util::clock::UnixMillis;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::Duration;
+
+/// The sweeper looks at the clock at least this often, in case the clock was set.
+const SWEEP_SLEEP_MAX: Duration = Duration::from_millis(500);
+/// Values of no more allocations than this are freed on the spot.
+const FREE_HERE_COST_MAX: usize = 64;
+/// A failed save is tried again by the rules after this long at the earliest.
+const SAVE_RETRY_DELAY: Duration = Duration::from_secs(5);
+
+/// Takes what commands leave to be done after their locks.
+#[derive(Debug)]
+pub struct Background {
+    services: OnceLock<Arc<Services>>,
+    sweeper: OnceLock<Thread>,
+    /// When the sweeper wakes by itself, in unix milliseconds.
+    wakes_at: AtomicI64,
+    stopped: AtomicBool,
+    garbage: Mutex<Option<Sender<Garbage>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Background {
+    /// Background work that has not begun.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            services: OnceLock::new(),
+            sweeper: OnceLock::new(),
+            wakes_at: AtomicI64::new(i64::MIN),
+            stopped: AtomicBool::new(false),
+            garbage: Mutex::default(),
+            threads: Mutex::default(),
+        })
+    }
+
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(
+        self: &Arc<Self>,
+        keyspace: Arc<Keyspace>,
+        services: Arc<Services>,
+    ) -> std::io::Result<()> {
+        let (sender, receiver) = mpsc::channel();
+        *self.garbage.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        let of_dropper = Arc::clone(&services);
+        let dropper = thread::Builder::new().name("dropper".to_owned());
+        let dropper = dropper.spawn(move || free_garbage(&receiver, &of_dropper))?;
+        let background = Arc::clone(self);
+        let sweeper = thread::Builder::new().name("sweeper".to_owned());
+        let of_sweeper = Arc::clone(&services);
+        let sweeper = sweeper.spawn(move || background.sweep(&keyspace, &of_sweeper))?;
+        let _first = self.sweeper.set(sweeper.thread().clone());
+        let _first = self.services.set(services);
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.extend([dropper, sweeper]);
+        Ok(())
+    }
+
+    /// Ends the threads and waits for them.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.wake_sweeper();
+        drop(self.garbage.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a background thread had panicked");
+            }
+        }
+    }
+
+    /// Makes the sweeper look at the clock now.
+    pub fn wake_sweeper(&self) {
+        if let Some(sweeper) = self.sweeper.get() {
+            sweeper.unpark();
+        }
+    }
+
+    fn sweep(&self, keyspace: &Keyspace, services: &Services) {
+        while !self.stopped.load(Ordering::SeqCst) {
+            // Whoever sets a deadline while it is being computed how long to sleep sees this and
+            // wakes us: the wake-up is kept until we sleep.
+            self.wakes_at.store(i64::MAX, Ordering::SeqCst);
+            let now = services.clock.now();
+            let swept = keyspace.sweep_expired(now, |after| self.settle(after));
+            if swept.removed > 0 {
+                services.stats.add(Counter::ExpiredKeys, swept.removed);
+                services.stats.note_expire_lag(swept.lag_max_ms);
+            }
+            let earliest = keyspace.earliest_deadline().unwrap_or(UnixMillis::MAX);
+            self.wakes_at.store(earliest.0, Ordering::SeqCst);
+            let sleep = Duration::from_millis(earliest.since(services.clock.now()));
+            if !sleep.is_zero() {
+                thread::park_timeout(sleep.min(SWEEP_SLEEP_MAX));
+            }
+        }
+    }
+}
+
+impl Settle for Background {
+    fn settle(&self, after: &mut AfterUnlock) {
+        if let Some(deadline) = after.take_earliest_deadline()
+            && deadline.0 < self.wakes_at.load(Ordering::SeqCst)
+        {
+            self.wake_sweeper();
+        }
+        let expired = after.take_expired();
+        let services = self.services.get();
+        if expired > 0
+            && let Some(services) = services
+        {
+            services.stats.add(Counter::ExpiredKeys, expired);
+        }
+        let garbage = after.take_garbage();
+        let cost = garbage.cost();
+        if cost <= FREE_HERE_COST_MAX {
+            return;
+        }
+        let sender = self.garbage.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(sender), Some(services)) = (&*sender, services) {
+            services.stats.note_lazyfree_pending(i64::try_from(cost).unwrap_or(i64::MAX));
+            // Without the dropper the value is freed right here.
+            let _freed_here = sender.send(garbage);
+        }
+    }
+}
+
+fn free_garbage(receiver: &Receiver<Garbage>, services: &Services) {
+    while let Ok(garbage) = receiver.recv() {
+        let cost = i64::try_from(garbage.cost()).unwrap_or(i64::MAX);
+        drop(garbage);
+        services.stats.note_lazyfree_pending(-cost);
+    }
+}
+
+/// How dumps are written under the present options.
+#[must_use]
+pub fn dump_options(config: &Config) -> DumpOptions {
+    DumpOptions { compress: config.rdb_compression(), checksum: config.rdb_checksum() }
+}
+
+/// Begins saves by the rules, for ever.
+pub async fn save_by_rules(services: Arc<Services>) {
+    let mut every = tokio::time::interval(Duration::from_millis(100));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let saver = &services.saver;
+        if saver.take_scheduled() || is_due(&services, saver) {
+            match saver.start(dump_options(&services.config)) {
+                Ok(_ticket) => {}
+                Err(error) => tracing::debug!("no save by the rules: {error}"),
+            }
+        }
+    }
+}
+
+fn is_due(services: &Services, saver: &Saver) -> bool {
+    let figures = saver.figures();
+    if figures.current_duration.is_some() || services.is_loading() {
+        return false;
+    }
+    let retry_allowed =
+        figures.last_ok || saver.since_last_try().is_none_or(|since| since > SAVE_RETRY_DELAY);
+    let changes = services.figures.sum(crate::keyspace::ShardFigures::changes_since_save);
+    let since_save = saver.since_last_save();
+    retry_allowed
+        && services
+            .config
+            .save_rules()
+            .iter()
+            .any(|rule| changes >= rule.changes && since_save > Duration::from_secs(rule.seconds))
+}

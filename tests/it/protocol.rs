@@ -1,0 +1,131 @@
+//! Requests as they arrive: in pieces, in batches, malformed, and from strangers.
+
+use crate::harness::wire::encode;
+use crate::it;
+use my_redis::command::clients::ClientRecord;
+use std::sync::Arc;
+use std::time::Duration;
+
+it!(replies_of_a_pipeline_come_in_order, |server| {
+    let mut wire = server.wire();
+    let mut input = Vec::new();
+    for n in 0..5_000 {
+        input.extend(encode(&["SET", "key", &n.to_string()]));
+        input.extend(encode(&["GET", "key"]));
+    }
+    wire.raw(&input);
+    for n in 0..5_000 {
+        let text = n.to_string();
+        wire.expect_reply("+OK\r\n").expect_reply(format!("${}\r\n{text}\r\n", text.len()));
+    }
+});
+
+it!(a_request_in_single_bytes_is_answered_once, |server| {
+    let mut wire = server.wire();
+    for byte in encode(&["SET", "key", "value"]) {
+        wire.raw([byte]);
+    }
+    wire.expect_reply("+OK\r\n").expect_silence(20);
+});
+
+it!(inline_requests_are_answered, |server| {
+    let mut wire = server.wire();
+    wire.raw("\r\nPING\r\n  set key \"a b\"  \nGET key\r\n");
+    wire.expect_reply("+PONG\r\n").expect_reply("+OK\r\n").expect_reply("$3\r\na b\r\n");
+});
+
+it!(empty_requests_get_no_reply, |server| {
+    let mut wire = server.wire();
+    wire.raw("*0\r\n\r\n*-1\r\nPING\r\n*0\r\n");
+    wire.expect_reply("+PONG\r\n").expect_silence(20);
+});
+
+it!(bytes_that_are_no_request_close_the_connection, |server| {
+    let cases = [
+        ("*2147483648\r\n", "invalid multibulk length"),
+        ("*x\r\n", "invalid multibulk length"),
+        ("*1\r\n$536870913\r\n", "invalid bulk length"),
+        ("*1\r\n$-1\r\n", "invalid bulk length"),
+        ("*1\r\n*1\r\n", "expected '$', got '*'"),
+        ("PING \"open\r\n", "unbalanced quotes in request"),
+    ];
+    for (input, text) in cases {
+        let mut wire = server.wire();
+        wire.raw(format!("PING\r\n{input}"));
+        wire.expect_reply("+PONG\r\n").expect_reply(format!("-ERR Protocol error: {text}\r\n"));
+        wire.expect_closed();
+    }
+});
+
+it!(http_is_closed_without_an_answer_that_a_page_could_read, |server| {
+    for head in ["POST / HTTP/1.1\r\n", "Host: localhost\r\n"] {
+        let mut wire = server.wire();
+        wire.raw(format!("{head}SET key value\r\n"));
+        wire.read_to_close();
+    }
+    server.wire().expect("GET key", "$-1\r\n");
+});
+
+it!(a_nested_array_of_any_depth_is_refused_without_recursion, |server| {
+    let mut wire = server.wire();
+    let _closed_meanwhile = wire.try_raw("*1\r\n".repeat(100_000).as_bytes());
+    let reply = wire.reply();
+    assert!(reply.starts_with(b"-ERR Protocol error: expected '$'"));
+});
+
+it!(announced_lengths_reserve_no_memory, |server| {
+    let mut wires: Vec<_> = (0..100).map(|_| server.wire()).collect();
+    for wire in &mut wires {
+        wire.expect("PING", "+PONG\r\n");
+        wire.raw("*2\r\n$3\r\nGET\r\n$536870912\r\nabc");
+    }
+    for piece in ["def", "ghi"] {
+        std::thread::sleep(Duration::from_millis(20));
+        for wire in &mut wires {
+            wire.raw(piece);
+        }
+    }
+    std::thread::sleep(Duration::from_millis(20));
+    let buffered = |record: &Arc<ClientRecord>| record.buffered_bytes().0;
+    let records = server.services().clients.all();
+    assert_eq!(records.len(), 100);
+    assert!(records.iter().all(|record| buffered(record) > 0));
+    let most = records.iter().map(buffered).max();
+    assert!(most <= Some(64 * 1024), "{most:?} bytes for an announced length");
+});
+
+it!(a_client_that_sends_a_million_requests_before_it_reads_gets_every_reply, |server| {
+    let mut wire = server.wire();
+    wire.expect("SET key 0123456789", "+OK\r\n");
+    let input = encode(&["GET", "key"]).repeat(300_000);
+    wire.raw(&input);
+    for _ in 0..300_000 {
+        wire.expect_reply("$10\r\n0123456789\r\n");
+    }
+});
+
+it!(line_ends_in_a_request_cannot_forge_a_reply, |server| {
+    let mut wire = server.wire();
+    wire.send_args(&["NO\r\n+OK", "a\r\n:1"]);
+    wire.expect_reply("-ERR unknown command 'NO  +OK', with args beginning with: 'a  :1' \r\n");
+    wire.expect("PING", "+PONG\r\n");
+});
+
+it!(every_command_survives_every_number_of_garbage_arguments, |server| {
+    let garbage = ["", "\r\n", "-1", "9223372036854775808", "\u{0}\u{1}", "nan", "*", "KEY", "0"];
+    for spec in my_redis::command::table::all() {
+        if matches!(spec.name, "SHUTDOWN" | "QUIT") {
+            continue;
+        }
+        for count in 0..12 {
+            let mut wire = server.wire();
+            let args: Vec<&str> = (0..count).map(|n| garbage[(n + count) % 9]).collect();
+            let mut request = vec![spec.name];
+            request.extend(&args);
+            wire.send_args(&request);
+            wire.send("PING");
+            let replies = wire.read_until_pong();
+            assert!(replies <= 2, "{} with {count} arguments: {replies} replies", spec.name);
+        }
+    }
+});
