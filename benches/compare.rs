@@ -108,11 +108,7 @@ impl Options {
                 _ => return Err(format!("unknown option {name}\n{USAGE}")),
             }
         }
-        match options
-            .tests
-            .iter()
-            .find(|test| requests_of(test).is_none())
-        {
+        match options.tests.iter().find(|test| requests_of(test).is_none()) {
             Some(test) => Err(format!("unknown test {test}\n{USAGE}")),
             None => Ok(Some(options)),
         }
@@ -137,10 +133,7 @@ fn number(text: &str) -> Outcome<usize> {
 }
 
 fn requests_of(test: &str) -> Option<&'static [&'static str]> {
-    TESTS
-        .iter()
-        .find(|(name, _)| *name == test)
-        .map(|(_, request)| *request)
+    TESTS.iter().find(|(name, _)| *name == test).map(|(_, request)| *request)
 }
 
 /// A server under measurement; ends with the value.
@@ -158,30 +151,17 @@ impl Server {
         let folder = std::env::temp_dir().join(format!("compare-{}-{port}", std::process::id()));
         std::fs::create_dir_all(&folder).map_err(text)?;
         let mut command = options.pinned("0", program);
-        command
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
-            .arg(&folder);
+        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(&folder);
         // No save may fall into a measurement.
         if is_redis(program) {
             command.args(["--save", "", "--appendonly", "no"]);
         } else {
             command.args(["--save", "off"]);
         }
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let process = command
-            .spawn()
-            .map_err(|e| format!("{}: {e}", program.display()))?;
-        let mut server = Self {
-            process,
-            port,
-            folder,
-        };
-        server
-            .wait_ready()
-            .map_err(|e| format!("{}: {e}", program.display()))?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = command.spawn().map_err(|e| format!("{}: {e}", program.display()))?;
+        let mut server = Self { process, port, folder };
+        server.wait_ready().map_err(|e| format!("{}: {e}", program.display()))?;
         Ok(server)
     }
 
@@ -215,11 +195,7 @@ impl Server {
                 if length == 0 || replies.contains(&b'-') {
                     return Err(format!("answered {}", String::from_utf8_lossy(replies)));
                 }
-                missing -= replies
-                    .iter()
-                    .filter(|byte| **byte == b'\n')
-                    .count()
-                    .min(missing);
+                missing -= replies.iter().filter(|byte| **byte == b'\n').count().min(missing);
             }
         }
         Ok(())
@@ -232,9 +208,7 @@ impl Server {
         // The name in brackets may hold blanks; user and system time are the 12th and 13th after.
         let after_name = stat.rsplit(')').next().unwrap_or_default();
         let ticks = after_name.split_whitespace().skip(11).take(2);
-        let ticks: Vec<f64> = ticks
-            .map(|field| field.parse().unwrap_or(f64::NAN))
-            .collect();
+        let ticks: Vec<f64> = ticks.map(|field| field.parse().unwrap_or(f64::NAN)).collect();
         Ok(ticks.iter().sum::<f64>() / ticks_per_second)
     }
 
@@ -244,9 +218,7 @@ impl Server {
         let maps = std::fs::read_to_string(path).map_err(text)?;
         let line = maps.lines().find_map(|line| line.strip_prefix("Pss:"));
         let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB"));
-        let kilobytes: f64 = kilobytes
-            .and_then(|kb| kb.trim().parse().ok())
-            .ok_or("no Pss")?;
+        let kilobytes: f64 = kilobytes.and_then(|kb| kb.trim().parse().ok()).ok_or("no Pss")?;
         Ok(kilobytes * 1024.0)
     }
 
@@ -254,14 +226,8 @@ impl Server {
     fn version(&self, program: &Path) -> String {
         let output = Command::new(program).arg("--version").output();
         let output = output.map(|output| output.stdout).unwrap_or_default();
-        let line = String::from_utf8_lossy(&output)
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        let version = line
-            .split_whitespace()
-            .find_map(|word| word.strip_prefix("v="));
+        let line = String::from_utf8_lossy(&output).lines().next().unwrap_or_default().to_owned();
+        let version = line.split_whitespace().find_map(|word| word.strip_prefix("v="));
         version.map_or(line.clone(), |version| format!("Redis {version}"))
     }
 }
@@ -275,9 +241,7 @@ impl Drop for Server {
 }
 
 fn is_redis(program: &Path) -> bool {
-    program
-        .file_name()
-        .is_some_and(|name| name == "redis-server")
+    program.file_name().is_some_and(|name| name == "redis-server")
 }
 
 fn text(error: std::io::Error) -> String {
@@ -314,11 +278,7 @@ fn prepare(server: &Server, options: &Options, test: &str, pipeline: usize) -> O
     let keys = 0..options.keys;
     match test {
         "set" | "get" => server.fill(keys.map(|number| {
-            request(&[
-                b"SET",
-                format!("key:{number:012}").as_bytes(),
-                b"xxxxxxxxxxxxxxxx",
-            ])
+            request(&[b"SET", format!("key:{number:012}").as_bytes(), b"xxxxxxxxxxxxxxxx"])
         })),
         "lpop" => server.fill(keys.map(|number| {
             let key = format!("list:{number:012}");
@@ -327,12 +287,7 @@ fn prepare(server: &Server, options: &Options, test: &str, pipeline: usize) -> O
             request(&args)
         })),
         "hset" | "hget" => server.fill(keys.map(|number| {
-            request(&[
-                b"HSET",
-                format!("hash:{number:012}").as_bytes(),
-                b"field",
-                b"xxxxxxxx",
-            ])
+            request(&[b"HSET", format!("hash:{number:012}").as_bytes(), b"field", b"xxxxxxxx"])
         })),
         _ => Ok(()),
     }
@@ -347,43 +302,23 @@ fn turn(
 ) -> Outcome<Turn> {
     let requests = requests_in_turn(options, pipeline);
     let mut command = options.pinned("1", Path::new("redis-benchmark"));
-    command.args([
-        "-p",
-        &server.port.to_string(),
-        "--csv",
-        "-n",
-        &requests.to_string(),
-    ]);
-    command.args([
-        "-c",
-        &options.clients.to_string(),
-        "-P",
-        &pipeline.to_string(),
-    ]);
+    command.args(["-p", &server.port.to_string(), "--csv", "-n", &requests.to_string()]);
+    command.args(["-c", &options.clients.to_string(), "-P", &pipeline.to_string()]);
     command.args(["-r", &options.keys.to_string()]);
     if options.both {
         command.args(["--threads", "2"]);
     }
-    command
-        .args(requests_of(test).unwrap_or_default())
-        .stdin(Stdio::null());
+    command.args(requests_of(test).unwrap_or_default()).stdin(Stdio::null());
     let before = server.processor_seconds(ticks)?;
-    let output = command
-        .output()
-        .map_err(|e| format!("redis-benchmark: {e}"))?;
+    let output = command.output().map_err(|e| format!("redis-benchmark: {e}"))?;
     let used = server.processor_seconds(ticks)? - before;
     let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-    let row = lines
-        .lines()
-        .rfind(|line| line.starts_with('"') && !line.starts_with("\"test\""));
+    let row = lines.lines().rfind(|line| line.starts_with('"') && !line.starts_with("\"test\""));
     let speed = row.and_then(|row| row.split("\",\"").nth(1)?.parse().ok());
     let problem = String::from_utf8_lossy(&output.stderr);
     match speed {
         Some(requests_per_second) if output.status.success() && !problem.contains("Error") => {
-            Ok(Turn {
-                requests_per_second,
-                processor_micros: used * 1e6 / requests as f64,
-            })
+            Ok(Turn { requests_per_second, processor_micros: used * 1e6 / requests as f64 })
         }
         _ => Err(format!("redis-benchmark {test}: {lines}{problem}")),
     }
@@ -393,10 +328,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let upper = values.get(values.len() / 2).copied().unwrap_or(f64::NAN);
-    let lower = values
-        .get(values.len().saturating_sub(1) / 2)
-        .copied()
-        .unwrap_or(f64::NAN);
+    let lower = values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN);
     (upper + lower) / 2.0
 }
 
@@ -405,11 +337,7 @@ fn row(test: &str, pipeline: usize, rounds: &[(Turn, Turn)]) -> String {
     let of = |pick: fn(&Turn) -> f64| {
         let redis = median(rounds.iter().map(|(redis, _)| pick(redis)));
         let ours = median(rounds.iter().map(|(_, ours)| pick(ours)));
-        (
-            redis,
-            ours,
-            median(rounds.iter().map(|(redis, ours)| pick(ours) / pick(redis))),
-        )
+        (redis, ours, median(rounds.iter().map(|(redis, ours)| pick(ours) / pick(redis))))
     };
     let (redis, ours, ratio) = of(|turn| turn.requests_per_second);
     let (redis_cpu, ours_cpu, ratio_cpu) = of(|turn| turn.processor_micros);
@@ -421,17 +349,11 @@ fn row(test: &str, pipeline: usize, rounds: &[(Turn, Turn)]) -> String {
 }
 
 fn speed(options: &Options) -> Outcome<()> {
-    let ticks = output_of("getconf", &["CLK_TCK"])
-        .parse()
-        .map_err(|_| "getconf CLK_TCK")?;
+    let ticks = output_of("getconf", &["CLK_TCK"]).parse().map_err(|_| "getconf CLK_TCK")?;
     let redis = Server::start(options, &options.redis)?;
     let ours = Server::start(options, &options.ours)?;
     heading(options, &redis, &ours);
-    let place = if options.both {
-        "all cores"
-    } else {
-        "one core each for server and client"
-    };
+    let place = if options.both { "all cores" } else { "one core each for server and client" };
     println!(
         "{} clients, {} keys, {} rounds, {place}; \
          CPU is the server's, in microseconds a request.\n",
@@ -471,19 +393,12 @@ const KINDS: &[Kind] = &[
 
 impl Kind {
     const fn new(name: &'static str, command: &'static str, values: usize, bytes: usize) -> Self {
-        Self {
-            name,
-            command,
-            values,
-            value_bytes: bytes,
-        }
+        Self { name, command, values, value_bytes: bytes }
     }
 
     fn requests(&self, keys: usize) -> impl Iterator<Item = Vec<u8>> + '_ {
         let value = vec![b'x'; self.value_bytes];
-        let fields: Vec<String> = (0..self.values)
-            .map(|field| format!("field{field}"))
-            .collect();
+        let fields: Vec<String> = (0..self.values).map(|field| format!("field{field}")).collect();
         (0..keys).map(move |number| {
             let key = format!("key:{number:012}");
             let mut args: Vec<&[u8]> = vec![self.command.as_bytes(), key.as_bytes()];
@@ -499,26 +414,17 @@ impl Kind {
 
     /// The bytes of a key, its fields and its values.
     fn payload_bytes(&self) -> usize {
-        let field_bytes = if self.command == "HSET" {
-            "field0".len()
-        } else {
-            0
-        };
+        let field_bytes = if self.command == "HSET" { "field0".len() } else { 0 };
         "key:".len() + 12 + self.values * (field_bytes + self.value_bytes)
     }
 }
 
 fn memory(options: &Options) -> Outcome<()> {
-    let versions = (
-        Server::start(options, &options.redis)?,
-        Server::start(options, &options.ours)?,
-    );
+    let versions =
+        (Server::start(options, &options.redis)?, Server::start(options, &options.ours)?);
     heading(options, &versions.0, &versions.1);
     drop(versions);
-    println!(
-        "{} keys; bytes per key beyond key, fields and values.\n",
-        options.keys
-    );
+    println!("{} keys; bytes per key beyond key, fields and values.\n", options.keys);
     println!("| value | Redis | ours | ratio |\n|---|--:|--:|--:|");
     for kind in KINDS {
         let mut overheads = String::new();
@@ -533,31 +439,17 @@ fn memory(options: &Options) -> Outcome<()> {
             sizes.push(overhead);
             let _ = write!(overheads, " {overhead:.0} |");
         }
-        let ratio = sizes
-            .iter()
-            .rev()
-            .copied()
-            .reduce(|ours, redis| ours / redis);
-        println!(
-            "| {} |{overheads} {:.2} |",
-            kind.name,
-            ratio.unwrap_or(f64::NAN)
-        );
+        let ratio = sizes.iter().rev().copied().reduce(|ours, redis| ours / redis);
+        println!("| {} |{overheads} {:.2} |", kind.name, ratio.unwrap_or(f64::NAN));
     }
     Ok(())
 }
 
 fn heading(options: &Options, redis: &Server, ours: &Server) {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!(
-        "## {} beside {}\n",
-        ours.version(&options.ours),
-        redis.version(&options.redis)
-    );
+    println!("## {} beside {}\n", ours.version(&options.ours), redis.version(&options.redis));
     println!(
         "{}, {}, {cores} cores, Linux {}.",
         output_of("date", &["-u", "+%Y-%m-%d"]),
@@ -580,15 +472,9 @@ fn check_programs(options: &Options) -> Outcome<()> {
         (Path::new("taskset"), "util-linux"),
     ];
     for (program, package) in needed {
-        Command::new(program)
-            .arg("--version")
-            .output()
-            .map_err(|e| {
-                format!(
-                    "{}: {e}; install the Debian package {package}",
-                    program.display()
-                )
-            })?;
+        Command::new(program).arg("--version").output().map_err(|e| {
+            format!("{}: {e}; install the Debian package {package}", program.display())
+        })?;
     }
     Ok(())
 }
@@ -599,11 +485,7 @@ fn run() -> Outcome<()> {
         return Ok(());
     };
     check_programs(&options)?;
-    if options.memory {
-        memory(&options)
-    } else {
-        speed(&options)
-    }
+    if options.memory { memory(&options) } else { speed(&options) }
 }
 
 fn main() -> ExitCode {
