@@ -11,6 +11,9 @@
 )]
 
 mod client;
+mod concurrency;
 mod differential;
+mod expiry;
 mod harness;
+mod persistence;
 mod protocol;
