@@ -11,6 +11,7 @@
 )]
 
 mod client;
+mod commands;
 mod differential;
 mod harness;
 mod protocol;
