@@ -1,8 +1,24 @@
-//! The connection: PING, ECHO, HELLO, AUTH, CLIENT.
+//! The connection: PING, ECHO, who the client is and which protocol it speaks.
 
-use crate::command::context::{Call, Context};
+use crate::command::client;
+use crate::command::context::{Call, Context, ReplyMode};
 use crate::command::error::CommandError;
-use crate::command::spec::{Arity, CommandSpec, Flags, Group, Outcome, Run};
+use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, Outcome, Run};
+use crate::protocol::Protocol;
+use crate::util::number::parse_i64;
+use subtle::ConstantTimeEq;
+
+/// The version of Redis whose behaviour this is.
+pub const REDIS_VERSION: &str = "7.0.15";
+
+/// What every command has that may come before authentication.
+const HANDSHAKE: Flags = Flags::NO_SCRIPT
+    .and(Flags::LOADING)
+    .and(Flags::STALE)
+    .and(Flags::FAST)
+    .and(Flags::NO_AUTH)
+    .and(Flags::ALLOW_BUSY);
+const ANY_TIME: Flags = Flags::LOADING.and(Flags::STALE).and(Flags::FAST);
 
 /// The rows of this family.
 #[rustfmt::skip]
@@ -10,8 +26,50 @@ pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "PING", group: Group::Connection, arity: Arity::AtLeast(1),
         flags: Flags::FAST, since: "1.0.0", cost: "O(1)", syntax: "PING [message]",
-        summary: "Returns the server's liveliness response.", run: Run::Client(ping),
-        ..CommandSpec::BASE
+        summary: "Ping the server.",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+        run: Run::Client(ping), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "ECHO", group: Group::Connection, arity: Arity::Exact(2),
+        flags: ANY_TIME, since: "1.0.0", cost: "O(1)", syntax: "ECHO message",
+        summary: "Echo the given string.", run: Run::Client(echo), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "QUIT", group: Group::Connection, arity: Arity::AtLeast(1),
+        flags: HANDSHAKE, since: "1.0.0", cost: "O(1)", syntax: "QUIT",
+        summary: "Close the connection.", run: Run::Client(quit), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "RESET", group: Group::Connection, arity: Arity::Exact(1),
+        flags: HANDSHAKE, since: "6.2.0", cost: "O(1)", syntax: "RESET",
+        summary: "Reset the connection.", run: Run::Client(reset), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "SELECT", group: Group::Connection, arity: Arity::Exact(2),
+        flags: ANY_TIME, since: "1.0.0", cost: "O(1)", syntax: "SELECT index",
+        summary: "Change the selected database for the current connection.",
+        compat: Compat::Differs("There is one database, number 0."),
+        run: Run::Client(select), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "AUTH", group: Group::Connection, arity: Arity::AtLeast(2),
+        flags: HANDSHAKE, since: "1.0.0", cost: "O(1)", syntax: "AUTH [username] password",
+        summary: "Authenticate to the server.",
+        compat: Compat::Differs("There is one user, default."),
+        run: Run::Client(auth), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HELLO", group: Group::Connection, arity: Arity::AtLeast(1),
+        flags: HANDSHAKE, since: "6.0.0", cost: "O(1)",
+        syntax: "HELLO [protover [AUTH username password] [SETNAME clientname]]",
+        summary: "Handshake with Redis.", run: Run::Client(hello), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "CLIENT", group: Group::Connection, arity: Arity::AtLeast(2),
+        since: "2.4.0", cost: "Depends on subcommand.", syntax: "CLIENT",
+        summary: "A container for client connection commands.",
+        run: Run::Container(client::SUBCOMMANDS), ..CommandSpec::BASE
     },
 ];
 
@@ -21,5 +79,153 @@ fn ping(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
         2 => call.reply.bulk(call.args.at(1)),
         _ => return Err(CommandError::WrongArity("ping".to_owned())),
     }
+    Ok(())
+}
+
+fn echo(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    call.reply.bulk(call.args.at(1));
+    Ok(())
+}
+
+fn quit(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    call.reply.ok();
+    context.close = true;
+    Ok(())
+}
+
+fn reset(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    context.set_protocol(Protocol::Resp2, call);
+    context.client.change_names(|names| names.name.clear());
+    context.authenticated = !context.services.config.has_password();
+    context.reply_mode = ReplyMode::On;
+    call.reply.simple("RESET");
+    Ok(())
+}
+
+fn select(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    let number = parse_i64(call.args.at(1)).ok_or(CommandError::NotAnInteger)?;
+    if i32::try_from(number).is_err() {
+        let text = "ERR value is out of range, value must between -2147483648 and 2147483647";
+        return Err(CommandError::Text(text));
+    }
+    if number != 0 {
+        return Err(CommandError::DatabaseOutOfRange);
+    }
+    call.reply.ok();
+    Ok(())
+}
+
+fn auth(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    let args = call.args;
+    if args.len() > 3 {
+        return Err(CommandError::Syntax);
+    }
+    if args.len() == 2 && !context.services.config.has_password() {
+        return Err(CommandError::Text(
+            "ERR AUTH <password> called without any password configured for the default user. \
+             Are you sure your configuration is correct?",
+        ));
+    }
+    let (user, password) = match args.len() {
+        2 => (&b"default"[..], args.at(1)),
+        _ => (args.at(1), args.at(2)),
+    };
+    authenticate(context, user, password)?;
+    call.reply.ok();
+    Ok(())
+}
+
+/// Lets the client in when user and password are right.
+///
+/// # Errors
+/// `WrongPass`, in a time that does not depend on how much of the password is right.
+fn authenticate(context: &mut Context, user: &[u8], password: &[u8]) -> Outcome {
+    let right = match context.services.config.password() {
+        _ if user != b"default" => false,
+        None => true,
+        Some(expected) => bool::from(expected.ct_eq(password)),
+    };
+    if !right {
+        return Err(CommandError::WrongPass);
+    }
+    context.authenticated = true;
+    Ok(())
+}
+
+/// What HELLO asks for.
+struct Handshake<'a> {
+    protocol: Option<Protocol>,
+    credentials: Option<(&'a [u8], &'a [u8])>,
+    name: Option<&'a [u8]>,
+}
+
+impl<'a> Handshake<'a> {
+    fn parse(call: &Call<'a>) -> Result<Self, CommandError> {
+        let args = call.args;
+        let mut asked = Self { protocol: None, credentials: None, name: None };
+        if let Some(version) = args.get(1) {
+            let version = parse_i64(version).ok_or(CommandError::Text(
+                "ERR Protocol version is not an integer or out of range",
+            ))?;
+            asked.protocol = Some(match version {
+                2 => Protocol::Resp2,
+                3 => Protocol::Resp3,
+                _ => return Err(CommandError::NoProto),
+            });
+        }
+        let mut at = 2;
+        while let Some(option) = args.get(at) {
+            let left = args.len() - at - 1;
+            if option.eq_ignore_ascii_case(b"AUTH") && left >= 2 {
+                asked.credentials = Some((args.at(at + 1), args.at(at + 2)));
+                at += 3;
+            } else if option.eq_ignore_ascii_case(b"SETNAME") && left >= 1 {
+                client::check_name(args.at(at + 1))?;
+                asked.name = Some(args.at(at + 1));
+                at += 2;
+            } else {
+                let option = option.split(|byte| *byte == 0).next().unwrap_or_default();
+                let text = [b"ERR Syntax error in HELLO option '", option, b"'"].concat();
+                return Err(CommandError::Owned(text));
+            }
+        }
+        Ok(asked)
+    }
+}
+
+fn hello(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    let asked = Handshake::parse(call)?;
+    if let Some((user, password)) = asked.credentials {
+        authenticate(context, user, password)?;
+    }
+    if !context.authenticated && context.services.config.has_password() {
+        return Err(CommandError::Text(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
+             HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
+             select the RESP protocol version at the same time",
+        ));
+    }
+    if let Some(name) = asked.name {
+        context.client.change_names(|names| names.name = name.to_vec());
+    }
+    if let Some(protocol) = asked.protocol {
+        context.set_protocol(protocol, call);
+    }
+    call.reply.map(7);
+    let texts = [("server", "redis"), ("version", REDIS_VERSION)];
+    for (name, value) in texts {
+        call.reply.bulk(name.as_bytes());
+        call.reply.bulk(value.as_bytes());
+    }
+    call.reply.bulk(b"proto");
+    call.reply.integer(context.protocol.number());
+    call.reply.bulk(b"id");
+    call.reply.integer(i64::try_from(context.client.id).unwrap_or(i64::MAX));
+    for (name, value) in [("mode", "standalone"), ("role", "master")] {
+        call.reply.bulk(name.as_bytes());
+        call.reply.bulk(value.as_bytes());
+    }
+    call.reply.bulk(b"modules");
+    call.reply.array(0);
     Ok(())
 }

@@ -69,7 +69,7 @@ impl Context {
     /// The state of a client that has just connected.
     #[must_use]
     pub fn new(services: Arc<Services>, client: Arc<ClientRecord>) -> Self {
-        let authenticated = services.config.password().is_none();
+        let authenticated = !services.config.has_password();
         Self {
             services,
             client,

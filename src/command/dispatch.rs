@@ -78,8 +78,9 @@ impl Gate {
         let outcome = self.check_and_run(context, scratch, &mut call);
         if let Err(error) = outcome {
             call.reply.truncate(mark);
-            call.reply.error(&error.text());
-            self.services.stats.add(Counter::ErrorReplies, 1);
+            let text = error.text();
+            call.reply.error(&text);
+            self.services.stats.note_error(&text);
         }
         if skip {
             // CLIENT REPLY ON itself is answered.
@@ -154,7 +155,7 @@ impl Gate {
             return Err(CommandError::unknown_command(args.at(0), args.iter_from(1)));
         };
         let (container, spec) = match row.run {
-            Run::Container(_) if args.len() > 1 => {
+            Run::Container(_) | Run::BareOrContainer(..) if args.len() > 1 => {
                 let Some(spec) = table::find_subcommand(row, args.at(1)) else {
                     return Err(CommandError::UnknownSubcommand(args.at(1).to_vec(), row.name));
                 };
@@ -179,7 +180,10 @@ impl Gate {
 
     #[inline]
     fn check_state(&self, context: &Context, spec: &CommandSpec) -> Outcome {
-        if !context.authenticated && !spec.flags.has(Flags::NO_AUTH) {
+        if !context.authenticated
+            && !spec.flags.has(Flags::NO_AUTH)
+            && self.services.config.has_password()
+        {
             return Err(CommandError::NoAuth);
         }
         if self.services.is_loading() && !spec.flags.has(Flags::LOADING) {
@@ -222,7 +226,7 @@ impl Gate {
                 let mut sweep = || run(&mut Sweeper::new(keyspace, now, after), call);
                 if spec.flags.has(Flags::SLOW) { blocking(sweep) } else { sweep() }
             }
-            Run::Client(run) => run(context, call),
+            Run::Client(run) | Run::BareOrContainer(run, _) => run(context, call),
             Run::Container(_) => Err(CommandError::Syntax),
         }
     }

@@ -78,6 +78,16 @@ impl CommandError {
         }
     }
 
+    /// The text of a subcommand that takes fewer arguments than it was given.
+    #[must_use]
+    pub fn unknown_or_arity(word: &[u8], container: &str) -> Self {
+        let word = word.get(..ECHOED_BYTES_MAX).unwrap_or(word);
+        let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
+        text.extend_from_slice(word);
+        text.extend_from_slice(format!("'. Try {container} HELP.").as_bytes());
+        Self::Owned(text)
+    }
+
     /// The text for a command that is not there: its name and the beginning of its arguments.
     #[must_use]
     pub fn unknown_command<'a>(name: &[u8], args: impl Iterator<Item = &'a [u8]>) -> Self {

@@ -1,8 +1,513 @@
-//! COMMAND and what it tells of the table.
+//! COMMAND: what the table says of itself.
 
-use crate::command::spec::CommandSpec;
+use crate::command::context::{Call, Context};
+use crate::command::error::CommandError;
+use crate::command::help::reply_help;
+use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run, key_numbers};
+use crate::command::syntax::{self, Argument};
+use crate::command::table;
+use crate::protocol::ReplyWriter;
+use crate::util::glob::glob_match;
+
+const ANY_TIME: Flags = Flags::LOADING.and(Flags::STALE);
+const UNORDERED: &[&str] = &["nondeterministic_output_order"];
+const OF_CONNECTION: &[&str] = &["connection"];
 
 /// The rows of this family.
 #[rustfmt::skip]
 pub static COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        name: "COMMAND", group: Group::Server, arity: Arity::AtLeast(1), flags: ANY_TIME,
+        since: "2.8.13", cost: "O(n) for n commands", syntax: "COMMAND",
+        summary: "Get array of Redis command details.",
+        categories: OF_CONNECTION, tips: UNORDERED,
+        run: Run::BareOrContainer(all, SUBCOMMANDS), ..CommandSpec::BASE
+    },
+];
+
+#[rustfmt::skip]
+static SUBCOMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        name: "COUNT", group: Group::Server, arity: Arity::Exact(2), flags: ANY_TIME,
+        since: "2.8.13", cost: "O(1)", syntax: "COMMAND COUNT",
+        summary: "Get total number of Redis commands.",
+        categories: OF_CONNECTION, run: Run::Client(count), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "INFO", group: Group::Server, arity: Arity::AtLeast(2), flags: ANY_TIME,
+        since: "2.8.13", cost: "O(n) for n commands",
+        syntax: "COMMAND INFO [command-name [command-name ...]]",
+        summary: "Get array of specific Redis command details, or all when no argument is given.",
+        categories: OF_CONNECTION, tips: UNORDERED, run: Run::Client(info), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "DOCS", group: Group::Server, arity: Arity::AtLeast(2), flags: ANY_TIME,
+        since: "7.0.0", cost: "O(n) for n commands",
+        syntax: "COMMAND DOCS [command-name [command-name ...]]",
+        summary: "Get array of specific Redis command documentation.",
+        categories: OF_CONNECTION, tips: UNORDERED, run: Run::Client(docs), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "LIST", group: Group::Server, arity: Arity::AtLeast(2), flags: ANY_TIME,
+        since: "7.0.0", cost: "O(n) for n commands",
+        syntax: "COMMAND LIST [FILTERBY <MODULE module-name | ACLCAT category | PATTERN pattern>]",
+        summary: "Get an array of Redis command names.",
+        categories: OF_CONNECTION, tips: UNORDERED, run: Run::Client(list), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "GETKEYS", group: Group::Server, arity: Arity::AtLeast(4), flags: ANY_TIME,
+        since: "2.8.13", cost: "O(n) for n arguments",
+        syntax: "COMMAND GETKEYS command [arg [arg ...]]",
+        summary: "Extract keys given a full Redis command.",
+        categories: OF_CONNECTION, run: Run::Client(get_keys), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "GETKEYSANDFLAGS", group: Group::Server, arity: Arity::AtLeast(4), flags: ANY_TIME,
+        since: "7.0.0", cost: "O(n) for n arguments",
+        syntax: "COMMAND GETKEYSANDFLAGS command [arg [arg ...]]",
+        summary: "Extract keys and access flags given a full Redis command.",
+        categories: OF_CONNECTION, run: Run::Client(get_keys_and_flags), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HELP", group: Group::Server, arity: Arity::Exact(2), flags: ANY_TIME,
+        since: "5.0.0", cost: "O(1)", syntax: "COMMAND HELP",
+        summary: "Show helpful text about the different subcommands.",
+        categories: OF_CONNECTION, run: Run::Client(help), ..CommandSpec::BASE
+    },
+];
+
+/// A row with the container it belongs to.
+#[derive(Clone, Copy)]
+struct Named {
+    container: Option<&'static CommandSpec>,
+    spec: &'static CommandSpec,
+}
+
+impl Named {
+    fn top(spec: &'static CommandSpec) -> Self {
+        Self { container: None, spec }
+    }
+
+    /// `get`, or `client|list` for a subcommand.
+    fn name(self) -> String {
+        match self.container {
+            None => self.spec.name.to_ascii_lowercase(),
+            Some(container) => {
+                format!("{}|{}", container.name, self.spec.name).to_ascii_lowercase()
+            }
+        }
+    }
+
+    fn subcommands(self) -> impl ExactSizeIterator<Item = Self> {
+        let container = Some(self.spec);
+        self.spec.subcommands().iter().map(move |spec| Self { container, spec })
+    }
+
+    /// The row that `name` means: a command, or `container|subcommand`.
+    fn find(name: &[u8]) -> Option<Self> {
+        let mut parts = name.splitn(2, |byte| *byte == b'|');
+        let top = table::find(parts.next()?)?;
+        match parts.next() {
+            None => Some(Self::top(top)),
+            Some(word) => {
+                let spec = table::find_subcommand(top, word)?;
+                Some(Self { container: Some(top), spec })
+            }
+        }
+    }
+}
+
+impl CommandSpec {
+    /// Its flags by Redis' names, in Redis' order.
+    #[must_use]
+    pub fn flag_names(&self) -> Vec<&'static str> {
+        let own = |flag, name| (self.flags.has(flag), name);
+        let all = [
+            (self.is_write(), "write"),
+            (self.is_readonly(), "readonly"),
+            own(Flags::DENY_OOM, "denyoom"),
+            own(Flags::ADMIN, "admin"),
+            own(Flags::PUBSUB, "pubsub"),
+            own(Flags::NO_SCRIPT, "noscript"),
+            own(Flags::BLOCKING, "blocking"),
+            own(Flags::LOADING, "loading"),
+            own(Flags::STALE, "stale"),
+            own(Flags::SKIP_MONITOR, "skip_monitor"),
+            own(Flags::SKIP_SLOWLOG, "skip_slowlog"),
+            own(Flags::FAST, "fast"),
+            own(Flags::NO_AUTH, "no_auth"),
+            own(Flags::NO_ASYNC_LOADING, "no_async_loading"),
+            own(Flags::NO_MULTI, "no_multi"),
+            own(Flags::ALLOW_BUSY, "allow_busy"),
+        ];
+        all.into_iter().filter_map(|(has, name)| has.then_some(name)).collect()
+    }
+
+    /// Its categories for access rules, in Redis' order.
+    #[must_use]
+    pub fn category_names(&self) -> Vec<&'static str> {
+        let of_group = match self.group {
+            // A container alone does nothing that could be allowed.
+            _ if matches!(self.run, Run::Container(_)) => "",
+            Group::Generic => "keyspace",
+            Group::String => "string",
+            Group::List => "list",
+            Group::Hash => "hash",
+            Group::Connection => "connection",
+            Group::Scripting => "scripting",
+            Group::Server | Group::Cluster | Group::Sentinel => "",
+        };
+        let admin = self.flags.has(Flags::ADMIN) || self.categories.contains(&"admin");
+        let fast = self.flags.has(Flags::FAST);
+        let has = |category: &str| match category {
+            "read" => self.is_readonly(),
+            "write" => self.is_write(),
+            "pubsub" => self.flags.has(Flags::PUBSUB),
+            "admin" => admin,
+            "fast" => fast,
+            "slow" => !fast,
+            "blocking" => self.flags.has(Flags::BLOCKING),
+            "dangerous" => admin || self.flags.has(Flags::DANGEROUS),
+            _ => category == of_group,
+        };
+        let extra = |category: &str| self.categories.contains(&category);
+        CATEGORIES.iter().copied().filter(|category| has(category) || extra(category)).collect()
+    }
+
+    /// First and last key and the step between two, for clients that know no key specs.
+    fn key_range(&self) -> (i64, i64, i64) {
+        let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let last = |key: &KeySpec| match key.last {
+            ..0 => key.last,
+            offset => number(key.first) + offset,
+        };
+        match self.keys {
+            [] => (0, 0, 0),
+            [only] => (number(only.first), last(only), number(only.step)),
+            [first, .., final_one] => (number(first.first), last(final_one), 1),
+        }
+    }
+}
+
+/// Redis' categories for access rules, in Redis' order.
+const CATEGORIES: &[&str] = &[
+    "keyspace",
+    "read",
+    "write",
+    "set",
+    "sortedset",
+    "list",
+    "hash",
+    "string",
+    "bitmap",
+    "hyperloglog",
+    "geo",
+    "stream",
+    "pubsub",
+    "admin",
+    "fast",
+    "slow",
+    "blocking",
+    "dangerous",
+    "connection",
+    "transaction",
+    "scripting",
+];
+
+fn status(reply: &mut ReplyWriter<'_>, text: &str) {
+    reply.status(text);
+}
+
+fn text(reply: &mut ReplyWriter<'_>, text: &str) {
+    reply.bulk(text.as_bytes());
+}
+
+/// One access flag of a key as Redis writes it: RO, RW, OW, RM in capitals, the others not.
+fn access_name(access: &'static str) -> String {
+    if access.len() == 2 { access.to_owned() } else { access.to_ascii_lowercase() }
+}
+
+/// Why the flags of a key depend on the other arguments.
+const VARIABLE_NOTES: &str = "RW and ACCESS due to the optional `GET` argument";
+const VARIABLE: &str = "VARIABLE_FLAGS";
+
+fn key_spec(reply: &mut ReplyWriter<'_>, key: &KeySpec) {
+    let notes = key.access.contains(&VARIABLE);
+    reply.map(3 + usize::from(notes));
+    if notes {
+        text(reply, "notes");
+        text(reply, VARIABLE_NOTES);
+    }
+    text(reply, "flags");
+    reply.set(key.access.len());
+    for access in key.access {
+        status(reply, &access_name(access));
+    }
+    text(reply, "begin_search");
+    reply.map(2);
+    text(reply, "type");
+    text(reply, "index");
+    text(reply, "spec");
+    reply.map(1);
+    text(reply, "index");
+    reply.count(key.first);
+    text(reply, "find_keys");
+    reply.map(2);
+    text(reply, "type");
+    text(reply, "range");
+    text(reply, "spec");
+    reply.map(3);
+    text(reply, "lastkey");
+    reply.integer(key.last);
+    text(reply, "keystep");
+    reply.count(key.step);
+    text(reply, "limit");
+    reply.integer(0);
+}
+
+/// The ten parts of what COMMAND INFO says of a command.
+fn describe(reply: &mut ReplyWriter<'_>, named: Named) {
+    let spec = named.spec;
+    reply.array(10);
+    text(reply, &named.name());
+    reply.integer(spec.arity.number());
+    let flags = spec.flag_names();
+    reply.set(flags.len());
+    flags.iter().for_each(|flag| status(reply, flag));
+    let (first, last, step) = spec.key_range();
+    for number in [first, last, step] {
+        reply.integer(number);
+    }
+    let categories = spec.category_names();
+    reply.set(categories.len());
+    categories.iter().for_each(|category| status(reply, &format!("@{category}")));
+    reply.set(spec.tips.len());
+    spec.tips.iter().for_each(|tip| text(reply, tip));
+    reply.set(spec.keys.len());
+    spec.keys.iter().for_each(|key| key_spec(reply, key));
+    let subcommands = named.subcommands();
+    if subcommands.len() == 0 {
+        reply.set(0);
+    } else {
+        reply.array(subcommands.len());
+        subcommands.for_each(|subcommand| describe(reply, subcommand));
+    }
+}
+
+fn describe_all(call: &mut Call<'_>) {
+    call.reply.array(table::all().count());
+    table::all().for_each(|spec| describe(&mut call.reply, Named::top(spec)));
+}
+
+fn all(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    describe_all(call);
+    Ok(())
+}
+
+fn count(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    call.reply.count(table::all().count());
+    Ok(())
+}
+
+fn info(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    if call.args.len() == 2 {
+        describe_all(call);
+        return Ok(());
+    }
+    call.reply.array(call.args.len() - 2);
+    for name in call.args.iter_from(2) {
+        match Named::find(name) {
+            Some(named) => describe(&mut call.reply, named),
+            None => call.reply.null(),
+        }
+    }
+    Ok(())
+}
+
+fn docs(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    let asked: Vec<Named> = if call.args.len() == 2 {
+        table::all().map(Named::top).collect()
+    } else {
+        call.args.iter_from(2).filter_map(Named::find).collect()
+    };
+    call.reply.map(asked.len());
+    for named in asked {
+        document(&mut call.reply, named);
+    }
+    Ok(())
+}
+
+/// A command's name and what COMMAND DOCS says of it.
+fn document(reply: &mut ReplyWriter<'_>, named: Named) {
+    let spec = named.spec;
+    let name_words = 1 + usize::from(named.container.is_some());
+    let arguments = syntax::arguments(spec.syntax, name_words);
+    let subcommands = named.subcommands();
+    text(reply, &named.name());
+    reply.map(4 + usize::from(!arguments.is_empty()) + usize::from(subcommands.len() > 0));
+    let texts = [
+        ("summary", spec.summary),
+        ("since", spec.since),
+        ("group", spec.group.name()),
+        ("complexity", spec.cost),
+    ];
+    for (name, value) in texts {
+        text(reply, name);
+        text(reply, value);
+    }
+    if !arguments.is_empty() {
+        text(reply, "arguments");
+        document_arguments(reply, spec, &arguments, &mut 0);
+    }
+    if subcommands.len() > 0 {
+        text(reply, "subcommands");
+        reply.map(subcommands.len());
+        subcommands.for_each(|subcommand| document(reply, subcommand));
+    }
+}
+
+/// `keys` counts the keys that were met: each belongs to a key spec, the last to all behind it.
+fn document_arguments(
+    reply: &mut ReplyWriter<'_>,
+    spec: &CommandSpec,
+    arguments: &[Argument],
+    keys: &mut usize,
+) {
+    reply.array(arguments.len());
+    for argument in arguments {
+        let is_key = argument.kind == syntax::Kind::Key && !spec.keys.is_empty();
+        let flags = [(argument.optional, "optional"), (argument.multiple, "multiple")];
+        let flags: Vec<_> = flags.into_iter().filter(|(has, _)| *has).collect();
+        let extra =
+            [is_key, argument.token.is_some(), !flags.is_empty(), !argument.parts().is_empty()];
+        reply.map(2 + extra.iter().filter(|has| **has).count());
+        text(reply, "name");
+        text(reply, &argument.name);
+        text(reply, "type");
+        text(reply, argument.type_name());
+        if is_key {
+            text(reply, "key_spec_index");
+            reply.count((*keys).min(spec.keys.len() - 1));
+            *keys += 1;
+        }
+        if let Some(token) = &argument.token {
+            text(reply, "token");
+            text(reply, token);
+        }
+        if !flags.is_empty() {
+            text(reply, "flags");
+            reply.set(flags.len());
+            flags.iter().for_each(|(_, flag)| status(reply, flag));
+        }
+        if !argument.parts().is_empty() {
+            text(reply, "arguments");
+            document_arguments(reply, spec, argument.parts(), keys);
+        }
+    }
+}
+
+fn list(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    let args = call.args;
+    let by = args.at(3).to_ascii_lowercase();
+    let wanted = args.at(4);
+    let every =
+        table::all().map(Named::top).flat_map(|top| std::iter::once(top).chain(top.subcommands()));
+    let names: Vec<String> = match (args.len(), by.as_slice()) {
+        (2, _) => every.map(Named::name).collect(),
+        (5, _) if !args.at(2).eq_ignore_ascii_case(b"filterby") => {
+            return Err(CommandError::Syntax);
+        }
+        (5, b"module") => Vec::new(),
+        (5, b"aclcat") => {
+            let is = |category: &&str| category.as_bytes().eq_ignore_ascii_case(wanted);
+            let has = |named: &Named| named.spec.category_names().iter().any(is);
+            every.filter(has).map(Named::name).collect()
+        }
+        (5, b"pattern") => every
+            .map(Named::name)
+            .filter(|name| glob_match(wanted, name.as_bytes(), true))
+            .collect(),
+        _ => return Err(CommandError::Syntax),
+    };
+    call.reply.array(names.len());
+    names.iter().for_each(|name| text(&mut call.reply, name));
+    Ok(())
+}
+
+/// The row of the request that stands in the arguments from number 2 on.
+fn request_row(call: &Call<'_>) -> Result<&'static CommandSpec, CommandError> {
+    let args = call.args;
+    let invalid = CommandError::Text("ERR Invalid command specified");
+    let top = table::find(args.at(2)).ok_or_else(|| invalid.clone())?;
+    let spec = match top.subcommands() {
+        [] => top,
+        _ => table::find_subcommand(top, args.at(3)).ok_or(invalid)?,
+    };
+    if spec.keys.is_empty() {
+        return Err(CommandError::Text("ERR The command has no key arguments"));
+    }
+    if !spec.arity.accepts(args.len() - 2) {
+        return Err(CommandError::Text("ERR Invalid number of arguments specified for command"));
+    }
+    Ok(spec)
+}
+
+fn get_keys(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    let spec = request_row(call)?;
+    let args = call.args;
+    call.reply.array(key_numbers(spec.keys, args.len() - 2).count());
+    for number in key_numbers(spec.keys, args.len() - 2) {
+        call.reply.bulk(args.at(2 + number));
+    }
+    Ok(())
+}
+
+fn get_keys_and_flags(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    let spec = request_row(call)?;
+    let args = call.args;
+    call.reply.array(key_numbers(spec.keys, args.len() - 2).count());
+    for key in spec.keys {
+        let mut access = key.access.to_vec();
+        if access.contains(&VARIABLE) {
+            // SET reads the old value only when it is asked to.
+            let gets = args.iter_from(5).any(|word| word.eq_ignore_ascii_case(b"get"));
+            access = if gets { vec!["RW", "ACCESS", "UPDATE"] } else { vec!["OW", "UPDATE"] };
+        }
+        for number in key_numbers(std::slice::from_ref(key), args.len() - 2) {
+            call.reply.array(2);
+            call.reply.bulk(args.at(2 + number));
+            call.reply.set(access.len());
+            for access in &access {
+                status(&mut call.reply, &access_name(access));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn help(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    reply_help(call, HELP);
+    Ok(())
+}
+
+const HELP: &[&str] = &[
+    "COMMAND <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "(no subcommand)",
+    "    Return details about all Redis commands.",
+    "COUNT",
+    "    Return the total number of commands in this Redis server.",
+    "LIST",
+    "    Return a list of all commands in this Redis server.",
+    "INFO [<command-name> ...]",
+    "    Return details about multiple Redis commands.",
+    "    If no command names are given, documentation details for all",
+    "    commands are returned.",
+    "DOCS [<command-name> ...]",
+    "    Return documentation details about multiple Redis commands.",
+    "    If no command names are given, documentation details for all",
+    "    commands are returned.",
+    "GETKEYS <full-command>",
+    "    Return the keys from a full Redis command.",
+    "GETKEYSANDFLAGS <full-command>",
+    "    Return the keys and the access flags from a full Redis command.",
 ];

@@ -1,7 +1,10 @@
 //! Layer 4: the commands. One family per file, one table row per command, one gate.
 
 pub mod args;
+pub mod client;
 pub mod clients;
+pub mod cluster;
+pub mod config;
 pub mod connection;
 pub mod context;
 pub mod dispatch;
@@ -9,6 +12,8 @@ pub mod error;
 pub mod expire;
 pub mod generic;
 pub mod hash;
+pub mod help;
+pub mod info;
 pub mod introspection;
 pub mod list;
 pub mod scan;
@@ -16,4 +21,5 @@ pub mod server;
 pub mod spec;
 pub mod string;
 pub mod sweep;
+pub mod syntax;
 pub mod table;

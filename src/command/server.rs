@@ -1,8 +1,433 @@
-//! The server: INFO, CONFIG, saving, the end.
+//! The server: INFO, the time, saving, the end, and what an unclustered server without modules,
+//! scripts and a slow log answers about these.
 
-use crate::command::spec::CommandSpec;
+use crate::command::context::{Call, Context, Deferred, ShutdownMode};
+use crate::command::error::CommandError;
+use crate::command::help::reply_help;
+use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, Outcome, Run};
+use crate::command::{cluster, config, info};
+use crate::persist::dump::DumpOptions;
+use crate::persist::saver::SaveError;
+use crate::util::number::parse_i64;
+
+const ANY_TIME: Flags = Flags::LOADING.and(Flags::STALE);
+const QUICK: Flags = ANY_TIME.and(Flags::FAST);
+const ADMIN: Flags = ANY_TIME.and(Flags::ADMIN);
+const ADMIN_NO_SCRIPT: Flags = ADMIN.and(Flags::NO_SCRIPT);
+const SAVES: Flags = Flags::ADMIN.and(Flags::NO_SCRIPT).and(Flags::NO_ASYNC_LOADING);
+const ENDS: Flags = ADMIN_NO_SCRIPT.and(Flags::NO_MULTI).and(Flags::ALLOW_BUSY);
+
+const UNSTEADY: &[&str] = &["nondeterministic_output"];
+const SPECIAL: &[&str] =
+    &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"];
+const ALL_NODES: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
+const ALL_SHARDS: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
+
+const NO_LATENCY: Compat = Compat::Differs("Latency is not recorded: there are never samples.");
+const NO_SLOW_LOG: Compat = Compat::Differs("There is no slow log: it is always empty.");
 
 /// The rows of this family.
 #[rustfmt::skip]
 pub static COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        name: "INFO", group: Group::Server, arity: Arity::AtLeast(1),
+        flags: ANY_TIME.and(Flags::DANGEROUS),
+        since: "1.0.0", cost: "O(n) for n shards and clients",
+        syntax: "INFO [section [section ...]]",
+        summary: "Get information and statistics about the server.",
+        tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
+        compat: Compat::Differs("There are no statistics of single commands; own fields begin with my_redis_."),
+        run: Run::Client(info::info), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "TIME", group: Group::Server, arity: Arity::Exact(1), flags: QUICK,
+        since: "2.6.0", cost: "O(1)", syntax: "TIME",
+        summary: "Return the current server time.", tips: UNSTEADY,
+        run: Run::Client(time), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "LASTSAVE", group: Group::Server, arity: Arity::Exact(1), flags: QUICK,
+        since: "1.0.0", cost: "O(1)", syntax: "LASTSAVE",
+        summary: "Get the UNIX time stamp of the last successful save to disk.",
+        categories: &["admin", "dangerous"], tips: UNSTEADY,
+        run: Run::Client(last_save), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "SAVE", group: Group::Server, arity: Arity::Exact(1),
+        flags: SAVES.and(Flags::NO_MULTI),
+        since: "1.0.0", cost: "O(n) for n keys", syntax: "SAVE",
+        summary: "Synchronously save the dataset to disk.",
+        compat: Compat::Differs("Only the client that asked waits; others are served meanwhile."),
+        run: Run::Client(save), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "BGSAVE", group: Group::Server, arity: Arity::AtLeast(1), flags: SAVES,
+        since: "1.0.0", cost: "O(1), and O(n) for n keys in the background",
+        syntax: "BGSAVE [SCHEDULE]",
+        summary: "Asynchronously save the dataset to disk.",
+        run: Run::Client(background_save), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "SHUTDOWN", group: Group::Server, arity: Arity::AtLeast(1), flags: ENDS,
+        since: "1.0.0", cost: "O(n) for n keys when saving, otherwise O(1)",
+        syntax: "SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
+        summary: "Synchronously save the dataset to disk and then shut down the server.",
+        run: Run::Client(shutdown), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "ROLE", group: Group::Server, arity: Arity::Exact(1),
+        flags: QUICK.and(Flags::NO_SCRIPT),
+        since: "2.8.12", cost: "O(1)", syntax: "ROLE",
+        summary: "Return the role of the instance in the context of replication.",
+        categories: &["admin", "dangerous"], run: Run::Client(role), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "CONFIG", group: Group::Server, arity: Arity::AtLeast(2),
+        since: "2.0.0", cost: "Depends on subcommand.", syntax: "CONFIG",
+        summary: "A container for server configuration commands.",
+        run: Run::Container(config::SUBCOMMANDS), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "LATENCY", group: Group::Server, arity: Arity::AtLeast(2),
+        since: "2.8.13", cost: "Depends on subcommand.", syntax: "LATENCY",
+        summary: "A container for latency diagnostics commands.",
+        run: Run::Container(LATENCY), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "SLOWLOG", group: Group::Server, arity: Arity::AtLeast(2),
+        since: "2.2.12", cost: "Depends on subcommand.", syntax: "SLOWLOG",
+        summary: "A container for slow log commands.",
+        run: Run::Container(SLOW_LOG), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "MODULE", group: Group::Server, arity: Arity::AtLeast(2),
+        since: "4.0.0", cost: "Depends on subcommand.", syntax: "MODULE",
+        summary: "A container for module commands.",
+        run: Run::Container(MODULE), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "FUNCTION", group: Group::Scripting, arity: Arity::AtLeast(2),
+        since: "7.0.0", cost: "Depends on subcommand.", syntax: "FUNCTION",
+        summary: "A container for function commands.",
+        run: Run::Container(FUNCTION), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "CLUSTER", group: Group::Cluster, arity: Arity::AtLeast(2),
+        since: "3.0.0", cost: "Depends on subcommand.", syntax: "CLUSTER",
+        summary: "A container for cluster commands.",
+        compat: Compat::Differs("Every subcommand answers as that of a server outside a cluster."),
+        run: Run::Container(cluster::SUBCOMMANDS), ..CommandSpec::BASE
+    },
 ];
+
+#[rustfmt::skip]
+static LATENCY: &[CommandSpec] = &[
+    CommandSpec {
+        name: "LATEST", group: Group::Server, arity: Arity::Exact(2), flags: ADMIN_NO_SCRIPT,
+        since: "2.8.13", cost: "O(1)", syntax: "LATENCY LATEST",
+        summary: "Return the latest latency samples for all events.",
+        tips: SPECIAL, compat: NO_LATENCY, run: Run::Client(empty_array), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HISTORY", group: Group::Server, arity: Arity::Exact(3), flags: ADMIN_NO_SCRIPT,
+        since: "2.8.13", cost: "O(1)", syntax: "LATENCY HISTORY event",
+        summary: "Return timestamp-latency samples for the event.",
+        tips: SPECIAL, compat: NO_LATENCY, run: Run::Client(empty_array), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HISTOGRAM", group: Group::Server, arity: Arity::AtLeast(2), flags: ADMIN_NO_SCRIPT,
+        since: "7.0.0", cost: "O(1)", syntax: "LATENCY HISTOGRAM [command [command ...]]",
+        summary: "Return the cumulative distribution of latencies of a subset of commands or all.",
+        tips: SPECIAL, compat: NO_LATENCY, run: Run::Client(empty_map), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "RESET", group: Group::Server, arity: Arity::AtLeast(2), flags: ADMIN_NO_SCRIPT,
+        since: "2.8.13", cost: "O(1)", syntax: "LATENCY RESET [event [event ...]]",
+        summary: "Reset latency data for one or more events.",
+        tips: ALL_NODES, compat: NO_LATENCY, run: Run::Client(zero), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HELP", group: Group::Server, arity: Arity::Exact(2), flags: ANY_TIME,
+        since: "2.8.13", cost: "O(1)", syntax: "LATENCY HELP",
+        summary: "Show helpful text about the different subcommands.",
+        run: Run::Client(|_, call| { reply_help(call, LATENCY_HELP); Ok(()) }), ..CommandSpec::BASE
+    },
+];
+
+const LATENCY_HELP: &[&str] = &[
+    "LATENCY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "HISTORY <event>",
+    "    Return time-latency samples for the <event> class.",
+    "LATEST",
+    "    Return the latest latency samples for all events.",
+    "RESET [<event> ...]",
+    "    Reset latency data of one or more <event> classes.",
+    "    (default: reset all data for all event classes)",
+    "HISTOGRAM [COMMAND ...]",
+    "    Return a cumulative distribution of latencies in the format of a histogram for the \
+     specified command names.",
+    "    If no commands are specified then all histograms are replied.",
+];
+
+#[rustfmt::skip]
+static SLOW_LOG: &[CommandSpec] = &[
+    CommandSpec {
+        name: "GET", group: Group::Server, arity: Arity::AtLeast(2), flags: ADMIN,
+        since: "2.2.12", cost: "O(1)", syntax: "SLOWLOG GET [count]",
+        summary: "Get the slow log's entries.",
+        tips: &["request_policy:all_nodes", "nondeterministic_output"],
+        compat: NO_SLOW_LOG, run: Run::Client(slow_log_get), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "LEN", group: Group::Server, arity: Arity::Exact(2), flags: ADMIN,
+        since: "2.2.12", cost: "O(1)", syntax: "SLOWLOG LEN",
+        summary: "Get the slow log's length.",
+        tips: &["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"],
+        compat: NO_SLOW_LOG, run: Run::Client(zero), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "RESET", group: Group::Server, arity: Arity::Exact(2), flags: ADMIN,
+        since: "2.2.12", cost: "O(1)", syntax: "SLOWLOG RESET",
+        summary: "Clear all entries from the slow log.",
+        tips: ALL_NODES, compat: NO_SLOW_LOG, run: Run::Client(ok), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HELP", group: Group::Server, arity: Arity::Exact(2), flags: ANY_TIME,
+        since: "6.2.0", cost: "O(1)", syntax: "SLOWLOG HELP",
+        summary: "Show helpful text about the different subcommands.",
+        run: Run::Client(|_, call| { reply_help(call, SLOW_LOG_HELP); Ok(()) }), ..CommandSpec::BASE
+    },
+];
+
+const SLOW_LOG_HELP: &[&str] = &[
+    "SLOWLOG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "GET [<count>]",
+    "    Return top <count> entries from the slowlog (default: 10, -1 mean all).",
+    "    Entries are made of:",
+    "    id, timestamp, time in microseconds, arguments array, client IP and port,",
+    "    client name",
+    "LEN",
+    "    Return the length of the slowlog.",
+    "RESET",
+    "    Reset the slowlog.",
+];
+
+#[rustfmt::skip]
+static MODULE: &[CommandSpec] = &[
+    CommandSpec {
+        name: "LIST", group: Group::Server, arity: Arity::Exact(2),
+        flags: Flags::ADMIN.and(Flags::NO_SCRIPT),
+        since: "4.0.0", cost: "O(1)", syntax: "MODULE LIST",
+        summary: "List all modules loaded by the server.",
+        tips: &["nondeterministic_output_order"],
+        compat: Compat::Differs("There are no modules."),
+        run: Run::Client(empty_array), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HELP", group: Group::Server, arity: Arity::Exact(2), flags: ANY_TIME,
+        since: "5.0.0", cost: "O(1)", syntax: "MODULE HELP",
+        summary: "Show helpful text about the different subcommands.",
+        run: Run::Client(|_, call| { reply_help(call, MODULE_HELP); Ok(()) }), ..CommandSpec::BASE
+    },
+];
+
+const MODULE_HELP: &[&str] = &[
+    "MODULE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "LIST",
+    "    Return a list of loaded modules.",
+];
+
+#[rustfmt::skip]
+static FUNCTION: &[CommandSpec] = &[
+    CommandSpec {
+        name: "LIST", group: Group::Scripting, arity: Arity::AtLeast(2), flags: Flags::NO_SCRIPT,
+        since: "7.0.0", cost: "O(1)",
+        syntax: "FUNCTION LIST [LIBRARYNAME library-name-pattern] [WITHCODE]",
+        summary: "List information about all the functions.",
+        tips: &["nondeterministic_output_order"],
+        compat: Compat::Differs("There are no functions."),
+        run: Run::Client(function_list), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "FLUSH", group: Group::Scripting, arity: Arity::AtLeast(2),
+        flags: Flags::NO_SCRIPT.and(Flags::WRITE),
+        since: "7.0.0", cost: "O(1)", syntax: "FUNCTION FLUSH [ASYNC | SYNC]",
+        summary: "Deleting all functions.", tips: ALL_SHARDS,
+        compat: Compat::Differs("There are no functions."),
+        run: Run::Client(function_flush), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HELP", group: Group::Scripting, arity: Arity::Exact(2), flags: ANY_TIME,
+        since: "7.0.0", cost: "O(1)", syntax: "FUNCTION HELP",
+        summary: "Show helpful text about the different subcommands.",
+        run: Run::Client(|_, call| { reply_help(call, FUNCTION_HELP); Ok(()) }), ..CommandSpec::BASE
+    },
+];
+
+const FUNCTION_HELP: &[&str] = &[
+    "FUNCTION <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "LIST [LIBRARYNAME PATTERN] [WITHCODE]",
+    "    Return general information on all the libraries:",
+    "    * Library name",
+    "    * The engine used to run the Library",
+    "    * Library description",
+    "    * Functions list",
+    "    * Library code (if WITHCODE is given)",
+    "    It also possible to get only function that matches a pattern using LIBRARYNAME argument.",
+    "FLUSH [ASYNC|SYNC]",
+    "    Delete all the libraries.",
+    "    When called without the optional mode argument, the behavior is determined by the",
+    "    lazyfree-lazy-user-flush configuration directive. Valid modes are:",
+    "    * ASYNC: Asynchronously flush the libraries.",
+    "    * SYNC: Synchronously flush the libraries.",
+];
+
+fn ok(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    call.reply.ok();
+    Ok(())
+}
+
+fn zero(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    call.reply.integer(0);
+    Ok(())
+}
+
+fn empty_array(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    call.reply.array(0);
+    Ok(())
+}
+
+fn empty_map(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    call.reply.map(0);
+    Ok(())
+}
+
+fn time(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    let micros = context.services.clock.now_micros();
+    call.reply.array(2);
+    for part in [micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000)] {
+        call.reply.bulk_integer(i64::try_from(part).unwrap_or(i64::MAX));
+    }
+    Ok(())
+}
+
+fn last_save(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    call.reply.integer(context.services.saver.figures().last_save_unix);
+    Ok(())
+}
+
+const SAVE_RUNS: CommandError = CommandError::Text("ERR Background save already in progress");
+/// Redis says no more than this; the reason is in the log.
+const SAVE_FAILED: CommandError = CommandError::Text("ERR");
+
+fn start_save(context: &Context) -> Result<crate::persist::saver::SaveTicket, CommandError> {
+    let services = &context.services;
+    services.saver.start(DumpOptions::from(&services.config)).map_err(|error| match error {
+        SaveError::AlreadyRunning => SAVE_RUNS,
+        error => {
+            tracing::error!("saving failed: {error}");
+            SAVE_FAILED
+        }
+    })
+}
+
+fn save(context: &mut Context, _call: &mut Call<'_>) -> Outcome {
+    context.deferred = Some(Deferred::Save(start_save(context)?));
+    Ok(())
+}
+
+fn background_save(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    // SCHEDULE is for servers with other work in the background that stands in the way of a save.
+    let schedules = call.args.at(1).eq_ignore_ascii_case(b"schedule");
+    if call.args.len() > 2 || (call.args.len() == 2 && !schedules) {
+        return Err(CommandError::Syntax);
+    }
+    let _ends_by_itself = start_save(context)?;
+    call.reply.simple("Background saving started");
+    Ok(())
+}
+
+fn shutdown(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    let (mut save, mut no_save, mut now, mut force, mut abort) =
+        (false, false, false, false, false);
+    for word in call.args.iter_from(1) {
+        let flag = match word.to_ascii_lowercase().as_slice() {
+            b"save" => &mut save,
+            b"nosave" => &mut no_save,
+            b"now" => &mut now,
+            b"force" => &mut force,
+            b"abort" => &mut abort,
+            _ => return Err(CommandError::Syntax),
+        };
+        *flag = true;
+    }
+    if (save && no_save) || (abort && (save || no_save || now || force)) {
+        return Err(CommandError::Syntax);
+    }
+    if abort {
+        return Err(CommandError::Text("ERR No shutdown in progress."));
+    }
+    let mode = match (save, no_save) {
+        (true, _) => ShutdownMode::Save,
+        (_, true) => ShutdownMode::NoSave,
+        _ => ShutdownMode::Default,
+    };
+    tracing::info!("{} asks for the end of the server", context.client.address);
+    context.deferred = Some(Deferred::Shutdown(context.services.shutdown.send(mode, force)));
+    Ok(())
+}
+
+fn role(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    call.reply.array(3);
+    call.reply.bulk(b"master");
+    call.reply.integer(0);
+    call.reply.array(0);
+    Ok(())
+}
+
+fn slow_log_get(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    if call.args.len() > 3 {
+        return Err(CommandError::unknown_or_arity(call.args.at(1), "SLOWLOG"));
+    }
+    if let Some(count) = call.args.get(2)
+        && parse_i64(count).is_none_or(|count| count < -1)
+    {
+        let text = "ERR count should be greater than or equal to -1";
+        return Err(CommandError::Text(text));
+    }
+    call.reply.array(0);
+    Ok(())
+}
+
+fn function_list(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    let (mut named, mut with_code) = (false, false);
+    let mut words = call.args.iter_from(2);
+    while let Some(word) = words.next() {
+        if !with_code && word.eq_ignore_ascii_case(b"withcode") {
+            with_code = true;
+        } else if !named && word.eq_ignore_ascii_case(b"libraryname") {
+            named = true;
+            let text = "ERR library name argument was not given";
+            words.next().ok_or(CommandError::Text(text))?;
+        } else {
+            return Err(CommandError::Owned([b"ERR Unknown argument ", word].concat()));
+        }
+    }
+    call.reply.array(0);
+    Ok(())
+}
+
+fn function_flush(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    if call.args.len() > 3 {
+        return Err(CommandError::unknown_or_arity(call.args.at(1), "FUNCTION"));
+    }
+    if let Some(mode) = call.args.get(2)
+        && !mode.eq_ignore_ascii_case(b"sync")
+        && !mode.eq_ignore_ascii_case(b"async")
+    {
+        let text = "ERR FUNCTION FLUSH only supports SYNC|ASYNC option";
+        return Err(CommandError::Text(text));
+    }
+    call.reply.ok();
+    Ok(())
+}

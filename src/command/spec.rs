@@ -29,6 +29,8 @@ pub enum Run {
     Client(fn(&mut Context, &mut Call<'_>) -> Outcome),
     /// Nothing itself: the first argument names one of these.
     Container(&'static [CommandSpec]),
+    /// The same, but without arguments it is a command that needs no keys.
+    BareOrContainer(fn(&mut Context, &mut Call<'_>) -> Outcome, &'static [CommandSpec]),
 }
 
 /// How many arguments a command takes, its name included.
@@ -230,6 +232,8 @@ pub struct CommandSpec {
     pub syntax: &'static str,
     /// What it does, in one line.
     pub summary: &'static str,
+    /// Redis' categories for access rules that follow neither from the group nor from the flags.
+    pub categories: &'static [&'static str],
     /// Redis' hints for clients and proxies.
     pub tips: &'static [&'static str],
     /// How closely it follows Redis.
@@ -250,6 +254,7 @@ impl CommandSpec {
         cost: "O(1)",
         syntax: "",
         summary: "",
+        categories: &[],
         tips: &[],
         compat: Compat::Full,
         run: Run::Container(&[]),
@@ -272,7 +277,7 @@ impl CommandSpec {
     #[must_use]
     pub fn subcommands(&self) -> &'static [CommandSpec] {
         match self.run {
-            Run::Container(subcommands) => subcommands,
+            Run::Container(subcommands) | Run::BareOrContainer(_, subcommands) => subcommands,
             _ => &[],
         }
     }

@@ -1,17 +1,25 @@
 //! Layer 3: the options of a running server.
+//!
+//! Every option is a row of the table, and its value is kept as text. Those that commands or
+//! connections look at are kept a second time in the form they need, in atomics, because some are
+//! read for every command.
 
+mod docs;
+mod option;
+mod table;
+
+pub use docs::configuration_markdown;
+pub use option::{Change, Effect, Kind, OptionSpec, SaveRule, parse_save_rules, save_rules_text};
+pub use table::{OPTIONS, find};
+
+use crate::util::glob::glob_match;
+use crate::util::log::{self, LogLevel};
+use crate::util::number::parse_u64;
+use std::borrow::Cow;
+use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// Save after so many seconds when there are at least so many changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SaveRule {
-    /// Seconds since the last save.
-    pub seconds: u64,
-    /// Changes since the last save.
-    pub changes: u64,
-}
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The options as the server is started with them.
 #[derive(Debug, Clone)]
@@ -20,62 +28,293 @@ pub struct StartOptions {
     pub port: u16,
     /// Addresses to listen on.
     pub bind: Vec<String>,
+    /// Connections that may wait to be accepted.
+    pub backlog: u32,
     /// Folder of the dump.
     pub dir: PathBuf,
     /// File name of the dump.
     pub dump_file_name: String,
     /// When to save.
     pub save: Vec<SaveRule>,
+    /// Whether long strings are packed in the dump.
+    pub rdb_compression: bool,
+    /// Whether the dump gets a checksum.
+    pub rdb_checksum: bool,
+    /// Whether writes are refused after a failed save.
+    pub stop_writes_on_save_error: bool,
     /// Shards of the keyspace; 0 for a number that fits the machine.
     pub shards: usize,
     /// Worker threads; 0 for one per core.
     pub threads: usize,
     /// Clients at most.
     pub clients_max: usize,
+    /// Seconds without a request after which a client is disconnected; 0 for never.
+    pub timeout_seconds: u64,
+    /// Seconds of silence after which a peer is asked for a sign of life; 0 for never.
+    pub keepalive_seconds: u64,
     /// The password of the default user.
     pub password: Option<String>,
+    /// Whether only clients on this machine are served as long as there is no password.
+    pub protected_mode: bool,
+    /// How much is logged; `None` leaves the log of the process as it is.
+    pub log_level: Option<LogLevel>,
 }
 
 impl Default for StartOptions {
     fn default() -> Self {
         Self {
             port: 6379,
-            bind: vec!["127.0.0.1".to_owned()],
+            bind: vec!["127.0.0.1".to_owned(), "-::1".to_owned()],
+            backlog: 4_096,
             dir: PathBuf::from("."),
             dump_file_name: "dump.my_rdb".to_owned(),
             save: vec![SaveRule { seconds: 300, changes: 1 }],
+            rdb_compression: true,
+            rdb_checksum: true,
+            stop_writes_on_save_error: true,
             shards: 0,
             threads: 0,
             clients_max: 10_000,
+            timeout_seconds: 0,
+            keepalive_seconds: 300,
             password: None,
+            protected_mode: true,
+            log_level: None,
         }
     }
 }
+
+impl StartOptions {
+    /// The values that differ from the table's defaults, or may.
+    fn values(&self) -> Vec<(&'static str, String)> {
+        let yes_no = |flag: bool| if flag { "yes" } else { "no" }.to_owned();
+        vec![
+            ("port", self.port.to_string()),
+            ("bind", self.bind.join(" ")),
+            ("tcp-backlog", self.backlog.to_string()),
+            ("protected-mode", yes_no(self.protected_mode)),
+            ("requirepass", self.password.clone().unwrap_or_default()),
+            ("maxclients", self.clients_max.to_string()),
+            ("timeout", self.timeout_seconds.to_string()),
+            ("tcp-keepalive", self.keepalive_seconds.to_string()),
+            ("dir", self.dir.display().to_string()),
+            ("dbfilename", self.dump_file_name.clone()),
+            ("save", save_rules_text(&self.save)),
+            ("stop-writes-on-bgsave-error", yes_no(self.stop_writes_on_save_error)),
+            ("rdbcompression", yes_no(self.rdb_compression)),
+            ("rdbchecksum", yes_no(self.rdb_checksum)),
+            ("loglevel", self.log_level.unwrap_or_default().name().to_owned()),
+            ("my-redis-shards", self.shards.to_string()),
+            ("my-redis-threads", self.threads.to_string()),
+        ]
+    }
+}
+
+/// Why CONFIG SET changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SetError {
+    /// There is no option of this name.
+    Unknown(Vec<u8>),
+    /// An option cannot have the value.
+    Refused {
+        /// The option as it was named.
+        name: Vec<u8>,
+        /// Why.
+        reason: Cow<'static, str>,
+    },
+}
+
+impl fmt::Display for SetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(name) => {
+                let name = String::from_utf8_lossy(name);
+                write!(f, "Unknown option or number of arguments for CONFIG SET - '{name}'")
+            }
+            Self::Refused { name, reason } => {
+                let name = String::from_utf8_lossy(name);
+                write!(f, "CONFIG SET failed (possibly related to argument '{name}') - {reason}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for SetError {}
 
 /// The options of a running server; some can change.
 #[derive(Debug)]
 pub struct Config {
     start: StartOptions,
+    /// The value of every option, in the order of the table.
+    values: Mutex<Vec<Vec<u8>>>,
+    has_password: AtomicBool,
     password: Mutex<Option<Arc<[u8]>>>,
+    saves_by_rules: AtomicBool,
     save: Mutex<Vec<SaveRule>>,
     string_bytes_max: AtomicUsize,
     clients_max: AtomicUsize,
+    timeout_seconds: AtomicU64,
+    keepalive_seconds: AtomicU64,
+    protected_mode: AtomicBool,
+    rdb_compression: AtomicBool,
     stop_writes_on_save_error: AtomicBool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these locks guard is valid after every single step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Config {
     /// The options as given at the start.
     #[must_use]
     pub fn new(start: StartOptions) -> Self {
-        let password = start.password.clone().map(|text| Arc::from(text.into_bytes()));
-        Self {
-            password: Mutex::new(password),
-            save: Mutex::new(start.save.clone()),
-            string_bytes_max: AtomicUsize::new(512 * 1024 * 1024),
-            clients_max: AtomicUsize::new(start.clients_max),
+        let given = start.values();
+        let value = |option: &OptionSpec| {
+            let given = given.iter().find(|(name, _)| *name == option.name);
+            given.map_or(option.default, |(_, text)| text).as_bytes().to_vec()
+        };
+        let values: Vec<Vec<u8>> = OPTIONS.iter().map(value).collect();
+        let config = Self {
+            values: Mutex::new(values.clone()),
+            has_password: AtomicBool::new(false),
+            password: Mutex::default(),
+            saves_by_rules: AtomicBool::new(false),
+            save: Mutex::default(),
+            string_bytes_max: AtomicUsize::new(0),
+            clients_max: AtomicUsize::new(0),
+            timeout_seconds: AtomicU64::new(0),
+            keepalive_seconds: AtomicU64::new(0),
+            protected_mode: AtomicBool::new(true),
+            rdb_compression: AtomicBool::new(true),
             stop_writes_on_save_error: AtomicBool::new(true),
             start,
+        };
+        for (option, value) in OPTIONS.iter().zip(&values) {
+            if option.name != "loglevel" || config.start.log_level.is_some() {
+                config.apply(option.name, value);
+            }
         }
+        config
+    }
+
+    /// Puts a value where those who need it look for it.
+    fn apply(&self, name: &str, value: &[u8]) {
+        let number = || parse_u64(value).unwrap_or(0);
+        let size = || usize::try_from(number()).unwrap_or(usize::MAX);
+        let flag = value == b"yes";
+        match name {
+            "requirepass" => {
+                *lock(&self.password) = (!value.is_empty()).then(|| Arc::from(value));
+                self.has_password.store(!value.is_empty(), Ordering::SeqCst);
+            }
+            "save" => {
+                let rules = parse_save_rules(value).unwrap_or_default();
+                self.saves_by_rules.store(!rules.is_empty(), Ordering::Relaxed);
+                *lock(&self.save) = rules;
+            }
+            "loglevel" => {
+                if let Some(level) = std::str::from_utf8(value).ok().and_then(LogLevel::from_name) {
+                    log::show(level);
+                }
+            }
+            "proto-max-bulk-len" => self.string_bytes_max.store(size(), Ordering::Relaxed),
+            "maxclients" => self.clients_max.store(size(), Ordering::Relaxed),
+            "timeout" => self.timeout_seconds.store(number(), Ordering::Relaxed),
+            "tcp-keepalive" => self.keepalive_seconds.store(number(), Ordering::Relaxed),
+            "protected-mode" => self.protected_mode.store(flag, Ordering::Relaxed),
+            "rdbcompression" => self.rdb_compression.store(flag, Ordering::Relaxed),
+            "stop-writes-on-bgsave-error" => {
+                self.stop_writes_on_save_error.store(flag, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+
+    /// The options that any of `patterns` names, with their values. A name without special
+    /// characters is given back as it was written.
+    #[must_use]
+    pub fn matching<'a>(
+        &self,
+        patterns: impl Iterator<Item = &'a [u8]>,
+    ) -> Vec<(Cow<'a, [u8]>, Vec<u8>)> {
+        let values = lock(&self.values);
+        let mut found: Vec<(Cow<'a, [u8]>, Vec<u8>)> = Vec::new();
+        let mut add = |name: Cow<'a, [u8]>, number: usize| {
+            if !found.iter().any(|(other, _)| other.eq_ignore_ascii_case(&name)) {
+                found.push((name, values.get(number).cloned().unwrap_or_default()));
+            }
+        };
+        for pattern in patterns {
+            if !pattern.iter().any(|byte| b"*?[".contains(byte)) {
+                if let Some(number) = find(pattern) {
+                    add(Cow::Borrowed(pattern), number);
+                }
+                continue;
+            }
+            for (number, option) in OPTIONS.iter().enumerate() {
+                for name in option.names() {
+                    if glob_match(pattern, name.as_bytes(), true) {
+                        add(Cow::Borrowed(name.as_bytes()), number);
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Changes all of these options, or none.
+    ///
+    /// # Errors
+    /// When one of them is unknown, may not change, or cannot have its value.
+    pub fn set<'a>(
+        &self,
+        pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<(), SetError> {
+        let pairs: Vec<(&[u8], &[u8])> = pairs.collect();
+        if let Some((unknown, _)) = pairs.iter().find(|(name, _)| find(name).is_none()) {
+            return Err(SetError::Unknown(unknown.to_vec()));
+        }
+        let mut values = lock(&self.values);
+        let mut changes: Vec<(usize, Vec<u8>)> = Vec::new();
+        let mut numbers: Vec<usize> = Vec::new();
+        let found = pairs.iter().filter_map(|pair| Some((find(pair.0)?, pair)));
+        for (number, (name, _)) in found.clone() {
+            let refused = |reason: &'static str| {
+                Err(SetError::Refused { name: name.to_vec(), reason: reason.into() })
+            };
+            match OPTIONS.get(number).map(|option| option.change) {
+                Some(Change::AtStart) => return refused("can't set immutable config"),
+                Some(Change::Protected) => return refused("can't set protected config"),
+                _ if numbers.contains(&number) => return refused("duplicate parameter"),
+                _ => numbers.push(number),
+            }
+        }
+        for (number, (_, given)) in found {
+            let (Some(option), Some(old)) = (OPTIONS.get(number), values.get(number)) else {
+                continue;
+            };
+            let read = option.read(given, old).map_err(|reason| SetError::Refused {
+                name: option.name.as_bytes().to_vec(),
+                reason,
+            })?;
+            changes.push((number, read));
+        }
+        for (number, value) in changes {
+            if let (Some(option), Some(place)) = (OPTIONS.get(number), values.get_mut(number)) {
+                self.apply(option.name, &value);
+                *place = value;
+            }
+        }
+        Ok(())
+    }
+
+    /// The present value of an option, as CONFIG GET prints it; empty when there is none.
+    #[must_use]
+    pub fn value(&self, name: &str) -> String {
+        let value =
+            find(name.as_bytes()).and_then(|number| lock(&self.values).get(number).cloned());
+        String::from_utf8_lossy(&value.unwrap_or_default()).into_owned()
     }
 
     /// The options as given at the start.
@@ -84,16 +323,30 @@ impl Config {
         &self.start
     }
 
+    /// True when clients must give a password.
+    #[inline]
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.has_password.load(Ordering::Relaxed)
+    }
+
     /// The password of the default user.
     #[must_use]
     pub fn password(&self) -> Option<Arc<[u8]>> {
-        self.password.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.password).clone()
     }
 
     /// When to save; empty for never.
     #[must_use]
     pub fn save_rules(&self) -> Vec<SaveRule> {
-        self.save.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.save).clone()
+    }
+
+    /// True when there is a rule by which to save.
+    #[inline]
+    #[must_use]
+    pub fn saves_by_rules(&self) -> bool {
+        self.saves_by_rules.load(Ordering::Relaxed)
     }
 
     /// Bytes that one string may have (proto-max-bulk-len).
@@ -109,6 +362,18 @@ impl Config {
         self.clients_max.load(Ordering::Relaxed)
     }
 
+    /// Seconds without a request after which a client is disconnected; 0 for never.
+    #[must_use]
+    pub fn timeout_seconds(&self) -> u64 {
+        self.timeout_seconds.load(Ordering::Relaxed)
+    }
+
+    /// Seconds of silence after which a peer is asked for a sign of life; 0 for never.
+    #[must_use]
+    pub fn keepalive_seconds(&self) -> u64 {
+        self.keepalive_seconds.load(Ordering::Relaxed)
+    }
+
     /// Whether writes are refused after a failed save.
     #[must_use]
     pub fn stop_writes_on_save_error(&self) -> bool {
@@ -118,18 +383,100 @@ impl Config {
     /// True when only clients on this machine may connect: protected mode without a password.
     #[must_use]
     pub fn is_protected(&self) -> bool {
-        self.password().is_none()
+        self.protected_mode.load(Ordering::Relaxed) && !self.has_password()
     }
 
     /// Whether long strings are packed in the dump.
     #[must_use]
     pub fn rdb_compression(&self) -> bool {
-        true
+        self.rdb_compression.load(Ordering::Relaxed)
     }
 
     /// Whether the dump gets a checksum.
     #[must_use]
     pub fn rdb_checksum(&self) -> bool {
-        true
+        self.start.rdb_checksum
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    fn set(config: &Config, pairs: &[(&str, &str)]) -> Result<(), String> {
+        let pairs = pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        config.set(pairs).map_err(|error| error.to_string())
+    }
+
+    fn get(config: &Config, patterns: &[&str]) -> Vec<(String, String)> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let found = config.matching(patterns.iter().map(|pattern| pattern.as_bytes()));
+        found.iter().map(|(name, value)| (text(name), text(value))).collect()
+    }
+
+    #[test]
+    fn start_options_and_the_table_agree_about_defaults() {
+        let start = StartOptions::default();
+        for (name, value) in start.values() {
+            let option = OPTIONS.iter().find(|option| option.name == name).unwrap();
+            assert_eq!(value, option.default, "{name}");
+        }
+        let config = Config::new(start.clone());
+        assert_eq!(config.save_rules(), start.save);
+        assert_eq!(config.clients_max(), start.clients_max);
+        assert_eq!(config.string_bytes_max(), 512 * 1024 * 1024);
+        assert!(config.password().is_none() && config.is_protected() && config.saves_by_rules());
+    }
+
+    #[test]
+    fn all_pairs_are_set_or_none() {
+        let config = Config::new(StartOptions::default());
+        assert_eq!(set(&config, &[("maxclients", "7"), ("TIMEOUT", "5"), ("save", "")]), Ok(()));
+        assert_eq!((config.clients_max(), config.timeout_seconds()), (7, 5));
+        assert!(!config.saves_by_rules() && config.save_rules().is_empty());
+        let refused = set(&config, &[("maxclients", "8"), ("timeout", "x")]);
+        let text = "CONFIG SET failed (possibly related to argument 'timeout') - argument couldn't \
+                    be parsed into an integer";
+        assert_eq!(refused, Err(text.to_owned()));
+        assert_eq!(config.clients_max(), 7);
+        assert!(set(&config, &[("maxclients", "8"), ("MAXCLIENTS", "9")]).is_err());
+        assert!(set(&config, &[("maxclients", "8"), ("nosuch", "9")]).is_err());
+        assert!(set(&config, &[("maxclients", "8"), ("dir", "/")]).is_err());
+        assert!(set(&config, &[("maxclients", "8"), ("port", "1")]).is_err());
+        assert_eq!(config.clients_max(), 7);
+    }
+
+    #[test]
+    fn what_would_promise_too_much_is_refused() {
+        let config = Config::new(StartOptions::default());
+        for (name, value) in [("appendonly", "yes"), ("maxmemory", "1gb"), ("tls-port", "1")] {
+            assert!(set(&config, &[(name, value)]).is_err(), "{name}");
+            let same = config.value(name);
+            assert_eq!(set(&config, &[(name, &same)]), Ok(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn patterns_find_names_and_older_names() {
+        let config = Config::new(StartOptions::default());
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(get(&config, &["SAVE", "save"]), [pair("SAVE", "300 1")]);
+        assert_eq!(get(&config, &["nosuch"]), []);
+        let both = [pair("hash-max-listpack-value", "64"), pair("hash-max-ziplist-value", "64")];
+        assert_eq!(get(&config, &["hash-max-*-value", "hash*value"]), both);
+        set(&config, &[("hash-max-ziplist-value", "1kb")]).unwrap();
+        assert_eq!(config.value("hash-max-listpack-value"), "1024");
+        assert_eq!(get(&config, &["*"]).len(), OPTIONS.iter().flat_map(OptionSpec::names).count());
+    }
+
+    #[test]
+    fn a_password_can_come_and_go() {
+        let config = Config::new(StartOptions::default());
+        set(&config, &[("requirepass", "secret")]).unwrap();
+        assert!(config.has_password() && !config.is_protected());
+        assert_eq!(config.password().as_deref(), Some(&b"secret"[..]));
+        set(&config, &[("requirepass", "")]).unwrap();
+        assert!(!config.has_password() && config.password().is_none());
     }
 }

@@ -3,6 +3,7 @@
 //! The walk encodes a piece of the keyspace into memory, under a shard's lock for small values and
 //! outside for large ones; the piece is written when no lock is held.
 
+use crate::config::Config;
 use crate::data::{HashRef, ListRef, ValueRef};
 use crate::keyspace::{Entry, Keyspace, ShardFigures};
 use crate::persist::lzf::Packer;
@@ -27,6 +28,13 @@ pub struct DumpOptions {
     pub compress: bool,
     /// End with a checksum (rdbchecksum).
     pub checksum: bool,
+}
+
+impl From<&Config> for DumpOptions {
+    /// As the present options say.
+    fn from(config: &Config) -> Self {
+        Self { compress: config.rdb_compression(), checksum: config.rdb_checksum() }
+    }
 }
 
 /// A dump that was written.

@@ -52,6 +52,8 @@ pub struct LoadProgress {
     pub loaded_bytes: AtomicU64,
     /// Keys so far.
     pub loaded_keys: AtomicU64,
+    /// Keys left out because their deadline had passed; known at the end.
+    pub expired_keys: AtomicU64,
 }
 
 /// A dump that was loaded.
@@ -120,6 +122,7 @@ pub fn load(
     }
     progress.loaded_bytes.store(bytes, Ordering::Relaxed);
     progress.loaded_keys.store(keys, Ordering::Relaxed);
+    progress.expired_keys.store(expired, Ordering::Relaxed);
     Ok(Some(Loaded { keys, expired, bytes, duration: began.elapsed(), unchecked }))
 }
 

@@ -174,7 +174,7 @@ impl Saver {
     pub fn refuses_writes(&self, config: &Config) -> bool {
         !self.last_ok.load(Ordering::Relaxed)
             && config.stop_writes_on_save_error()
-            && !config.save_rules().is_empty()
+            && config.saves_by_rules()
     }
 
     /// Time since the last save was begun, good or not; `None` before the first.

@@ -96,6 +96,13 @@ impl<'a> ReplyWriter<'a> {
         self.output.put(b"\r\n");
     }
 
+    /// A status line with a text that was put together here; it must be free of CR and LF.
+    pub fn status(&mut self, text: &str) {
+        self.output.put(b"+");
+        self.output.put(text.as_bytes());
+        self.output.put(b"\r\n");
+    }
+
     /// An error line; CR and LF at the end of the text are dropped, others become blanks.
     pub fn error(&mut self, text: &[u8]) {
         let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');

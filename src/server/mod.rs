@@ -5,8 +5,6 @@ pub mod options;
 mod shutdown;
 mod tasks;
 
-pub use tasks::dump_options;
-
 use crate::command::clients::Clients;
 use crate::command::context::{Services, ShutdownMode, ShutdownOrder, ShutdownRequest};
 use crate::command::dispatch::Gate;
@@ -121,7 +119,7 @@ impl Server {
             addresses.push(address);
             tokio::spawn(accept(listener, Arc::clone(&gate)));
         }
-        tokio::spawn(tasks::save_by_rules(Arc::clone(&services)));
+        tokio::spawn(tasks::look_after(Arc::clone(&services)));
         Ok(Self { addresses, keyspace, services, background, orders, loaded })
     }
 

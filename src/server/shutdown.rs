@@ -5,7 +5,7 @@
 //! as Redis does, so that the data is not lost with it; a second signal ends it without saving.
 
 use crate::command::context::{ShutdownMode, ShutdownOrder};
-use crate::persist::dump;
+use crate::persist::dump::{self, DumpOptions};
 use crate::persist::saver::SaveError;
 use crate::server::{Server, failed, signal_order};
 use std::process::ExitCode;
@@ -114,7 +114,7 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let saves = match order.mode {
-            ShutdownMode::Default => !self.services.config.save_rules().is_empty(),
+            ShutdownMode::Default => self.services.config.saves_by_rules(),
             ShutdownMode::Save => true,
             ShutdownMode::NoSave => false,
         };
@@ -134,7 +134,7 @@ impl Server {
         let saver = &self.services.saver;
         saver.cancel();
         loop {
-            match saver.start(super::dump_options(&self.services.config)) {
+            match saver.start(DumpOptions::from(&self.services.config)) {
                 Ok(ticket) => return ticket.await.unwrap_or(Err(SaveError::Panicked)),
                 Err(SaveError::AlreadyRunning) => {
                     tokio::time::sleep(Duration::from_millis(1)).await;

@@ -6,7 +6,6 @@
 
 use crate::command::context::Services;
 use crate::command::dispatch::Settle;
-use crate::config::Config;
 use crate::keyspace::{AfterUnlock, Garbage, Keyspace};
 use crate::persist::dump::DumpOptions;
 use crate::persist::saver::Saver;
@@ -153,24 +152,34 @@ fn free_garbage(receiver: &Receiver<Garbage>, services: &Services) {
     }
 }
 
-/// How dumps are written under the present options.
-#[must_use]
-pub fn dump_options(config: &Config) -> DumpOptions {
-    DumpOptions { compress: config.rdb_compression(), checksum: config.rdb_checksum() }
-}
-
-/// Begins saves by the rules, for ever.
-pub async fn save_by_rules(services: Arc<Services>) {
+/// Does what is due ten times a second, for ever: saves by the rules, ends connections that are
+/// silent for too long, and takes the figures for what happens per second.
+pub async fn look_after(services: Arc<Services>) {
     let mut every = tokio::time::interval(Duration::from_millis(100));
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
+        services.stats.sample();
+        end_silent_clients(&services);
         let saver = &services.saver;
         if saver.take_scheduled() || is_due(&services, saver) {
-            match saver.start(dump_options(&services.config)) {
+            match saver.start(DumpOptions::from(&services.config)) {
                 Ok(_ticket) => {}
                 Err(error) => tracing::debug!("no save by the rules: {error}"),
             }
+        }
+    }
+}
+
+fn end_silent_clients(services: &Services) {
+    let timeout = services.config.timeout_seconds();
+    if timeout == 0 {
+        return;
+    }
+    for client in services.clients.all() {
+        if client.idle_seconds() > timeout {
+            tracing::debug!("closing {}: silent for {timeout} s", client.address);
+            client.kill();
         }
     }
 }

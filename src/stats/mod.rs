@@ -3,10 +3,16 @@
 //! A counter is bumped by every command on every core, so each thread adds to a stripe of its own,
 //! padded to a cache line: no line is fought over. Reading adds up the stripes.
 
+mod process;
+
+pub use process::{Memory, ProcessorTimes, human_bytes, system_name};
+
 use crossbeam_utils::CachePadded;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// Stripes; more threads than this share some.
@@ -44,6 +50,24 @@ pub enum Counter {
 
 const COUNTERS: usize = Counter::ProtocolErrors as usize + 1;
 
+/// Codes of errors that are counted; further ones are not.
+const ERROR_CODES_MAX: usize = 64;
+/// Bytes of such a code at most.
+const ERROR_CODE_BYTES_MAX: usize = 32;
+
+/// Samples over which what happens per second is averaged.
+const RATE_SAMPLES: usize = 16;
+/// What is sampled.
+const RATED: [Counter; 3] = [Counter::Commands, Counter::InputBytes, Counter::OutputBytes];
+
+/// What happens per second, from samples taken at regular times.
+#[derive(Debug, Default)]
+struct Rates {
+    last: Option<(Instant, [u64; RATED.len()])>,
+    samples: [[f64; RATED.len()]; RATE_SAMPLES],
+    next: usize,
+}
+
 /// All counters of a server.
 #[derive(Debug)]
 pub struct Stats {
@@ -55,6 +79,16 @@ pub struct Stats {
     expire_lag_last_ms: AtomicU64,
     /// Values whose memory is still to be freed.
     lazyfree_pending: AtomicI64,
+    /// Error replies by their code.
+    errors: Mutex<BTreeMap<String, u64>>,
+    rates: Mutex<Rates>,
+    /// Bytes that the process had before there were any keys.
+    startup_bytes: u64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these locks guard is valid after every single step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Default for Stats {
@@ -65,6 +99,9 @@ impl Default for Stats {
             expire_lag_max_ms: AtomicU64::new(0),
             expire_lag_last_ms: AtomicU64::new(0),
             lazyfree_pending: AtomicI64::new(0),
+            errors: Mutex::default(),
+            rates: Mutex::default(),
+            startup_bytes: Memory::now().resident_bytes,
         }
     }
 }
@@ -94,6 +131,66 @@ impl Stats {
         }
         self.expire_lag_max_ms.store(0, Ordering::Relaxed);
         self.expire_lag_last_ms.store(0, Ordering::Relaxed);
+        lock(&self.errors).clear();
+        *lock(&self.rates) = Rates::default();
+    }
+
+    /// Counts an error reply, whose text begins with its code.
+    pub fn note_error(&self, text: &[u8]) {
+        self.add(Counter::ErrorReplies, 1);
+        let code = text.split(|byte| *byte == b' ').next().unwrap_or_default();
+        let code = String::from_utf8_lossy(code.get(..ERROR_CODE_BYTES_MAX).unwrap_or(code));
+        let mut errors = lock(&self.errors);
+        if let Some(count) = errors.get_mut(code.as_ref()) {
+            *count += 1;
+        } else if errors.len() < ERROR_CODES_MAX {
+            errors.insert(code.into_owned(), 1);
+        }
+    }
+
+    /// Error replies by their code.
+    #[must_use]
+    pub fn errors(&self) -> Vec<(String, u64)> {
+        lock(&self.errors).iter().map(|(code, count)| (code.clone(), *count)).collect()
+    }
+
+    /// Takes a sample of what is averaged per second; to be called at regular times.
+    #[expect(clippy::cast_precision_loss, reason = "an average for people")]
+    pub fn sample(&self) {
+        let now = Instant::now();
+        let counts = RATED.map(|counter| self.get(counter));
+        let mut rates = lock(&self.rates);
+        if let Some((then, before)) = rates.last {
+            let seconds = (now - then).as_secs_f64().max(0.001);
+            let mut sample = [0.0; RATED.len()];
+            for ((rate, count), before) in sample.iter_mut().zip(counts).zip(before) {
+                *rate = count.saturating_sub(before) as f64 / seconds;
+            }
+            let at = rates.next % RATE_SAMPLES;
+            rates.next += 1;
+            if let Some(place) = rates.samples.get_mut(at) {
+                *place = sample;
+            }
+        }
+        rates.last = Some((now, counts));
+    }
+
+    /// Commands, bytes received and bytes sent per second, averaged over the last samples.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a small constant")]
+    pub fn per_second(&self) -> [f64; RATED.len()] {
+        let rates = lock(&self.rates);
+        let mut sums = [0.0; RATED.len()];
+        for sample in &rates.samples {
+            sums.iter_mut().zip(sample).for_each(|(sum, rate)| *sum += rate);
+        }
+        sums.map(|sum| sum / RATE_SAMPLES as f64)
+    }
+
+    /// Bytes that the process had before there were any keys.
+    #[must_use]
+    pub fn startup_bytes(&self) -> u64 {
+        self.startup_bytes
     }
 
     /// When the server started.
@@ -147,6 +244,20 @@ fn stripe() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_are_counted_by_their_code_and_their_number_is_bounded() {
+        let stats = Stats::default();
+        for text in ["ERR a", "WRONGTYPE b", "ERR", "ERR c"] {
+            stats.note_error(text.as_bytes());
+        }
+        assert_eq!(stats.errors(), [("ERR".to_owned(), 3), ("WRONGTYPE".to_owned(), 1)]);
+        (0..1_000).for_each(|n| stats.note_error(format!("CODE{n} x").as_bytes()));
+        assert_eq!(stats.errors().len(), ERROR_CODES_MAX);
+        assert_eq!(stats.get(Counter::ErrorReplies), 1_004);
+        stats.reset();
+        assert!(stats.errors().is_empty());
+    }
 
     #[test]
     fn counts_of_all_threads_add_up() {

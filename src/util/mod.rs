@@ -3,5 +3,6 @@
 pub mod clock;
 pub mod glob;
 pub mod hash;
+pub mod log;
 pub mod number;
 pub mod range;

@@ -1,0 +1,368 @@
+//! CLIENT: what the server knows of its clients, and ending them.
+
+use crate::command::clients::ClientRecord;
+use crate::command::context::{Call, Context, ReplyMode};
+use crate::command::error::CommandError;
+use crate::command::help::reply_help;
+use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, Outcome, Run};
+use crate::util::number::parse_i64;
+use std::io::Write;
+
+const OWN: Flags = Flags::NO_SCRIPT.and(Flags::LOADING).and(Flags::STALE);
+const ADMIN: Flags = OWN.and(Flags::ADMIN);
+
+const LISTED: Compat =
+    Compat::Differs("The line ends with lib-name and lib-ver, as that of Redis 7.2 does.");
+
+/// The subcommands.
+#[rustfmt::skip]
+pub(super) static SUBCOMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        name: "ID", group: Group::Connection, arity: Arity::Exact(2), flags: OWN,
+        since: "5.0.0", cost: "O(1)", syntax: "CLIENT ID",
+        summary: "Returns the client ID for the current connection.",
+        run: Run::Client(id), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "GETNAME", group: Group::Connection, arity: Arity::Exact(2), flags: OWN,
+        since: "2.6.9", cost: "O(1)", syntax: "CLIENT GETNAME",
+        summary: "Get the current connection name.",
+        run: Run::Client(get_name), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "SETNAME", group: Group::Connection, arity: Arity::Exact(3), flags: OWN,
+        since: "2.6.9", cost: "O(1)", syntax: "CLIENT SETNAME connection-name",
+        summary: "Set the current connection name.",
+        run: Run::Client(set_name), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "SETINFO", group: Group::Connection, arity: Arity::Exact(4), flags: OWN,
+        since: "7.2.0", cost: "O(1)", syntax: "CLIENT SETINFO <LIB-NAME libname | LIB-VER libver>",
+        summary: "Sets information specific to the client or connection.",
+        compat: Compat::Differs("Redis has it from 7.2 on."),
+        run: Run::Client(set_info), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "LIST", group: Group::Connection, arity: Arity::AtLeast(2), flags: ADMIN,
+        since: "2.4.0", cost: "O(n) for n clients",
+        syntax: "CLIENT LIST [TYPE <NORMAL | MASTER | REPLICA | PUBSUB>] [ID client-id [client-id ...]]",
+        summary: "Get the list of client connections.", tips: &["nondeterministic_output"],
+        compat: LISTED, run: Run::Client(list), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "INFO", group: Group::Connection, arity: Arity::Exact(2), flags: OWN,
+        since: "6.2.0", cost: "O(1)", syntax: "CLIENT INFO",
+        summary: "Returns information about the current client connection.",
+        tips: &["nondeterministic_output"],
+        compat: LISTED, run: Run::Client(info), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "KILL", group: Group::Connection, arity: Arity::AtLeast(3), flags: ADMIN,
+        since: "2.4.0", cost: "O(n) for n clients",
+        syntax: "CLIENT KILL <ip:port | <[ID client-id] | [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>] | [USER username] | [ADDR ip:port] | [LADDR ip:port] | [SKIPME yes/no]> [...]>",
+        summary: "Kill the connection of a client.",
+        run: Run::Client(kill), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "NO-EVICT", group: Group::Connection, arity: Arity::Exact(3), flags: ADMIN,
+        since: "7.0.0", cost: "O(1)", syntax: "CLIENT NO-EVICT <ON | OFF>",
+        summary: "Set client eviction mode for the current connection.",
+        run: Run::Client(no_evict), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "REPLY", group: Group::Connection, arity: Arity::Exact(3), flags: OWN,
+        since: "3.2.0", cost: "O(1)", syntax: "CLIENT REPLY <ON | OFF | SKIP>",
+        summary: "Instruct the server whether to reply to commands.",
+        run: Run::Client(reply), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HELP", group: Group::Connection, arity: Arity::Exact(2),
+        flags: Flags::LOADING.and(Flags::STALE),
+        since: "5.0.0", cost: "O(1)", syntax: "CLIENT HELP",
+        summary: "Show helpful text about the different subcommands.",
+        run: Run::Client(help), ..CommandSpec::BASE
+    },
+];
+
+/// Whether a client may have this name: nothing that could break the lines of CLIENT LIST.
+///
+/// # Errors
+/// When it has blanks or other special characters.
+pub(super) fn check_name(name: &[u8]) -> Outcome {
+    if name.iter().all(u8::is_ascii_graphic) {
+        return Ok(());
+    }
+    Err(CommandError::Text(
+        "ERR Client names cannot contain spaces, newlines or special characters.",
+    ))
+}
+
+fn id(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    call.reply.integer(i64::try_from(context.client.id).unwrap_or(i64::MAX));
+    Ok(())
+}
+
+fn get_name(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    match context.client.names().name.as_slice() {
+        [] => call.reply.null(),
+        name => call.reply.bulk(name),
+    }
+    Ok(())
+}
+
+fn set_name(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    let name = call.args.at(2);
+    check_name(name)?;
+    context.client.change_names(|names| names.name = name.to_vec());
+    call.reply.ok();
+    Ok(())
+}
+
+fn set_info(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    let (option, value) = (call.args.at(2), call.args.at(3));
+    let is_name = option.eq_ignore_ascii_case(b"lib-name");
+    if !is_name && !option.eq_ignore_ascii_case(b"lib-ver") {
+        let text = [b"ERR Unrecognized option '", option, b"'"].concat();
+        return Err(CommandError::Owned(text));
+    }
+    if !value.iter().all(u8::is_ascii_graphic) {
+        return Err(CommandError::Text(if is_name {
+            "ERR lib-name cannot contain spaces, newlines or special characters."
+        } else {
+            "ERR lib-ver cannot contain spaces, newlines or special characters."
+        }));
+    }
+    context.client.change_names(|names| {
+        let place = if is_name { &mut names.library_name } else { &mut names.library_version };
+        *place = value.to_vec();
+    });
+    call.reply.ok();
+    Ok(())
+}
+
+/// What sort of client CLIENT LIST and CLIENT KILL can ask for; all clients are normal ones.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ClientType {
+    Normal,
+    Other,
+}
+
+fn client_type(name: &[u8]) -> Result<ClientType, CommandError> {
+    match name.to_ascii_lowercase().as_slice() {
+        b"normal" => Ok(ClientType::Normal),
+        b"slave" | b"replica" | b"pubsub" | b"master" => Ok(ClientType::Other),
+        _ => {
+            let text = [b"ERR Unknown client type '", name, b"'"].concat();
+            Err(CommandError::Owned(text))
+        }
+    }
+}
+
+/// One line about a client, in the format of Redis 7.0 with the library at its end.
+fn describe(line: &mut Vec<u8>, record: &ClientRecord) {
+    let names = record.names();
+    let (input, output) = record.buffered_bytes();
+    let flags = if record.no_evict() { "e" } else { "N" };
+    // Writing to a Vec cannot fail.
+    let _infallible = write!(
+        line,
+        "id={} addr={} laddr={} fd={} name=",
+        record.id, record.address, record.local_address, record.descriptor
+    );
+    line.extend_from_slice(&names.name);
+    let _infallible = write!(
+        line,
+        " age={} idle={} flags={flags} db=0 sub=0 psub=0 ssub=0 multi=-1 qbuf={input} qbuf-free=0 \
+         argv-mem=0 multi-mem=0 rbs={output} rbp={output} obl={output} oll=0 omem=0 tot-mem={} \
+         events=r cmd={} user=default redir=-1 resp={} lib-name=",
+        record.connected.elapsed().as_secs(),
+        record.idle_seconds(),
+        input + output,
+        record.last_command(),
+        record.protocol_number()
+    );
+    line.extend_from_slice(&names.library_name);
+    line.extend_from_slice(b" lib-ver=");
+    line.extend_from_slice(&names.library_version);
+    line.push(b'\n');
+}
+
+fn list(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    let args = call.args;
+    let option = args.at(2).to_ascii_lowercase();
+    let all = context.services.clients.all();
+    let mut lines = Vec::new();
+    if args.len() == 4 && option == b"type" {
+        if client_type(args.at(3))? == ClientType::Normal {
+            all.iter().for_each(|record| describe(&mut lines, record));
+        }
+    } else if args.len() > 3 && option == b"id" {
+        for id in args.iter_from(3) {
+            let id = parse_i64(id).ok_or(CommandError::Text("ERR Invalid client ID"))?;
+            let record = all.iter().find(|record| i64::try_from(record.id) == Ok(id));
+            if let Some(record) = record {
+                describe(&mut lines, record);
+            }
+        }
+    } else if args.len() == 2 {
+        all.iter().for_each(|record| describe(&mut lines, record));
+    } else {
+        return Err(CommandError::Syntax);
+    }
+    call.reply.verbatim(&lines);
+    Ok(())
+}
+
+fn info(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    let mut line = Vec::new();
+    describe(&mut line, &context.client);
+    call.reply.verbatim(&line);
+    Ok(())
+}
+
+/// Which clients to end; what is not asked for fits all.
+struct Filter<'a> {
+    id: Option<i64>,
+    kind: Option<ClientType>,
+    address: Option<&'a [u8]>,
+    local_address: Option<&'a [u8]>,
+    skip_me: bool,
+}
+
+impl<'a> Filter<'a> {
+    fn parse(call: &Call<'a>) -> Result<Self, CommandError> {
+        let args = call.args;
+        let mut filter =
+            Self { id: None, kind: None, address: None, local_address: None, skip_me: true };
+        if args.len() == 3 {
+            return Ok(Self { address: Some(args.at(2)), skip_me: false, ..filter });
+        }
+        let mut at = 2;
+        while let Some(option) = args.get(at) {
+            let value = args.get(at + 1).ok_or(CommandError::Syntax)?;
+            match option.to_ascii_lowercase().as_slice() {
+                b"id" => {
+                    let id = parse_i64(value)
+                        .filter(|id| *id > 0)
+                        .ok_or(CommandError::Text("ERR client-id should be greater than 0"))?;
+                    filter.id = Some(id);
+                }
+                b"type" => filter.kind = Some(client_type(value)?),
+                b"addr" => filter.address = Some(value),
+                b"laddr" => filter.local_address = Some(value),
+                b"user" if value == b"default" => {}
+                b"user" => {
+                    let text = [b"ERR No such user '", value, b"'"].concat();
+                    return Err(CommandError::Owned(text));
+                }
+                b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.skip_me = true,
+                b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.skip_me = false,
+                _ => return Err(CommandError::Syntax),
+            }
+            at += 2;
+        }
+        Ok(filter)
+    }
+
+    fn fits(&self, record: &ClientRecord) -> bool {
+        let is = |wanted: Option<&[u8]>, address: std::net::SocketAddr| {
+            wanted.is_none_or(|wanted| wanted == address.to_string().as_bytes())
+        };
+        self.id.is_none_or(|id| i64::try_from(record.id) == Ok(id))
+            && self.kind.is_none_or(|kind| kind == ClientType::Normal)
+            && is(self.address, record.address)
+            && is(self.local_address, record.local_address)
+    }
+}
+
+fn kill(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    let filter = Filter::parse(call)?;
+    let mut killed = 0;
+    for record in context.services.clients.all() {
+        if !filter.fits(&record) {
+            continue;
+        }
+        if record.id != context.client.id {
+            record.kill();
+        } else if filter.skip_me {
+            continue;
+        } else {
+            // The reply still has to leave.
+            context.close = true;
+        }
+        killed += 1;
+    }
+    match (call.args.len(), killed) {
+        (3, 0) => return Err(CommandError::Text("ERR No such client")),
+        (3, _) => call.reply.ok(),
+        _ => call.reply.integer(killed),
+    }
+    Ok(())
+}
+
+fn no_evict(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    let on = call.args.at(2).eq_ignore_ascii_case(b"on");
+    if !on && !call.args.at(2).eq_ignore_ascii_case(b"off") {
+        return Err(CommandError::Syntax);
+    }
+    context.client.set_no_evict(on);
+    call.reply.ok();
+    Ok(())
+}
+
+fn reply(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    match call.args.at(2).to_ascii_lowercase().as_slice() {
+        b"on" => {
+            context.reply_mode = ReplyMode::On;
+            call.reply.ok();
+        }
+        b"off" => context.reply_mode = ReplyMode::Off,
+        b"skip" if context.reply_mode == ReplyMode::Off => {}
+        b"skip" => context.reply_mode = ReplyMode::SkipNext,
+        _ => return Err(CommandError::Syntax),
+    }
+    Ok(())
+}
+
+fn help(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    reply_help(call, HELP);
+    Ok(())
+}
+
+const HELP: &[&str] = &[
+    "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "GETNAME",
+    "    Return the name of the current connection.",
+    "ID",
+    "    Return the ID of the current connection.",
+    "INFO",
+    "    Return information about the current client connection.",
+    "KILL <ip:port>",
+    "    Kill connection made from <ip:port>.",
+    "KILL <option> <value> [<option> <value> [...]]",
+    "    Kill connections. Options are:",
+    "    * ADDR (<ip:port>|<unixsocket>:0)",
+    "      Kill connections made from the specified address",
+    "    * LADDR (<ip:port>|<unixsocket>:0)",
+    "      Kill connections made to specified local address",
+    "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
+    "      Kill connections by type.",
+    "    * USER <username>",
+    "      Kill connections authenticated by <username>.",
+    "    * SKIPME (YES|NO)",
+    "      Skip killing current connection (default: yes).",
+    "LIST [options ...]",
+    "    Return information about client connections. Options:",
+    "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
+    "      Return clients of specified type.",
+    "REPLY (ON|OFF|SKIP)",
+    "    Control the replies sent to the current connection.",
+    "SETINFO <option> <value>",
+    "    Set client meta attr. Options are:",
+    "    * LIB-NAME: the client lib name.",
+    "    * LIB-VER: the client lib version.",
+    "SETNAME <name>",
+    "    Assign the name <name> to the current connection.",
+    "NO-EVICT (ON|OFF)",
+    "    Protect current client connection from eviction.",
+];

@@ -1,0 +1,98 @@
+//! CONFIG: reading and changing the options.
+
+use crate::command::context::{Call, Context};
+use crate::command::error::CommandError;
+use crate::command::help::reply_help;
+use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, Outcome, Run};
+
+const ADMIN: Flags = Flags::ADMIN.and(Flags::NO_SCRIPT).and(Flags::LOADING).and(Flags::STALE);
+
+/// The subcommands.
+#[rustfmt::skip]
+pub(super) static SUBCOMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        name: "GET", group: Group::Server, arity: Arity::AtLeast(3), flags: ADMIN,
+        since: "2.0.0", cost: "O(n) for n options",
+        syntax: "CONFIG GET parameter [parameter ...]",
+        summary: "Get the values of configuration parameters.",
+        run: Run::Client(get), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "SET", group: Group::Server, arity: Arity::AtLeast(4), flags: ADMIN,
+        since: "2.0.0", cost: "O(n) for n options",
+        syntax: "CONFIG SET parameter value [parameter value ...]",
+        summary: "Set configuration parameters to the given values.",
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+        compat: Compat::Differs("docs/configuration.md tells which options act, and which values are refused."),
+        run: Run::Client(set), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "RESETSTAT", group: Group::Server, arity: Arity::Exact(2), flags: ADMIN,
+        since: "2.0.0", cost: "O(1)", syntax: "CONFIG RESETSTAT",
+        summary: "Reset the stats returned by INFO.",
+        run: Run::Client(reset_stat), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "REWRITE", group: Group::Server, arity: Arity::Exact(2), flags: ADMIN,
+        since: "2.8.0", cost: "O(1)", syntax: "CONFIG REWRITE",
+        summary: "Rewrite the configuration file with the in memory configuration.",
+        compat: Compat::Differs("There is no configuration file."),
+        run: Run::Client(rewrite), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HELP", group: Group::Server, arity: Arity::Exact(2),
+        flags: Flags::LOADING.and(Flags::STALE),
+        since: "5.0.0", cost: "O(1)", syntax: "CONFIG HELP",
+        summary: "Show helpful text about the different subcommands.",
+        run: Run::Client(help), ..CommandSpec::BASE
+    },
+];
+
+fn get(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    let found = context.services.config.matching(call.args.iter_from(2));
+    call.reply.map(found.len());
+    for (name, value) in found {
+        call.reply.bulk(&name);
+        call.reply.bulk(&value);
+    }
+    Ok(())
+}
+
+fn set(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    let args = call.args;
+    if args.len() % 2 != 0 {
+        return Err(CommandError::Syntax);
+    }
+    let pairs = (2..args.len()).step_by(2).map(|number| (args.at(number), args.at(number + 1)));
+    let changed = context.services.config.set(pairs);
+    changed.map_err(|error| CommandError::Owned(format!("ERR {error}").into_bytes()))?;
+    call.reply.ok();
+    Ok(())
+}
+
+fn reset_stat(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    context.services.stats.reset();
+    call.reply.ok();
+    Ok(())
+}
+
+fn rewrite(_context: &mut Context, _call: &mut Call<'_>) -> Outcome {
+    Err(CommandError::Text("ERR The server is running without a config file"))
+}
+
+fn help(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    reply_help(call, HELP);
+    Ok(())
+}
+
+const HELP: &[&str] = &[
+    "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "GET <pattern>",
+    "    Return parameters matching the glob-like <pattern> and their values.",
+    "SET <directive> <value>",
+    "    Set the configuration <directive> to <value>.",
+    "RESETSTAT",
+    "    Reset statistics reported by the INFO command.",
+    "REWRITE",
+    "    Rewrite the configuration file.",
+];

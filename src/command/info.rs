@@ -1,0 +1,326 @@
+//! INFO: Redis' sections with Redis' names, in Redis' order, so that exporters find their fields.
+//!
+//! A field is there when there is something true to say: what Redis counts for replicas, scripts or
+//! the append only file is nought, because there are none of these, and the statistics of each
+//! command, which are not kept, are left out. Own fields begin with `my_redis_`.
+
+use crate::command::connection::REDIS_VERSION;
+use crate::command::context::{Call, Context, Services};
+use crate::command::spec::Outcome;
+use crate::keyspace::ShardFigures;
+use crate::stats::{Counter, Memory, ProcessorTimes, human_bytes, system_name};
+use std::fmt::{Display, Write};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// The sections in the order in which they are printed.
+const SECTIONS: &[(&str, &str, fn(&mut Report<'_>))] = &[
+    ("server", "Server", server),
+    ("clients", "Clients", clients),
+    ("memory", "Memory", memory),
+    ("persistence", "Persistence", persistence),
+    ("stats", "Stats", stats),
+    ("replication", "Replication", replication),
+    ("cpu", "CPU", cpu),
+    ("modules", "Modules", |_| {}),
+    ("errorstats", "Errorstats", error_stats),
+    ("cluster", "Cluster", |report| report.field("cluster_enabled", 0)),
+    ("keyspace", "Keyspace", keyspace),
+];
+
+/// Names that mean all sections.
+const ALL: &[&str] = &["default", "all", "everything"];
+
+/// The text being put together.
+struct Report<'a> {
+    text: String,
+    services: &'a Services,
+}
+
+impl Report<'_> {
+    fn field(&mut self, name: &str, value: impl Display) {
+        // Writing to a String cannot fail.
+        let _infallible = write!(self.text, "{name}:{value}\r\n");
+    }
+
+    /// The number, and the same with a unit.
+    fn bytes(&mut self, name: &str, bytes: u64) {
+        self.field(name, bytes);
+        self.field(&format!("{name}_human"), human_bytes(bytes));
+    }
+
+    fn noughts(&mut self, names: &[&str]) {
+        names.iter().for_each(|name| self.field(name, 0));
+    }
+
+    fn count(&mut self, name: &str, counter: Counter) {
+        let count = self.services.stats.get(counter);
+        self.field(name, count);
+    }
+}
+
+/// Runs INFO.
+pub(super) fn info(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    let asked: Vec<Vec<u8>> = call.args.iter_from(1).map(<[u8]>::to_ascii_lowercase).collect();
+    let is_asked = |name: &str| asked.iter().any(|section| section == name.as_bytes());
+    let all = asked.is_empty() || ALL.iter().any(|name| is_asked(name));
+    let mut report = Report { text: String::new(), services: &context.services };
+    for (name, title, write_fields) in SECTIONS {
+        if all || is_asked(name) {
+            if !report.text.is_empty() {
+                report.text.push_str("\r\n");
+            }
+            let _infallible = write!(report.text, "# {title}\r\n");
+            write_fields(&mut report);
+        }
+    }
+    call.reply.verbatim(report.text.as_bytes());
+    Ok(())
+}
+
+fn server(report: &mut Report<'_>) {
+    let services = report.services;
+    let micros = services.clock.now_micros();
+    let uptime = services.stats.started().elapsed().as_secs();
+    report.field("redis_version", REDIS_VERSION);
+    report.field("my_redis_version", env!("CARGO_PKG_VERSION"));
+    report.field("redis_git_sha1", "00000000");
+    report.field("redis_git_dirty", 0);
+    report.field("redis_build_id", "0");
+    report.field("redis_mode", "standalone");
+    report.field("os", system_name());
+    report.field("arch_bits", usize::BITS);
+    report.field("monotonic_clock", "POSIX clock_gettime");
+    report.field("multiplexing_api", "epoll");
+    report.field("process_id", std::process::id());
+    report.field("process_supervised", "no");
+    report.field("run_id", &services.run_id);
+    report.field("tcp_port", services.config.value("port"));
+    report.field("server_time_usec", micros);
+    report.field("uptime_in_seconds", uptime);
+    report.field("uptime_in_days", uptime / 86_400);
+    report.field("hz", services.config.value("hz"));
+    report.field("configured_hz", services.config.value("hz"));
+    report.field("lru_clock", (micros / 1_000_000) & 0xff_ffff);
+    let executable = std::env::current_exe().unwrap_or_default();
+    report.field("executable", executable.display());
+    report.field("config_file", "");
+    report.field("io_threads_active", 0);
+    report.field("my_redis_threads", worker_threads(services));
+    let keys = || services.figures.shards().map(ShardFigures::keys);
+    report.field("my_redis_shards", keys().count());
+    report.field("my_redis_shard_keys_min", keys().min().unwrap_or(0));
+    report.field("my_redis_shard_keys_max", keys().max().unwrap_or(0));
+}
+
+fn worker_threads(services: &Services) -> usize {
+    match services.config.start().threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    }
+}
+
+fn clients(report: &mut Report<'_>) {
+    let services = report.services;
+    let buffers: Vec<_> =
+        services.clients.all().iter().map(|client| client.buffered_bytes()).collect();
+    report.field("connected_clients", services.clients.connected());
+    report.field("cluster_connections", 0);
+    report.field("maxclients", services.config.clients_max());
+    let input = buffers.iter().map(|(input, _)| *input).max().unwrap_or(0);
+    let output = buffers.iter().map(|(_, output)| *output).max().unwrap_or(0);
+    report.field("client_recent_max_input_buffer", input);
+    report.field("client_recent_max_output_buffer", output);
+    report.noughts(&["blocked_clients", "tracking_clients", "clients_in_timeout_table"]);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a percentage with two digits")]
+fn percent(part: u64, whole: u64) -> String {
+    format!("{:.2}%", part as f64 * 100.0 / whole.max(1) as f64)
+}
+
+fn memory(report: &mut Report<'_>) {
+    let services = report.services;
+    let memory = Memory::now();
+    let used = memory.resident_bytes;
+    let startup = services.stats.startup_bytes().min(used);
+    report.bytes("used_memory", used);
+    report.bytes("used_memory_rss", used);
+    report.bytes("used_memory_peak", memory.peak_bytes);
+    report.field("used_memory_peak_perc", percent(used, memory.peak_bytes));
+    report.field("used_memory_overhead", startup);
+    report.field("used_memory_startup", startup);
+    report.field("used_memory_dataset", used - startup);
+    report.field("used_memory_dataset_perc", percent(used - startup, used));
+    for name in ["allocator_allocated", "allocator_active", "allocator_resident"] {
+        report.field(name, used);
+    }
+    report.bytes("total_system_memory", memory.total_bytes);
+    report.field("used_memory_lua", 0);
+    report.field("used_memory_vm_eval", 0);
+    report.field("used_memory_lua_human", "0B");
+    report.noughts(&[
+        "used_memory_scripts_eval",
+        "number_of_cached_scripts",
+        "number_of_functions",
+        "number_of_libraries",
+        "used_memory_vm_functions",
+        "used_memory_vm_total",
+    ]);
+    report.field("used_memory_vm_total_human", "0B");
+    report.field("used_memory_functions", 0);
+    report.bytes("used_memory_scripts", 0);
+    report.bytes("maxmemory", 0);
+    report.field("maxmemory_policy", services.config.value("maxmemory-policy"));
+    report.field("allocator_frag_ratio", "1.00");
+    report.field("allocator_frag_bytes", 0);
+    report.field("allocator_rss_ratio", "1.00");
+    report.field("allocator_rss_bytes", 0);
+    report.field("rss_overhead_ratio", "1.00");
+    report.field("rss_overhead_bytes", 0);
+    report.field("mem_fragmentation_ratio", "1.00");
+    report.field("mem_fragmentation_bytes", 0);
+    report.field("mem_not_counted_for_evict", 0);
+    report.noughts(&["mem_replication_backlog", "mem_total_replication_buffers"]);
+    report.field("mem_clients_slaves", 0);
+    let buffers = services.clients.all();
+    let buffers = buffers.iter().map(|client| client.buffered_bytes());
+    report.field("mem_clients_normal", buffers.map(|(i, o)| i + o).sum::<usize>());
+    report.noughts(&["mem_cluster_links", "mem_aof_buffer"]);
+    report.field("mem_allocator", "mimalloc");
+    report.field("active_defrag_running", 0);
+    report.field("lazyfree_pending_objects", services.stats.lazyfree_pending().max(0));
+    report.field("lazyfreed_objects", 0);
+}
+
+fn persistence(report: &mut Report<'_>) {
+    let services = report.services;
+    let seconds = |duration: Option<Duration>| {
+        duration.map_or(-1, |duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX))
+    };
+    let save = services.saver.figures();
+    let progress = &services.load_progress;
+    let is_saving = save.current_duration.is_some();
+    report.field("loading", u8::from(services.is_loading()));
+    report.noughts(&["async_loading", "current_cow_peak", "current_cow_size"]);
+    report.field("current_cow_size_age", 0);
+    report.field("current_fork_perc", "0.00");
+    report.noughts(&["current_save_keys_processed", "current_save_keys_total"]);
+    let changes = services.figures.sum(ShardFigures::changes_since_save);
+    report.field("rdb_changes_since_last_save", changes);
+    report.field("rdb_bgsave_in_progress", u8::from(is_saving));
+    report.field("rdb_last_save_time", save.last_save_unix);
+    report.field("rdb_last_bgsave_status", if save.last_ok { "ok" } else { "err" });
+    report.field("rdb_last_bgsave_time_sec", seconds(save.last_duration));
+    report.field("rdb_current_bgsave_time_sec", seconds(save.current_duration));
+    report.field("rdb_saves", save.saves);
+    report.field("rdb_last_cow_size", 0);
+    report.field("rdb_last_load_keys_expired", progress.expired_keys.load(Ordering::Relaxed));
+    report.field("rdb_last_load_keys_loaded", progress.loaded_keys.load(Ordering::Relaxed));
+    report.noughts(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
+    report.field("aof_last_rewrite_time_sec", -1);
+    report.field("aof_current_rewrite_time_sec", -1);
+    report.field("aof_last_bgrewrite_status", "ok");
+    report.noughts(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
+    report.field("aof_last_write_status", "ok");
+    report.noughts(&["aof_last_cow_size", "module_fork_in_progress"]);
+    report.field("module_fork_last_cow_size", 0);
+    report.field("my_redis_snapshot_aside_keys", services.figures.sum(ShardFigures::aside));
+    report.field("my_redis_snapshot_longest_hold_us", save.longest_hold_micros);
+    if services.is_loading() {
+        loading(report);
+    }
+}
+
+fn loading(report: &mut Report<'_>) {
+    let progress = &report.services.load_progress;
+    let total = progress.total_bytes.load(Ordering::Relaxed);
+    let loaded = progress.loaded_bytes.load(Ordering::Relaxed);
+    let elapsed = report.services.stats.started().elapsed().as_secs();
+    let left = elapsed.saturating_mul(total.saturating_sub(loaded)) / loaded.max(1);
+    let began = report.services.clock.now().0 / 1_000 - i64::try_from(elapsed).unwrap_or(0);
+    report.field("loading_start_time", began);
+    report.field("loading_total_bytes", total);
+    report.field("loading_rdb_used_mem", 0);
+    report.field("loading_loaded_bytes", loaded);
+    report.field("loading_loaded_perc", percent(loaded, total).trim_end_matches('%'));
+    report.field("loading_eta_seconds", left);
+}
+
+fn stats(report: &mut Report<'_>) {
+    let stats = &report.services.stats;
+    let [commands, input, output] = stats.per_second();
+    let (lag_last, lag_max) = stats.expire_lag_ms();
+    report.count("total_connections_received", Counter::Connections);
+    report.count("total_commands_processed", Counter::Commands);
+    report.field("instantaneous_ops_per_sec", format!("{commands:.0}"));
+    report.count("total_net_input_bytes", Counter::InputBytes);
+    report.count("total_net_output_bytes", Counter::OutputBytes);
+    report.noughts(&["total_net_repl_input_bytes", "total_net_repl_output_bytes"]);
+    report.field("instantaneous_input_kbps", format!("{:.2}", input / 1_024.0));
+    report.field("instantaneous_output_kbps", format!("{:.2}", output / 1_024.0));
+    report.field("instantaneous_input_repl_kbps", "0.00");
+    report.field("instantaneous_output_repl_kbps", "0.00");
+    report.count("rejected_connections", Counter::RejectedConnections);
+    report.noughts(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    report.count("expired_keys", Counter::ExpiredKeys);
+    report.field("expired_stale_perc", "0.00");
+    report.noughts(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);
+    report.noughts(&["evicted_keys", "evicted_clients", "total_eviction_exceeded_time"]);
+    report.field("current_eviction_exceeded_time", 0);
+    report.count("keyspace_hits", Counter::KeyspaceHits);
+    report.count("keyspace_misses", Counter::KeyspaceMisses);
+    report.noughts(&["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"]);
+    report.noughts(&["latest_fork_usec", "total_forks", "migrate_cached_sockets"]);
+    report.noughts(&["slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses"]);
+    report.noughts(&["active_defrag_key_hits", "active_defrag_key_misses"]);
+    report.noughts(&["total_active_defrag_time", "current_active_defrag_time"]);
+    report.noughts(&["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"]);
+    report.field("unexpected_error_replies", 0);
+    report.count("total_error_replies", Counter::ErrorReplies);
+    report.field("dump_payload_sanitizations", 0);
+    report.count("total_reads_processed", Counter::Reads);
+    report.count("total_writes_processed", Counter::Writes);
+    report.noughts(&["io_threaded_reads_processed", "io_threaded_writes_processed"]);
+    report.noughts(&["reply_buffer_shrinks", "reply_buffer_expands"]);
+    report.count("my_redis_protocol_errors", Counter::ProtocolErrors);
+    report.field("my_redis_expire_lag_last_ms", lag_last);
+    report.field("my_redis_expire_lag_max_ms", lag_max);
+}
+
+fn replication(report: &mut Report<'_>) {
+    report.field("role", "master");
+    report.field("connected_slaves", 0);
+    report.field("master_failover_state", "no-failover");
+    let run_id = &report.services.run_id;
+    report.field("master_replid", run_id);
+    report.field("master_replid2", "0".repeat(40));
+    report.field("master_repl_offset", 0);
+    report.field("second_repl_offset", -1);
+    report.field("repl_backlog_active", 0);
+    report.field("repl_backlog_size", report.services.config.value("repl-backlog-size"));
+    report.noughts(&["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
+}
+
+fn cpu(report: &mut Report<'_>) {
+    let times = ProcessorTimes::of_process();
+    report.field("used_cpu_sys", format!("{:.6}", times.system.as_secs_f64()));
+    report.field("used_cpu_user", format!("{:.6}", times.user.as_secs_f64()));
+    report.field("used_cpu_sys_children", "0.000000");
+    report.field("used_cpu_user_children", "0.000000");
+}
+
+fn error_stats(report: &mut Report<'_>) {
+    for (code, count) in report.services.stats.errors() {
+        report.field(&format!("errorstat_{code}"), format_args!("count={count}"));
+    }
+}
+
+fn keyspace(report: &mut Report<'_>) {
+    let figures = &report.services.figures;
+    let keys = figures.sum(ShardFigures::keys);
+    let expires = figures.sum(ShardFigures::with_deadline);
+    if keys > 0 {
+        report.field("db0", format_args!("keys={keys},expires={expires},avg_ttl=0"));
+    }
+}

@@ -1,0 +1,121 @@
+//! What the system says of this process: memory and processor time.
+//!
+//! Memory is what the system counts as resident. The allocator has no figure of its own that could
+//! be had without unsafe code, and what is resident is what an operator pays for.
+
+use nix::sys::resource::{UsageWho, getrusage};
+use std::fs;
+use std::time::Duration;
+
+/// Memory of the process and of the machine, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// In physical memory now.
+    pub resident_bytes: u64,
+    /// The most that ever was.
+    pub peak_bytes: u64,
+    /// Of the machine.
+    pub total_bytes: u64,
+}
+
+impl Memory {
+    /// The present figures; 0 where the system does not tell.
+    #[must_use]
+    pub fn now() -> Self {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let machine = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        Self {
+            resident_bytes: kilobytes(&status, "VmRSS:") * 1_024,
+            peak_bytes: kilobytes(&status, "VmHWM:") * 1_024,
+            total_bytes: kilobytes(&machine, "MemTotal:") * 1_024,
+        }
+    }
+}
+
+/// The number in the line that begins with `name`.
+fn kilobytes(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Processor time that was spent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProcessorTimes {
+    /// In the system.
+    pub system: Duration,
+    /// In our own code.
+    pub user: Duration,
+}
+
+impl ProcessorTimes {
+    /// Of all threads of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return Self::default() };
+        let duration = |time: nix::sys::time::TimeVal| {
+            let micros = time.tv_sec().saturating_mul(1_000_000).saturating_add(time.tv_usec());
+            Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+        };
+        Self { system: duration(usage.system_time()), user: duration(usage.user_time()) }
+    }
+}
+
+/// The system's name, release and machine, as `uname -srm` prints them.
+#[must_use]
+pub fn system_name() -> String {
+    let read = |name: &str| {
+        let text = fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
+        text.trim().to_owned()
+    };
+    format!("{} {} {}", read("ostype"), read("osrelease"), std::env::consts::ARCH)
+}
+
+/// A number of bytes with a unit, as Redis writes it.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "two digits behind the point are shown")]
+pub fn human_bytes(bytes: u64) -> String {
+    if bytes < 1_024 {
+        return format!("{bytes}B");
+    }
+    let mut size = bytes as f64;
+    for unit in ["K", "M", "G", "T", "P"] {
+        size /= 1_024.0;
+        if size < 1_024.0 {
+            return format!("{size:.2}{unit}");
+        }
+    }
+    format!("{bytes}B")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_get_the_unit_that_redis_gives_them() {
+        let cases = [
+            (0, "0B"),
+            (1_023, "1023B"),
+            (1_024, "1.00K"),
+            (965_672, "943.04K"),
+            (12_398_592, "11.82M"),
+            (25_276_510_208, "23.54G"),
+        ];
+        for (bytes, text) in cases {
+            assert_eq!(human_bytes(bytes), text);
+        }
+    }
+
+    #[test]
+    fn the_system_tells_of_this_process() {
+        let memory = Memory::now();
+        assert!(memory.resident_bytes > 0 && memory.peak_bytes >= memory.resident_bytes / 2);
+        assert!(memory.total_bytes > memory.resident_bytes);
+        let began = ProcessorTimes::of_process();
+        let mut sum = 0_u64;
+        while ProcessorTimes::of_process() == began {
+            sum = std::hint::black_box(sum + 1);
+        }
+        assert!(system_name().starts_with("Linux "));
+    }
+}
