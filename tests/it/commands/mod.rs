@@ -6,8 +6,14 @@
 //! needs a clock that is moved by hand, or looks inside, is an `it!` and runs on ours alone.
 
 use crate::harness::oracle::Oracle;
+use crate::harness::server::Server;
 use crate::harness::wire::{Wire, shown};
 use crate::it;
+use my_redis::command::expire as expire_rows;
+use my_redis::command::generic as generic_rows;
+use my_redis::command::hash as hash_rows;
+use my_redis::command::list as list_rows;
+use my_redis::command::string as string_rows;
 
 /// Expands to three tests of one session with an empty server; `resp3` before the session's
 /// connection has it speak RESP3.
@@ -230,3 +236,21 @@ it!(a_refused_write_creates_no_key, |server| {
         assert_eq!(server.keyspace().changes_since_save(), 0, "{line}");
     }
 });
+
+#[test]
+fn every_row_says_what_redis_says_of_the_command() {
+    let (server, oracle) = (Server::start(1), Oracle::start());
+    let (mut ours, mut redis) = (server.wire(), Wire::connect(oracle.addr()));
+    let families = [
+        generic_rows::COMMANDS,
+        expire_rows::COMMANDS,
+        string_rows::COMMANDS,
+        list_rows::COMMANDS,
+        hash_rows::COMMANDS,
+    ];
+    for spec in families.into_iter().flatten() {
+        let request = format!("COMMAND INFO {}", spec.name);
+        let expected = redis.run(&request);
+        ours.expect(&request, expected);
+    }
+}
