@@ -11,6 +11,7 @@
 )]
 
 mod client;
+mod commands;
 mod concurrency;
 mod differential;
 mod expiry;
