@@ -157,6 +157,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     fn run_requests(&mut self) -> Batch {
         let services = Arc::clone(self.gate.services());
         let mut now = services.clock.now();
+        let bulk_bytes_max = services.config.string_bytes_max();
+        self.decoder.set_bulk_bytes_max(i64::try_from(bulk_bytes_max).unwrap_or(i64::MAX));
         let mut used = 0;
         let mut batch = Batch::TurnOver;
         let (input, output) = self.connection.buffers();
@@ -179,7 +181,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 Err(error) => {
                     services.stats.add(Counter::ProtocolErrors, 1);
                     let mut reply = ReplyWriter::new(output, self.context.protocol);
-                    reply.error(format!("ERR {error}").as_bytes());
+                    let text = format!("ERR {error}");
+                    reply.error(text.as_bytes());
+                    services.stats.note_error(text.as_bytes());
                     self.context.close = true;
                 }
             }
