@@ -9,12 +9,16 @@ use crate::command::error::CommandError;
 use crate::command::spec::{CommandSpec, Flags, Outcome, Run, key_numbers};
 use crate::command::sweep::Sweeper;
 use crate::command::table;
-use crate::keyspace::{AfterUnlock, Keyspace, LocatedKey, Tally};
+use crate::keyspace::{AfterUnlock, Keyspace, LOOK_AHEAD_MAX, LocatedKey, Tally};
 use crate::protocol::{Args, OutputBuffer, ReplyWriter};
 use crate::stats::Counter;
 use crate::util::clock::UnixMillis;
+use crate::util::hash::KeyHash;
 use smallvec::SmallVec;
 use std::sync::Arc;
+
+/// Fewer keys than this are not worth looking ahead for.
+const LOOK_AHEAD_MIN: usize = 3;
 
 /// Takes the values that commands leave to be freed, and word of new deadlines.
 pub trait Settle: Send + Sync + std::fmt::Debug {
@@ -88,6 +92,21 @@ impl Gate {
                     context.reply_mode = ReplyMode::On;
                 }
             }
+        }
+    }
+
+    /// Brings what a pipeline's next requests will need near this core; a hint, nothing more.
+    pub fn look_ahead<'k>(&self, scratch: &mut Scratch, requests: impl Iterator<Item = Args<'k>>) {
+        let mut hashes: SmallVec<[KeyHash; LOOK_AHEAD_MAX]> = SmallVec::new();
+        for args in requests {
+            if let Some(row) = Self::find(scratch, args.at(0))
+                && let Some(key) = row.keys.first().and_then(|key| args.get(key.first))
+            {
+                hashes.push(KeyHash::of_key(key));
+            }
+        }
+        if hashes.len() >= LOOK_AHEAD_MIN {
+            self.keyspace.look_ahead(&hashes);
         }
     }
 

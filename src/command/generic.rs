@@ -1,8 +1,175 @@
 //! Keys of any type.
 
-use crate::command::spec::CommandSpec;
+use crate::command::args::is_word;
+use crate::command::context::Call;
+use crate::command::error::CommandError;
+use crate::command::scan::{Collected, Pattern, ScanOptions, cursor};
+use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
+use crate::command::sweep::Sweeper;
+use crate::keyspace::{ReadManyView, ReadView, WriteManyView};
 
 /// The rows of this family.
 #[rustfmt::skip]
 pub static COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        name: "DEL", group: Group::Generic, arity: Arity::AtLeast(2),
+        keys: &[KeySpec::all(&["RM", "DELETE"])],
+        since: "1.0.0", cost: "O(n) for n keys, whatever they hold", syntax: "DEL key [key ...]",
+        summary: "Deletes one or more keys.",
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+        run: Run::WriteMany(delete), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "UNLINK", group: Group::Generic, arity: Arity::AtLeast(2),
+        keys: &[KeySpec::all(&["RM", "DELETE"])], flags: Flags::FAST,
+        since: "4.0.0", cost: "O(n) for n keys, whatever they hold", syntax: "UNLINK key [key ...]",
+        summary: "Deletes one or more keys; as DEL, which frees in the background, too.",
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+        run: Run::WriteMany(delete), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "EXISTS", group: Group::Generic, arity: Arity::AtLeast(2),
+        keys: &[KeySpec::all(&["RO"])], flags: Flags::FAST,
+        since: "1.0.0", cost: "O(n) for n keys", syntax: "EXISTS key [key ...]",
+        summary: "Counts which of the keys exist, a repeated one each time.",
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+        run: Run::ReadMany(exists), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "TYPE", group: Group::Generic, arity: Arity::Exact(2),
+        keys: &[KeySpec::one(&["RO"])], flags: Flags::FAST,
+        since: "1.0.0", cost: "O(1)", syntax: "TYPE key",
+        summary: "Returns the type of the value of a key.", run: Run::Read(type_of),
+        ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "RENAME", group: Group::Generic, arity: Arity::Exact(3),
+        keys: &[
+            KeySpec::one(&["RW", "ACCESS", "DELETE"]),
+            KeySpec { first: 2, last: 0, step: 1, access: &["OW", "UPDATE"] },
+        ],
+        since: "1.0.0", cost: "O(1)", syntax: "RENAME key newkey",
+        summary: "Renames a key and overwrites the destination.", run: Run::WriteMany(rename),
+        ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "KEYS", group: Group::Generic, arity: Arity::Exact(2),
+        flags: Flags::READONLY.and(Flags::DANGEROUS).and(Flags::SLOW),
+        since: "1.0.0", cost: "O(n) for n keys of the server", syntax: "KEYS pattern",
+        summary: "Returns all keys that match a pattern.",
+        tips: &["request_policy:all_shards", "nondeterministic_output_order"],
+        run: Run::Sweep(keys), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "SCAN", group: Group::Generic, arity: Arity::AtLeast(2), flags: Flags::READONLY,
+        since: "2.8.0", cost: "O(count) for every call, O(n) for all n keys of the server",
+        syntax: "SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]",
+        summary: "Iterates over the keys of the server.",
+        tips: &["nondeterministic_output", "request_policy:special"],
+        run: Run::Sweep(scan), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "DBSIZE", group: Group::Server, arity: Arity::Exact(1),
+        flags: Flags::READONLY.and(Flags::FAST),
+        since: "1.0.0", cost: "O(1)", syntax: "DBSIZE",
+        summary: "Returns the number of keys.",
+        tips: &["request_policy:all_shards", "response_policy:agg_sum"],
+        run: Run::Sweep(size), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "FLUSHALL", group: Group::Server, arity: Arity::AtLeast(1),
+        flags: Flags::WRITE.and(Flags::DANGEROUS),
+        since: "1.0.0", cost: "O(1); the memory is freed in the background",
+        syntax: "FLUSHALL [ASYNC | SYNC]", summary: "Removes all keys of all databases.",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+        run: Run::Sweep(flush), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "FLUSHDB", group: Group::Server, arity: Arity::AtLeast(1),
+        flags: Flags::WRITE.and(Flags::DANGEROUS),
+        since: "1.0.0", cost: "O(1); the memory is freed in the background",
+        syntax: "FLUSHDB [ASYNC | SYNC]", summary: "Removes all keys of the current database.",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+        run: Run::Sweep(flush), ..CommandSpec::BASE
+    },
 ];
+
+fn delete(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
+    let mut removed = 0;
+    for index in 0..view.len() {
+        removed += usize::from(view.key(index).is_some_and(|mut key| key.remove()));
+    }
+    call.reply.count(removed);
+    Ok(())
+}
+
+fn exists(view: &ReadManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
+    call.reply.count(view.iter().filter(ReadView::exists).count());
+    Ok(())
+}
+
+fn type_of(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
+    call.reply.simple(view.value().map_or("none", |value| value.value_type().name()));
+    Ok(())
+}
+
+fn rename(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
+    let same = call.args.at(1) == call.args.at(2);
+    let mut from = view.key(0).ok_or(CommandError::NoSuchKey)?;
+    if !same {
+        let entry = from.take().ok_or(CommandError::NoSuchKey)?;
+        if let Some(mut to) = view.key(1) {
+            to.put(entry);
+        }
+    } else if !from.exists() {
+        return Err(CommandError::NoSuchKey);
+    }
+    call.reply.ok();
+    Ok(())
+}
+
+fn keys(sweeper: &mut Sweeper<'_>, call: &mut Call<'_>) -> Outcome {
+    let pattern = Pattern::new(call.args.at(1));
+    let mut found = Collected::default();
+    sweeper.for_each_key(|key| {
+        if pattern.shows(key) {
+            found.add(key, call);
+        }
+    });
+    found.reply(call);
+    Ok(())
+}
+
+fn scan(sweeper: &mut Sweeper<'_>, call: &mut Call<'_>) -> Outcome {
+    let cursor = cursor(call.args.at(1))?;
+    let options = ScanOptions::parse(call, 2, true)?;
+    let mut found = Collected::default();
+    let next = sweeper.scan(cursor, options.count, |entry| {
+        let has_type = |name| is_word(name, entry.value().value_type().name());
+        if options.pattern.shows(entry.key()) && options.type_name.is_none_or(has_type) {
+            found.add(entry.key(), call);
+        }
+    });
+    found.reply_with_cursor(next, call);
+    Ok(())
+}
+
+fn size(sweeper: &mut Sweeper<'_>, call: &mut Call<'_>) -> Outcome {
+    call.reply.count(sweeper.len());
+    Ok(())
+}
+
+/// ASYNC and SYNC are the same here: memory is always freed after the locks are released.
+fn flush(sweeper: &mut Sweeper<'_>, call: &mut Call<'_>) -> Outcome {
+    let known = match call.args.len() {
+        1 => true,
+        2 => ["ASYNC", "SYNC"].iter().any(|word| is_word(call.args.at(1), word)),
+        _ => false,
+    };
+    if !known {
+        return Err(CommandError::Syntax);
+    }
+    sweeper.flush();
+    call.reply.ok();
+    Ok(())
+}

@@ -1,8 +1,242 @@
 //! Hashes.
 
-use crate::command::spec::CommandSpec;
+use crate::command::args::integer;
+use crate::command::context::Call;
+use crate::command::error::CommandError;
+use crate::command::scan::{Collected, ScanOptions, cursor};
+use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
+use crate::keyspace::{ReadView, WriteView};
+use crate::util::number::{IntegerText, parse_i64};
 
 /// The rows of this family.
 #[rustfmt::skip]
 pub static COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        name: "HSET", group: Group::Hash, arity: Arity::AtLeast(4),
+        keys: &[KeySpec::one(&["RW", "UPDATE"])], flags: Flags::DENY_OOM.and(Flags::FAST),
+        since: "2.0.0", cost: "O(n) for n fields", syntax: "HSET key field value [field value ...]",
+        summary: "Sets fields of a hash and returns how many are new.", run: Run::Write(hset),
+        ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HMSET", group: Group::Hash, arity: Arity::AtLeast(4),
+        keys: &[KeySpec::one(&["RW", "UPDATE"])], flags: Flags::DENY_OOM.and(Flags::FAST),
+        since: "2.0.0", cost: "O(n) for n fields",
+        syntax: "HMSET key field value [field value ...]",
+        summary: "Sets fields of a hash; HSET does the same and tells more.",
+        run: Run::Write(hmset), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HGET", group: Group::Hash, arity: Arity::Exact(3),
+        keys: &[KeySpec::one(&["RO", "ACCESS"])], flags: Flags::FAST,
+        since: "2.0.0", cost: "O(1)", syntax: "HGET key field",
+        summary: "Returns the value of a field of a hash.", run: Run::Read(hget),
+        ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HMGET", group: Group::Hash, arity: Arity::AtLeast(3),
+        keys: &[KeySpec::one(&["RO", "ACCESS"])], flags: Flags::FAST,
+        since: "2.0.0", cost: "O(n) for n fields", syntax: "HMGET key field [field ...]",
+        summary: "Returns the values of several fields of a hash.", run: Run::Read(hmget),
+        ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HDEL", group: Group::Hash, arity: Arity::AtLeast(3),
+        keys: &[KeySpec::one(&["RW", "DELETE"])], flags: Flags::FAST,
+        since: "2.0.0", cost: "O(n) for n fields", syntax: "HDEL key field [field ...]",
+        summary: "Removes fields of a hash, and the hash with its last one.",
+        run: Run::Write(hdel), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HEXISTS", group: Group::Hash, arity: Arity::Exact(3),
+        keys: &[KeySpec::one(&["RO"])], flags: Flags::FAST,
+        since: "2.0.0", cost: "O(1)", syntax: "HEXISTS key field",
+        summary: "Tells whether a hash has a field.", run: Run::Read(hexists),
+        ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HGETALL", group: Group::Hash, arity: Arity::Exact(2),
+        keys: &[KeySpec::one(&["RO", "ACCESS"])],
+        since: "2.0.0", cost: "O(n) for n fields of the hash", syntax: "HGETALL key",
+        summary: "Returns all fields of a hash with their values.",
+        tips: &["nondeterministic_output_order"], run: Run::Read(hgetall), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HKEYS", group: Group::Hash, arity: Arity::Exact(2),
+        keys: &[KeySpec::one(&["RO", "ACCESS"])],
+        since: "2.0.0", cost: "O(n) for n fields of the hash", syntax: "HKEYS key",
+        summary: "Returns all fields of a hash.",
+        tips: &["nondeterministic_output_order"], run: Run::Read(hkeys), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HVALS", group: Group::Hash, arity: Arity::Exact(2),
+        keys: &[KeySpec::one(&["RO", "ACCESS"])],
+        since: "2.0.0", cost: "O(n) for n fields of the hash", syntax: "HVALS key",
+        summary: "Returns all values of a hash.",
+        tips: &["nondeterministic_output_order"], run: Run::Read(hvals), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HLEN", group: Group::Hash, arity: Arity::Exact(2),
+        keys: &[KeySpec::one(&["RO"])], flags: Flags::FAST,
+        since: "2.0.0", cost: "O(1)", syntax: "HLEN key",
+        summary: "Returns the number of fields of a hash.", run: Run::Read(hlen),
+        ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HINCRBY", group: Group::Hash, arity: Arity::Exact(4),
+        keys: &[KeySpec::one(&["RW", "ACCESS", "UPDATE"])],
+        flags: Flags::DENY_OOM.and(Flags::FAST),
+        since: "2.0.0", cost: "O(1)", syntax: "HINCRBY key field increment",
+        summary: "Adds to the integer in a field of a hash; no field counts as 0.",
+        run: Run::Write(hincrby), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HSCAN", group: Group::Hash, arity: Arity::AtLeast(3),
+        keys: &[KeySpec::one(&["RO", "ACCESS"])],
+        since: "2.8.0", cost: "O(count) for every call, O(n) for all n fields of the hash",
+        syntax: "HSCAN key cursor [MATCH pattern] [COUNT count]",
+        summary: "Iterates over the fields of a hash and their values.",
+        tips: &["nondeterministic_output"], run: Run::Read(hscan), ..CommandSpec::BASE
+    },
 ];
+
+/// Sets the pairs of the call; returns how many fields are new.
+fn set_pairs(view: &mut WriteView<'_>, call: &Call<'_>, name: &str) -> Result<usize, CommandError> {
+    if !call.args.len().is_multiple_of(2) {
+        return Err(CommandError::WrongArity(name.to_owned()));
+    }
+    let mut pairs = call.args.iter_from(2);
+    let new = view.change_hash(true, |hash| {
+        let mut new = 0;
+        while let (Some(field), Some(value)) = (pairs.next(), pairs.next()) {
+            new += usize::from(hash.set(field, value));
+        }
+        new
+    })?;
+    view.note_more_changes((call.args.len() - 2) / 2 - 1);
+    Ok(new.unwrap_or(0))
+}
+
+fn hset(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
+    let new = set_pairs(view, call, "hset")?;
+    call.reply.count(new);
+    Ok(())
+}
+
+fn hmset(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
+    set_pairs(view, call, "hmset")?;
+    call.reply.ok();
+    Ok(())
+}
+
+fn reply_value(call: &mut Call<'_>, value: Option<&[u8]>) {
+    match value {
+        Some(value) => call.reply.bulk(value),
+        None => call.reply.null(),
+    }
+}
+
+fn hget(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
+    let field = call.args.at(2);
+    reply_value(call, view.hash()?.and_then(|hash| hash.get(field)));
+    Ok(())
+}
+
+fn hmget(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
+    let hash = view.hash()?;
+    let fields = call.args.iter_from(2);
+    call.reply.array(fields.len());
+    for field in fields {
+        reply_value(call, hash.and_then(|hash| hash.get(field)));
+    }
+    Ok(())
+}
+
+fn hdel(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
+    let args = call.args;
+    let mut removed = 0;
+    if let Some(hash) = view.read().hash()?
+        && args.iter_from(2).any(|field| hash.get(field).is_some())
+    {
+        let changed = view.change_hash(false, |hash| {
+            args.iter_from(2).filter(|field| hash.remove(field)).count()
+        })?;
+        removed = changed.unwrap_or(0);
+        view.note_more_changes(removed.saturating_sub(1));
+    }
+    call.reply.count(removed);
+    Ok(())
+}
+
+fn hexists(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
+    let field = call.args.at(2);
+    call.reply.flag(view.hash()?.is_some_and(|hash| hash.get(field).is_some()));
+    Ok(())
+}
+
+fn hgetall(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
+    let hash = view.hash()?;
+    call.reply.map(hash.map_or(0, |hash| hash.len()));
+    if let Some(hash) = hash {
+        hash.for_each(|field, value| {
+            call.reply.bulk(field);
+            call.reply.bulk(value);
+        });
+    }
+    Ok(())
+}
+
+fn hkeys(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
+    let hash = view.hash()?;
+    call.reply.array(hash.map_or(0, |hash| hash.len()));
+    if let Some(hash) = hash {
+        hash.for_each(|field, _| call.reply.bulk(field));
+    }
+    Ok(())
+}
+
+fn hvals(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
+    let hash = view.hash()?;
+    call.reply.array(hash.map_or(0, |hash| hash.len()));
+    if let Some(hash) = hash {
+        hash.for_each(|_, value| call.reply.bulk(value));
+    }
+    Ok(())
+}
+
+fn hlen(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
+    call.reply.count(view.hash()?.map_or(0, |hash| hash.len()));
+    Ok(())
+}
+
+fn hincrby(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
+    let field = call.args.at(2);
+    let increment = integer(call.args.at(3))?;
+    let old = match view.read().hash()?.and_then(|hash| hash.get(field)) {
+        None => 0,
+        Some(value) => parse_i64(value).ok_or(CommandError::HashValueNotAnInteger)?,
+    };
+    let new = old.checked_add(increment).ok_or(CommandError::Overflow)?;
+    let mut text = IntegerText::new();
+    view.change_hash(true, |hash| hash.set(field, text.format_i64(new)))?;
+    call.reply.integer(new);
+    Ok(())
+}
+
+fn hscan(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
+    let cursor = cursor(call.args.at(2))?;
+    let Some(hash) = view.hash()? else {
+        Collected::default().reply_with_cursor(None, call);
+        return Ok(());
+    };
+    let options = ScanOptions::parse(call, 3, false)?;
+    let mut found = Collected::default();
+    let next = hash.scan(cursor, options.count, |field, value| {
+        if options.pattern.shows(field) {
+            found.add(field, call);
+            found.add(value, call);
+        }
+    });
+    found.reply_with_cursor(next, call);
+    Ok(())
+}

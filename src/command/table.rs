@@ -1,13 +1,14 @@
 //! The table of all commands: joins the families and finds a row by its name.
 
 use crate::command::spec::CommandSpec;
-use crate::command::{connection, generic, hash, introspection, list, server, string};
+use crate::command::{connection, expire, generic, hash, introspection, list, server, string};
 use hashbrown::HashTable;
 use std::sync::OnceLock;
 
 /// The families, in the order of docs/commands.md.
 pub static FAMILIES: &[&[CommandSpec]] = &[
     generic::COMMANDS,
+    expire::COMMANDS,
     string::COMMANDS,
     list::COMMANDS,
     hash::COMMANDS,

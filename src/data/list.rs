@@ -246,6 +246,14 @@ impl ChunkedList {
         self.chunks.range(number..).flat_map(|chunk| chunk.elements()).skip(inside)
     }
 
+    fn contains(&self, data: &[u8], end: End) -> bool {
+        let holds = |chunk: &Arc<Chunk>| chunk.elements().any(|element| element == data);
+        match end {
+            End::Left => self.chunks.iter().any(holds),
+            End::Right => self.chunks.iter().rev().any(holds),
+        }
+    }
+
     /// The chunk numbers from the front or from the back.
     fn remove_equal(&mut self, data: &[u8], limit: usize, from_back: bool) -> usize {
         let mut left = limit;
@@ -314,6 +322,15 @@ impl<'a> ListRef<'a> {
         match self {
             Self::Packed(seq) => seq.get(index),
             Self::Chunked(list) => list.get(index),
+        }
+    }
+
+    /// True when an element equals `data`. Cost: O(elements up to it, looked for from `end`).
+    #[must_use]
+    pub fn contains(self, data: &[u8], end: End) -> bool {
+        match self {
+            Self::Packed(seq) => seq.iter().any(|element| element == data),
+            Self::Chunked(list) => list.contains(data, end),
         }
     }
 

@@ -17,7 +17,7 @@
 
 use crate::util::hash::{KeyHash, PLACE_BITS_MAX, POSITION_BITS, POSITION_END, Position};
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
+use hashbrown::hash_table::{Entry, IterHash};
 use std::sync::Arc;
 
 /// A segment with this many entries splits before it takes another: 7/8 of 512 buckets.
@@ -202,6 +202,13 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
     pub fn get(&self, hash: KeyHash, equal: impl FnMut(&T) -> bool) -> Option<&T> {
         let segment = self.segment(self.segment_index(hash.position()));
         segment.table.find(hash.in_segment(), equal)
+    }
+
+    /// The entries that might be the one with this hash, most likely only that one. Loads the
+    /// first bytes of the search, not yet an entry.
+    #[inline]
+    pub fn candidates(&self, hash: KeyHash) -> IterHash<'_, T> {
+        self.segment(self.segment_index(hash.position())).table.iter_hash(hash.in_segment())
     }
 
     /// The entry at `slot`.

@@ -271,6 +271,16 @@ impl Entry {
         matches!(self, Self::Large(_))
     }
 
+    /// One byte of the allocation behind the entry, so that it is near when it is needed.
+    #[inline]
+    #[must_use]
+    pub fn first_byte(&self) -> u8 {
+        match self {
+            Self::Packed(entry) => entry.byte(0),
+            Self::Large(entry) => u8::from(entry.deadline.is_some()),
+        }
+    }
+
     /// Roughly how many allocations freeing it takes.
     #[must_use]
     pub fn free_cost(&self) -> usize {

@@ -31,6 +31,12 @@ use shuttle_parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[cfg(not(feature = "shuttle"))]
 use std::sync::atomic::AtomicU64;
 
+/// A shared lock on one shard.
+pub type SharedGuard<'a> = RwLockReadGuard<'a, Shard>;
+
+/// Keys that are looked up together ahead of time at most.
+pub const LOOK_AHEAD_MAX: usize = 16;
+
 /// Shards that a command of a few keys locks without an allocation.
 const FEW_SHARDS: usize = 8;
 
@@ -250,6 +256,20 @@ impl Shards {
         #[cfg(feature = "shuttle")]
         drop(guard);
         result
+    }
+
+    /// Runs `read` with shared locks on those of the shards that nobody is changing just now.
+    ///
+    /// Waits for no lock, so that the order in which they are taken does not matter.
+    pub fn try_read_several<R>(
+        &self,
+        numbers: &[usize],
+        read: impl FnOnce(&[Option<SharedGuard<'_>>]) -> R,
+    ) -> R {
+        let _nesting = nesting::enter();
+        let guards: SmallVec<[Option<SharedGuard<'_>>; LOOK_AHEAD_MAX]> =
+            numbers.iter().map(|number| self.locked(*number).shard.try_read()).collect();
+        read(&guards)
     }
 
     /// Runs `write` with an exclusive lock on one shard.

@@ -255,10 +255,10 @@ impl<'a> WriteView<'a> {
         true
     }
 
-    /// Removes the key and gives its entry, to put it under another key.
+    /// Removes the key and gives its entry, to [`put`](Self::put) it under another key, which
+    /// counts the change.
     pub fn take(&mut self) -> Option<Entry> {
         let slot = self.slot.take()?;
-        self.shard.note_changes(1, self.epoch);
         self.shard.take(slot, self.key.hash, self.epoch)
     }
 

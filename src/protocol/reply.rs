@@ -103,15 +103,14 @@ impl<'a> ReplyWriter<'a> {
         self.output.put(b"\r\n");
     }
 
-    /// An error line; CR and LF in the text become blanks.
+    /// An error line; CR and LF at the end of the text are dropped, others become blanks.
     pub fn error(&mut self, text: &[u8]) {
+        let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        let len = text.iter().rposition(|byte| !is_line_end(byte)).map_or(0, |last| last + 1);
+        let text = text.get(..len).unwrap_or(text);
         let mut line = Vec::with_capacity(text.len() + 3);
         line.push(b'-');
-        line.extend(text.iter().map(
-            |byte| {
-                if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }
-            },
-        ));
+        line.extend(text.iter().map(|byte| if is_line_end(byte) { b' ' } else { *byte }));
         line.extend_from_slice(b"\r\n");
         self.output.put(&line);
     }
@@ -283,6 +282,7 @@ mod tests {
             (|w| w.boolean(false), ":0\r\n", "#f\r\n"),
             (|w| w.verbatim(b"hi"), "$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n"),
             (|w| w.error(b"ERR a\r\nb"), "-ERR a  b\r\n", "-ERR a  b\r\n"),
+            (|w| w.error(b"ERR a\n\r\n"), "-ERR a\r\n", "-ERR a\r\n"),
         ];
         for (write, resp2, resp3) in cases {
             assert_eq!(written(Protocol::Resp2, write), *resp2);

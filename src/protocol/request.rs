@@ -5,6 +5,9 @@
 //! copies none; when the input ends in the middle of a request it remembers how far it came, and
 //! goes on from there when more has arrived: no byte is looked at twice, however small the pieces.
 //! What a length merely announces is never reserved.
+//!
+//! Several requests of a pipeline can be decoded before the first of them runs: each keeps its
+//! arguments until [`RequestDecoder::forget`].
 
 use crate::protocol::error::ProtocolError;
 use crate::protocol::limits;
@@ -63,6 +66,16 @@ impl<'a> Args<'a> {
     }
 }
 
+/// One decoded request, until its decoder forgets it.
+#[derive(Debug, Clone, Copy)]
+pub struct Request {
+    /// Bytes that it takes in the input.
+    pub length: usize,
+    first: usize,
+    end: usize,
+    is_inline: bool,
+}
+
 /// Where the decoder is inside a request.
 #[derive(Debug, Clone, Copy)]
 enum State {
@@ -86,10 +99,12 @@ pub struct RequestDecoder {
     at: usize,
     /// How much of an unfinished line was searched for its end.
     searched: usize,
+    /// The arguments of the requests that are kept, and of the one being decoded.
     places: Vec<Place>,
-    /// The unquoted words of an inline request.
+    /// Where the arguments of the request being decoded begin.
+    first: usize,
+    /// The unquoted words of inline requests.
     inline: Vec<u8>,
-    is_inline: bool,
     authenticated: bool,
     bulk_bytes_max: i64,
 }
@@ -101,8 +116,8 @@ impl Default for RequestDecoder {
             at: 0,
             searched: 0,
             places: Vec::new(),
+            first: 0,
             inline: Vec::new(),
-            is_inline: false,
             authenticated: true,
             bulk_bytes_max: limits::BULK_BYTES_MAX,
         }
@@ -135,13 +150,13 @@ impl RequestDecoder {
     /// Decodes one request. `input` begins at its first byte; while it is incomplete, the next
     /// call gets the same bytes and more.
     ///
-    /// Returns the number of bytes the request takes, after which [`args`](Self::args) gives its
-    /// arguments, or `None` when more input is needed. Cost: O(new bytes).
+    /// Returns the request, whose arguments [`args`](Self::args) gives, or `None` when more input
+    /// is needed. Cost: O(new bytes).
     ///
     /// # Errors
     /// When the bytes are no request; the decoder must not be used any more.
     #[inline]
-    pub fn decode(&mut self, input: &[u8]) -> Result<Option<usize>, ProtocolError> {
+    pub fn decode(&mut self, input: &[u8]) -> Result<Option<Request>, ProtocolError> {
         loop {
             match self.state {
                 State::Start => match input.first() {
@@ -158,8 +173,7 @@ impl RequestDecoder {
                     let count = self.argument_count(line)?;
                     self.at = next;
                     if count == 0 {
-                        self.state = State::Start;
-                        return Ok(Some(next));
+                        return Ok(Some(self.request(next, false)));
                     }
                     self.state = State::Length { left: count };
                 }
@@ -190,8 +204,7 @@ impl RequestDecoder {
                     self.places.push(Place { start: self.at as u32, len });
                     self.at = end + 2;
                     if left == 1 {
-                        self.state = State::Start;
-                        return Ok(Some(self.at));
+                        return Ok(Some(self.request(self.at, false)));
                     }
                     self.state = State::Length { left: left - 1 };
                 }
@@ -199,22 +212,46 @@ impl RequestDecoder {
         }
     }
 
-    /// The arguments of the request that was just decoded from `input`.
+    /// The arguments of a request that was decoded from `input`.
     #[inline]
     #[must_use]
-    pub fn args<'a>(&'a self, input: &'a [u8]) -> Args<'a> {
-        Args { buffer: if self.is_inline { &self.inline } else { input }, places: &self.places }
+    pub fn args<'a>(&'a self, request: Request, input: &'a [u8]) -> Args<'a> {
+        Args {
+            buffer: if request.is_inline { &self.inline } else { input },
+            places: self.places.get(request.first..request.end).unwrap_or_default(),
+        }
+    }
+
+    /// Drops the arguments of all requests that were decoded; one in the middle is not affected.
+    pub fn forget(&mut self) {
+        self.places.drain(..self.first);
+        self.first = 0;
+        // The words of an inline request come all at once, so none is in the middle here.
+        self.inline.clear();
+        if self.places.is_empty() && self.places.capacity() > ARGUMENTS_KEPT_MAX {
+            self.places = Vec::new();
+        }
+    }
+
+    /// Forgets everything, to decode again what was decoded but has not run.
+    pub fn restart(&mut self) {
+        self.state = State::Start;
+        self.searched = 0;
+        self.first = self.places.len();
+        self.forget();
+    }
+
+    #[inline]
+    fn request(&mut self, length: usize, is_inline: bool) -> Request {
+        self.state = State::Start;
+        let first = std::mem::replace(&mut self.first, self.places.len());
+        Request { length, first, end: self.places.len(), is_inline }
     }
 
     #[inline]
     fn begin(&mut self, state: State) {
         self.state = state;
         self.at = 0;
-        self.is_inline = matches!(state, State::Inline { .. });
-        self.places.clear();
-        if self.places.capacity() > ARGUMENTS_KEPT_MAX {
-            self.places = Vec::new();
-        }
     }
 
     fn argument_count(&self, line: &[u8]) -> Result<u32, ProtocolError> {
@@ -241,7 +278,7 @@ impl RequestDecoder {
         u32::try_from(len).map_err(|_| ProtocolError::BadBulkLength)
     }
 
-    fn inline(&mut self, input: &[u8], searched: usize) -> Result<Option<usize>, ProtocolError> {
+    fn inline(&mut self, input: &[u8], searched: usize) -> Result<Option<Request>, ProtocolError> {
         let rest = input.get(searched..).unwrap_or_default();
         let Some(found) = memchr::memchr(b'\n', rest) else {
             self.state = State::Inline { searched: input.len() };
@@ -250,10 +287,8 @@ impl RequestDecoder {
         let end = searched + found;
         let line = input.get(..end).unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        self.inline.clear();
         split_words(line, &mut self.inline, &mut self.places)?;
-        self.state = State::Start;
-        Ok(Some(end + 1))
+        Ok(Some(self.request(end + 1, true)))
     }
 }
 
@@ -280,7 +315,7 @@ fn parse_line(line: &[u8]) -> Option<i64> {
     }
 }
 
-fn unfinished_line(len: usize, error: ProtocolError) -> Result<Option<usize>, ProtocolError> {
+fn unfinished_line(len: usize, error: ProtocolError) -> Result<Option<Request>, ProtocolError> {
     if len > limits::INLINE_BYTES_MAX { Err(error) } else { Ok(None) }
 }
 
@@ -308,7 +343,7 @@ fn split_words(
         }
         let start = words.len();
         rest = take_word(rest, words, &blank)?;
-        // A line is at most 64 KiB long.
+        // A line is at most 64 KiB long and few are kept.
         places.push(Place { start: start as u32, len: (words.len() - start) as u32 });
     }
 }
@@ -408,22 +443,40 @@ mod tests {
         let mut decoder = RequestDecoder::new();
         decoder.set_authenticated(authenticated);
         let mut requests = Vec::new();
+        let mut decoded: Vec<(Request, usize)> = Vec::new();
         let mut start = 0;
+        // How many requests are decoded before the first is looked at.
+        let keep = 1 + input.len() % 7;
+        let take = |decoder: &mut RequestDecoder,
+                    decoded: &mut Vec<(Request, usize)>,
+                    requests: &mut Vec<Vec<Vec<u8>>>| {
+            for (request, start) in decoded.drain(..) {
+                let args = decoder.args(request, &input[start..]);
+                if !args.is_empty() {
+                    requests.push(args.iter_from(0).map(<[u8]>::to_vec).collect());
+                }
+            }
+            decoder.forget();
+        };
         for end in cuts.iter().copied().chain([input.len()]) {
             loop {
                 match decoder.decode(&input[start..end.max(start)]) {
-                    Ok(Some(used)) => {
-                        let args = decoder.args(&input[start..end]);
-                        if !args.is_empty() {
-                            requests.push(args.iter_from(0).map(<[u8]>::to_vec).collect());
+                    Ok(Some(request)) => {
+                        decoded.push((request, start));
+                        start += request.length;
+                        if decoded.len() >= keep {
+                            take(&mut decoder, &mut decoded, &mut requests);
                         }
-                        start += used;
                     }
                     Ok(None) => break,
-                    Err(error) => return (requests, Some(error)),
+                    Err(error) => {
+                        take(&mut decoder, &mut decoded, &mut requests);
+                        return (requests, Some(error));
+                    }
                 }
             }
         }
+        take(&mut decoder, &mut decoded, &mut requests);
         (requests, None)
     }
 
@@ -502,13 +555,14 @@ mod tests {
         input.resize(input.len() + 1_000_000, b'v');
         input.extend_from_slice(b"\r\n");
         let mut decoder = RequestDecoder::new();
-        let mut used = None;
+        let mut decoded = None;
         for end in 1..=input.len() {
-            assert_eq!(used, None);
-            used = decoder.decode(&input[..end]).unwrap();
+            assert!(decoded.is_none());
+            decoded = decoder.decode(&input[..end]).unwrap();
         }
-        assert_eq!(used, Some(input.len()));
-        assert_eq!(decoder.args(&input).at(2).len(), 1_000_000);
+        let request = decoded.unwrap();
+        assert_eq!(request.length, input.len());
+        assert_eq!(decoder.args(request, &input).at(2).len(), 1_000_000);
     }
 
     proptest! {

@@ -7,9 +7,11 @@ use crate::command::clients::ClientRecord;
 use crate::command::context::{Context, Deferred};
 use crate::command::dispatch::{Gate, Scratch};
 use crate::command::error::CommandError;
+use crate::keyspace::LOOK_AHEAD_MAX;
 use crate::net::{Connection, Exchange};
-use crate::protocol::{ReplyWriter, RequestDecoder};
+use crate::protocol::{ProtocolError, ReplyWriter, Request, RequestDecoder};
 use crate::stats::Counter;
+use smallvec::SmallVec;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -18,8 +20,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Commands that run before other tasks of the thread get their turn.
 const BATCH_COMMANDS_MAX: usize = 1_024;
-/// Commands that may share one look at the clock.
-const COMMANDS_PER_MOMENT: usize = 16;
 /// No further command runs while this many bytes of replies wait to be sent.
 const OUTPUT_BATCH_BYTES: usize = 256 * 1024;
 /// No further input is read while this many bytes of replies wait to be sent.
@@ -60,6 +60,46 @@ where
     })
     .await;
     task.run().await;
+}
+
+/// Some requests that were decoded before the first of them runs.
+struct Decoded {
+    /// Where each begins in the input.
+    requests: SmallVec<[(usize, Request); LOOK_AHEAD_MAX]>,
+    /// Whether the input has no further complete request, or is none at all.
+    end: Result<bool, ProtocolError>,
+}
+
+impl Decoded {
+    /// Decodes what begins at `start`. For a stranger only one request: it may authenticate the
+    /// client, to whom other limits apply then.
+    fn ahead(
+        decoder: &mut RequestDecoder,
+        input: &[u8],
+        mut start: usize,
+        authenticated: bool,
+    ) -> Self {
+        decoder.set_authenticated(authenticated);
+        let requests_max = if authenticated { LOOK_AHEAD_MAX } else { 1 };
+        let mut decoded = Self { requests: SmallVec::new(), end: Ok(false) };
+        while decoded.requests.len() < requests_max {
+            match decoder.decode(input.get(start..).unwrap_or_default()) {
+                Ok(Some(request)) => {
+                    decoded.requests.push((start, request));
+                    start += request.length;
+                }
+                Ok(None) => {
+                    decoded.end = Ok(true);
+                    break;
+                }
+                Err(error) => {
+                    decoded.end = Err(error);
+                    break;
+                }
+            }
+        }
+        decoded
+    }
 }
 
 struct ConnectionTask<S> {
@@ -156,48 +196,57 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
 
     fn run_requests(&mut self) -> Batch {
         let services = Arc::clone(self.gate.services());
-        let mut now = services.clock.now();
+        let Self { connection, decoder, context, scratch, gate, .. } = self;
         let bulk_bytes_max = services.config.string_bytes_max();
-        self.decoder.set_bulk_bytes_max(i64::try_from(bulk_bytes_max).unwrap_or(i64::MAX));
-        let mut used = 0;
-        let mut batch = Batch::TurnOver;
-        let (input, output) = self.connection.buffers();
-        for number in 1..=BATCH_COMMANDS_MAX {
-            self.decoder.set_authenticated(self.context.authenticated);
-            let rest = input.get(used..).unwrap_or_default();
-            match self.decoder.decode(rest) {
-                Ok(None) => {
-                    batch = Batch::Drained;
+        decoder.set_bulk_bytes_max(i64::try_from(bulk_bytes_max).unwrap_or(i64::MAX));
+        let (input, output) = connection.buffers();
+        let (mut used, mut commands) = (0, 0);
+        let batch = loop {
+            let decoded = Decoded::ahead(decoder, input, used, context.authenticated);
+            let requests = decoded.requests.iter();
+            let args = |(start, request): &(usize, Request)| {
+                decoder.args(*request, input.get(*start..).unwrap_or_default())
+            };
+            if decoded.requests.len() > 1 {
+                gate.look_ahead(scratch, requests.clone().map(args));
+            }
+            let now = services.clock.now();
+            for (start, request) in requests {
+                let args = args(&(*start, *request));
+                used = start + request.length;
+                commands += 1;
+                if !args.is_empty() {
+                    gate.execute(context, scratch, args, now, output);
+                }
+                if context.close || context.deferred.is_some() {
                     break;
                 }
-                Ok(Some(length)) => {
-                    used += length;
-                    let args = self.decoder.args(rest);
-                    if !args.is_empty() {
-                        let (context, scratch) = (&mut self.context, &mut self.scratch);
-                        self.gate.execute(context, scratch, args, now, output);
-                    }
-                }
+            }
+            decoder.forget();
+            if context.close {
+                break Batch::Close;
+            }
+            if context.deferred.is_some() {
+                decoder.restart();
+                break Batch::TurnOver;
+            }
+            match decoded.end {
+                Ok(true) => break Batch::Drained,
+                Ok(false) => {}
                 Err(error) => {
                     services.stats.add(Counter::ProtocolErrors, 1);
-                    let mut reply = ReplyWriter::new(output, self.context.protocol);
+                    let mut reply = ReplyWriter::new(output, context.protocol);
                     let text = format!("ERR {error}");
                     reply.error(text.as_bytes());
                     services.stats.note_error(text.as_bytes());
-                    self.context.close = true;
+                    context.close = true;
+                    break Batch::Close;
                 }
             }
-            if self.context.close {
-                batch = Batch::Close;
-                break;
+            if commands >= BATCH_COMMANDS_MAX || output.len() >= OUTPUT_BATCH_BYTES {
+                break Batch::TurnOver;
             }
-            if self.context.deferred.is_some() || output.len() >= OUTPUT_BATCH_BYTES {
-                break;
-            }
-            if number % COMMANDS_PER_MOMENT == 0 {
-                now = services.clock.now();
-            }
-        }
+        };
         self.connection.consume(used);
         batch
     }

@@ -10,6 +10,8 @@ use atoi::FromRadix10SignedChecked;
 use smallvec::SmallVec;
 use std::fmt::{self, Write};
 
+/// Bytes of the longest integer; what is longer need not be read to be refused.
+const INTEGER_BYTES_MAX: usize = 20;
 /// Significant digits of a printed float: enough to tell any two floats apart.
 const FLOAT_DIGITS: usize = 17;
 /// Whole floats below this are printed through the integer printer: they are exact.
@@ -28,6 +30,9 @@ pub type FloatText = SmallVec<[u8; 32]>;
 #[inline]
 #[must_use]
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
+    if text.len() > INTEGER_BYTES_MAX {
+        return None;
+    }
     match text {
         [b'0'] => Some(0),
         [b'1'..=b'9', ..] | [b'-', b'1'..=b'9', ..] => {

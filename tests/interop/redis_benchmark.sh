@@ -40,7 +40,7 @@ bench "RESP3" 2000 -3
 bench "RESP3 with pipeline 16" 6000 -3 -P 16
 bench "new connections" 500 -k 0
 bench "500 clients" 2000 -c 500
-bench "values of 10 kB" 2000 -d 10000 -P 4
+bench "values of 10 kB" 100 -d 10000 -P 4
 redis-cli -p "$PORT" FLUSHALL >/dev/null
 output=$(timeout 60 redis-benchmark -p "$PORT" -n 5000 -r 1000 --csv HSET key:__rand_int__ f v 2>&1)
 matches "redis-benchmark of a command of one's own" "$output" '^"HSET key:__rand_int__ f v","[0-9.]+"'

@@ -13,6 +13,9 @@
 
 use crate::harness::random::Random;
 
+/// Restricts a run to the commands it names, in capitals with commas between.
+pub const ONLY_VARIABLE: &str = "MY_REDIS_DIFFERENTIAL_ONLY";
+
 /// One request of the stream.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -353,6 +356,7 @@ pub const FORMS: &[(usize, &str)] = &[
 /// Makes the stream; the same seed makes the same stream.
 pub struct Generator {
     random: Random,
+    forms: Vec<&'static (usize, &'static str)>,
     weights_sum: usize,
     /// How many relative deadlines were handed out: none is used twice.
     deadlines: i64,
@@ -363,8 +367,14 @@ pub struct Generator {
 impl Generator {
     /// A generator whose stream follows from `seed`.
     pub fn new(seed: u64) -> Self {
-        let weights_sum = FORMS.iter().map(|(weight, _)| weight).sum();
-        Self { random: Random::new(seed), weights_sum, deadlines: 0, keys: PLAIN }
+        let mut forms: Vec<_> = FORMS.iter().collect();
+        if let Ok(names) = std::env::var(ONLY_VARIABLE) {
+            let names: Vec<&str> = names.split(',').collect();
+            forms.retain(|(_, form)| names.contains(&form.split(' ').next().unwrap_or(form)));
+            assert!(!forms.is_empty(), "{ONLY_VARIABLE} leaves no command");
+        }
+        let weights_sum = forms.iter().map(|(weight, _)| weight).sum();
+        Self { random: Random::new(seed), forms, weights_sum, deadlines: 0, keys: PLAIN }
     }
 
     /// The generator's own source of chance.
@@ -375,7 +385,7 @@ impl Generator {
     /// The next request, or the next few that must stay together.
     pub fn next(&mut self) -> Vec<Request> {
         let mut at = self.random.below(self.weights_sum);
-        let form = FORMS.iter().find(|(weight, _)| {
+        let form = self.forms.iter().find(|(weight, _)| {
             let found = at < *weight;
             at = at.wrapping_sub(*weight);
             found

@@ -1,0 +1,499 @@
+//! This server beside redis-server, on one machine in one run.
+//!
+//! `cargo bench --bench compare` starts the release build of this server and a redis-server, each
+//! pinned to the first core, and drives them in turn with redis-benchmark on the second. Per
+//! command and pipeline length it takes the requests per second and the processor time that the
+//! server's process used (user and system, from /proc), divided by the requests. The servers take
+//! turns round by round and a ratio is the median of the rounds' own ratios, because a machine's
+//! speed drifts by more than the differences of interest. Only ratios carry over to other machines.
+//!
+//! `--memory` measures memory instead: the growth of the process for a million keys, without what
+//! keys and values hold themselves.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+const USAGE: &str = "\
+usage: cargo bench --bench compare -- [OPTION...]
+
+  --tests LIST      of set,get,incr,lpush,lpop,hset,hget (default: all)
+  --pipelines LIST  requests sent at once, for example 1,16,64 (default)
+  --rounds N        turns of each server (default 3)
+  --requests N      requests a turn without pipeline (default 300000); more with pipeline
+  --keys N          keys the requests choose from at random (default 1000000)
+  --clients N       connections (default 50)
+  --quick           one round, 100000 requests, 100000 keys: a first look
+  --both            server and client on all cores, two client threads
+  --memory          bytes per key instead of speed
+  --ours PROGRAM    the server to measure (default: the release build)
+  --redis PROGRAM   the server to measure it against (default: redis-server)";
+
+/// What redis-benchmark sends; it replaces `__rand_int__` by twelve digits.
+const TESTS: &[(&str, &[&str])] = &[
+    ("set", &["SET", "key:__rand_int__", "xxxxxxxxxxxxxxxx"]),
+    ("get", &["GET", "key:__rand_int__"]),
+    ("incr", &["INCR", "number:__rand_int__"]),
+    ("lpush", &["LPUSH", "list:__rand_int__", "xxxxxxxx"]),
+    ("lpop", &["LPOP", "list:__rand_int__"]),
+    ("hset", &["HSET", "hash:__rand_int__", "field", "xxxxxxxx"]),
+    ("hget", &["HGET", "hash:__rand_int__", "field"]),
+];
+
+/// The head of the table of speeds.
+const SPEED_TABLE: &str = "\
+| command | pipeline | Redis req/s | ours req/s | ratio | Redis CPU | ours CPU | ratio |
+|---|--:|--:|--:|--:|--:|--:|--:|";
+
+/// How long a server may take to start.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How many requests a filling connection sends before it reads the replies.
+const FILL_BATCH: usize = 5_000;
+
+type Outcome<T> = Result<T, String>;
+
+struct Options {
+    tests: Vec<String>,
+    pipelines: Vec<usize>,
+    rounds: usize,
+    requests: usize,
+    keys: usize,
+    clients: usize,
+    both: bool,
+    memory: bool,
+    ours: PathBuf,
+    redis: PathBuf,
+}
+
+impl Options {
+    /// Reads the command line; `None` if help was asked for.
+    fn parse(mut args: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
+        let mut options = Self {
+            tests: TESTS.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            pipelines: vec![1, 16, 64],
+            rounds: 3,
+            requests: 300_000,
+            keys: 1_000_000,
+            clients: 50,
+            both: false,
+            memory: false,
+            ours: env!("CARGO_BIN_EXE_my_redis_server").into(),
+            redis: "redis-server".into(),
+        };
+        while let Some(name) = args.next() {
+            let mut value = || args.next().ok_or(format!("{name} needs a value"));
+            match name.as_str() {
+                "--tests" => options.tests = value()?.split(',').map(str::to_owned).collect(),
+                "--pipelines" => {
+                    options.pipelines = value()?.split(',').map(number).collect::<Outcome<_>>()?;
+                }
+                "--rounds" => options.rounds = number(&value()?)?,
+                "--requests" => options.requests = number(&value()?)?,
+                "--keys" => options.keys = number(&value()?)?,
+                "--clients" => options.clients = number(&value()?)?,
+                "--quick" => {
+                    (options.rounds, options.requests, options.keys) = (1, 100_000, 100_000);
+                }
+                "--both" => options.both = true,
+                "--memory" => options.memory = true,
+                "--ours" => options.ours = value()?.into(),
+                "--redis" => options.redis = value()?.into(),
+                // Cargo's own, for every bench.
+                "--bench" => {}
+                "-h" | "--help" => return Ok(None),
+                _ => return Err(format!("unknown option {name}\n{USAGE}")),
+            }
+        }
+        match options.tests.iter().find(|test| requests_of(test).is_none()) {
+            Some(test) => Err(format!("unknown test {test}\n{USAGE}")),
+            None => Ok(Some(options)),
+        }
+    }
+
+    /// The cores a program is bound to: the server's, or the client's.
+    fn pinned(&self, core: &str, program: &Path) -> Command {
+        if self.both {
+            return Command::new(program);
+        }
+        let mut command = Command::new("taskset");
+        command.args(["-c", core]).arg(program);
+        command
+    }
+}
+
+fn number(text: &str) -> Outcome<usize> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(format!("not a positive number: {text}")),
+    }
+}
+
+fn requests_of(test: &str) -> Option<&'static [&'static str]> {
+    TESTS.iter().find(|(name, _)| *name == test).map(|(_, request)| *request)
+}
+
+/// A server under measurement; ends with the value.
+struct Server {
+    process: Child,
+    port: u16,
+    folder: PathBuf,
+}
+
+impl Server {
+    fn start(options: &Options, program: &Path) -> Outcome<Self> {
+        let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(text)?;
+        let port = probe.local_addr().map_err(text)?.port();
+        drop(probe);
+        let folder = std::env::temp_dir().join(format!("compare-{}-{port}", std::process::id()));
+        std::fs::create_dir_all(&folder).map_err(text)?;
+        let mut command = options.pinned("0", program);
+        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(&folder);
+        // No save may fall into a measurement.
+        if is_redis(program) {
+            command.args(["--save", "", "--appendonly", "no"]);
+        } else {
+            command.args(["--save", "off"]);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = command.spawn().map_err(|e| format!("{}: {e}", program.display()))?;
+        let mut server = Self { process, port, folder };
+        server.wait_ready().map_err(|e| format!("{}: {e}", program.display()))?;
+        Ok(server)
+    }
+
+    fn wait_ready(&mut self) -> Outcome<()> {
+        let started = Instant::now();
+        while started.elapsed() < START_TIMEOUT {
+            if let Ok(Some(status)) = self.process.try_wait() {
+                return Err(format!("ended at once, {status}"));
+            }
+            if self.fill(std::iter::once(b"PING\r\n".to_vec())).is_ok() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Err("does not answer".into())
+    }
+
+    /// Sends requests that are answered by one line each; an error is an error.
+    fn fill(&self, requests: impl Iterator<Item = Vec<u8>>) -> Outcome<()> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).map_err(text)?;
+        stream.set_read_timeout(Some(START_TIMEOUT)).map_err(text)?;
+        let mut requests = requests.peekable();
+        let mut chunk = vec![0; 64 * 1024];
+        while requests.peek().is_some() {
+            let batch: Vec<Vec<u8>> = requests.by_ref().take(FILL_BATCH).collect();
+            let mut missing = batch.len();
+            stream.write_all(&batch.concat()).map_err(text)?;
+            while missing > 0 {
+                let length = stream.read(&mut chunk).map_err(text)?;
+                let replies = chunk.get(..length).unwrap_or_default();
+                if length == 0 || replies.contains(&b'-') {
+                    return Err(format!("answered {}", String::from_utf8_lossy(replies)));
+                }
+                missing -= replies.iter().filter(|byte| **byte == b'\n').count().min(missing);
+            }
+        }
+        Ok(())
+    }
+
+    /// The seconds of processor time used since the start.
+    fn processor_seconds(&self, ticks_per_second: f64) -> Outcome<f64> {
+        let path = format!("/proc/{}/stat", self.process.id());
+        let stat = std::fs::read_to_string(path).map_err(text)?;
+        // The name in brackets may hold blanks; user and system time are the 12th and 13th after.
+        let after_name = stat.rsplit(')').next().unwrap_or_default();
+        let ticks = after_name.split_whitespace().skip(11).take(2);
+        let ticks: Vec<f64> = ticks.map(|field| field.parse().unwrap_or(f64::NAN)).collect();
+        Ok(ticks.iter().sum::<f64>() / ticks_per_second)
+    }
+
+    /// The bytes of memory that only this process uses.
+    fn memory_bytes(&self) -> Outcome<f64> {
+        let path = format!("/proc/{}/smaps_rollup", self.process.id());
+        let maps = std::fs::read_to_string(path).map_err(text)?;
+        let line = maps.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB"));
+        let kilobytes: f64 = kilobytes.and_then(|kb| kb.trim().parse().ok()).ok_or("no Pss")?;
+        Ok(kilobytes * 1024.0)
+    }
+
+    /// The version the server tells.
+    fn version(&self, program: &Path) -> String {
+        let output = Command::new(program).arg("--version").output();
+        let output = output.map(|output| output.stdout).unwrap_or_default();
+        let line = String::from_utf8_lossy(&output).lines().next().unwrap_or_default().to_owned();
+        let version = line.split_whitespace().find_map(|word| word.strip_prefix("v="));
+        version.map_or(line.clone(), |version| format!("Redis {version}"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn is_redis(program: &Path) -> bool {
+    program.file_name().is_some_and(|name| name == "redis-server")
+}
+
+fn text(error: std::io::Error) -> String {
+    error.to_string()
+}
+
+fn request(args: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", args.len()).into_bytes();
+    for arg in args {
+        bytes.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+        bytes.extend_from_slice(arg);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes
+}
+
+/// What one turn of one server gave.
+#[derive(Clone, Copy)]
+struct Turn {
+    requests_per_second: f64,
+    processor_micros: f64,
+}
+
+/// How many requests a turn has: enough for the clock of /proc at every speed.
+fn requests_in_turn(options: &Options, pipeline: usize) -> usize {
+    options.requests * pipeline.clamp(1, 10)
+}
+
+/// Empties the server and gives the test the keys it needs to find.
+fn prepare(server: &Server, options: &Options, test: &str, pipeline: usize) -> Outcome<()> {
+    let pops = requests_in_turn(options, pipeline) * options.rounds;
+    let items = pops.div_ceil(options.keys) + 2;
+    server.fill(std::iter::once(request(&[b"FLUSHALL"])))?;
+    let keys = 0..options.keys;
+    match test {
+        "set" | "get" => server.fill(keys.map(|number| {
+            request(&[b"SET", format!("key:{number:012}").as_bytes(), b"xxxxxxxxxxxxxxxx"])
+        })),
+        "lpop" => server.fill(keys.map(|number| {
+            let key = format!("list:{number:012}");
+            let mut args: Vec<&[u8]> = vec![b"RPUSH", key.as_bytes()];
+            args.resize(2 + items, b"xxxxxxxx");
+            request(&args)
+        })),
+        "hset" | "hget" => server.fill(keys.map(|number| {
+            request(&[b"HSET", format!("hash:{number:012}").as_bytes(), b"field", b"xxxxxxxx"])
+        })),
+        _ => Ok(()),
+    }
+}
+
+fn turn(
+    server: &Server,
+    options: &Options,
+    test: &str,
+    pipeline: usize,
+    ticks: f64,
+) -> Outcome<Turn> {
+    let requests = requests_in_turn(options, pipeline);
+    let mut command = options.pinned("1", Path::new("redis-benchmark"));
+    command.args(["-p", &server.port.to_string(), "--csv", "-n", &requests.to_string()]);
+    command.args(["-c", &options.clients.to_string(), "-P", &pipeline.to_string()]);
+    command.args(["-r", &options.keys.to_string()]);
+    if options.both {
+        command.args(["--threads", "2"]);
+    }
+    command.args(requests_of(test).unwrap_or_default()).stdin(Stdio::null());
+    let before = server.processor_seconds(ticks)?;
+    let output = command.output().map_err(|e| format!("redis-benchmark: {e}"))?;
+    let used = server.processor_seconds(ticks)? - before;
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    let row = lines.lines().rfind(|line| line.starts_with('"') && !line.starts_with("\"test\""));
+    let speed = row.and_then(|row| row.split("\",\"").nth(1)?.parse().ok());
+    let problem = String::from_utf8_lossy(&output.stderr);
+    match speed {
+        Some(requests_per_second) if output.status.success() && !problem.contains("Error") => {
+            Ok(Turn { requests_per_second, processor_micros: used * 1e6 / requests as f64 })
+        }
+        _ => Err(format!("redis-benchmark {test}: {lines}{problem}")),
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let upper = values.get(values.len() / 2).copied().unwrap_or(f64::NAN);
+    let lower = values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN);
+    (upper + lower) / 2.0
+}
+
+/// One row of the table from the rounds' turns, redis-server's and ours.
+fn row(test: &str, pipeline: usize, rounds: &[(Turn, Turn)]) -> String {
+    let of = |pick: fn(&Turn) -> f64| {
+        let redis = median(rounds.iter().map(|(redis, _)| pick(redis)));
+        let ours = median(rounds.iter().map(|(_, ours)| pick(ours)));
+        (redis, ours, median(rounds.iter().map(|(redis, ours)| pick(ours) / pick(redis))))
+    };
+    let (redis, ours, ratio) = of(|turn| turn.requests_per_second);
+    let (redis_cpu, ours_cpu, ratio_cpu) = of(|turn| turn.processor_micros);
+    format!(
+        "| {} | {pipeline} | {redis:.0} | {ours:.0} | {ratio:.2} \
+         | {redis_cpu:.2} | {ours_cpu:.2} | {ratio_cpu:.2} |",
+        test.to_uppercase()
+    )
+}
+
+fn speed(options: &Options) -> Outcome<()> {
+    let ticks = output_of("getconf", &["CLK_TCK"]).parse().map_err(|_| "getconf CLK_TCK")?;
+    let redis = Server::start(options, &options.redis)?;
+    let ours = Server::start(options, &options.ours)?;
+    heading(options, &redis, &ours);
+    let place = if options.both { "all cores" } else { "one core each for server and client" };
+    println!(
+        "{} clients, {} keys, {} rounds, {place}; \
+         CPU is the server's, in microseconds a request.\n",
+        options.clients, options.keys, options.rounds
+    );
+    println!("{SPEED_TABLE}");
+    for pipeline in &options.pipelines {
+        for test in &options.tests {
+            prepare(&redis, options, test, *pipeline)?;
+            prepare(&ours, options, test, *pipeline)?;
+            let mut rounds = Vec::with_capacity(options.rounds);
+            for _ in 0..options.rounds {
+                let theirs = turn(&redis, options, test, *pipeline, ticks)?;
+                rounds.push((theirs, turn(&ours, options, test, *pipeline, ticks)?));
+            }
+            println!("{}", row(test, *pipeline, &rounds));
+        }
+    }
+    Ok(())
+}
+
+/// A kind of key to weigh: its name, and the values in it.
+struct Kind {
+    name: &'static str,
+    command: &'static str,
+    values: usize,
+    value_bytes: usize,
+}
+
+const KINDS: &[Kind] = &[
+    Kind::new("string of 3 bytes", "SET", 1, 3),
+    Kind::new("string of 32 bytes", "SET", 1, 32),
+    Kind::new("string of 200 bytes", "SET", 1, 200),
+    Kind::new("hash of 8 fields of 8 bytes", "HSET", 8, 8),
+    Kind::new("list of 8 items of 8 bytes", "RPUSH", 8, 8),
+];
+
+impl Kind {
+    const fn new(name: &'static str, command: &'static str, values: usize, bytes: usize) -> Self {
+        Self { name, command, values, value_bytes: bytes }
+    }
+
+    fn requests(&self, keys: usize) -> impl Iterator<Item = Vec<u8>> + '_ {
+        let value = vec![b'x'; self.value_bytes];
+        let fields: Vec<String> = (0..self.values).map(|field| format!("field{field}")).collect();
+        (0..keys).map(move |number| {
+            let key = format!("key:{number:012}");
+            let mut args: Vec<&[u8]> = vec![self.command.as_bytes(), key.as_bytes()];
+            for field in &fields {
+                if self.command == "HSET" {
+                    args.push(field.as_bytes());
+                }
+                args.push(&value);
+            }
+            request(&args)
+        })
+    }
+
+    /// The bytes of a key, its fields and its values.
+    fn payload_bytes(&self) -> usize {
+        let field_bytes = if self.command == "HSET" { "field0".len() } else { 0 };
+        "key:".len() + 12 + self.values * (field_bytes + self.value_bytes)
+    }
+}
+
+fn memory(options: &Options) -> Outcome<()> {
+    let versions =
+        (Server::start(options, &options.redis)?, Server::start(options, &options.ours)?);
+    heading(options, &versions.0, &versions.1);
+    drop(versions);
+    println!("{} keys; bytes per key beyond key, fields and values.\n", options.keys);
+    println!("| value | Redis | ours | ratio |\n|---|--:|--:|--:|");
+    for kind in KINDS {
+        let mut overheads = String::new();
+        let mut sizes = Vec::new();
+        for program in [&options.redis, &options.ours] {
+            let server = Server::start(options, program)?;
+            let before = server.memory_bytes()?;
+            server.fill(kind.requests(options.keys))?;
+            std::thread::sleep(Duration::from_secs(1));
+            let grown = server.memory_bytes()? - before;
+            let overhead = grown / options.keys as f64 - kind.payload_bytes() as f64;
+            sizes.push(overhead);
+            let _ = write!(overheads, " {overhead:.0} |");
+        }
+        let ratio = sizes.iter().rev().copied().reduce(|ours, redis| ours / redis);
+        println!("| {} |{overheads} {:.2} |", kind.name, ratio.unwrap_or(f64::NAN));
+    }
+    Ok(())
+}
+
+fn heading(options: &Options, redis: &Server, ours: &Server) {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    println!("## {} beside {}\n", ours.version(&options.ours), redis.version(&options.redis));
+    println!(
+        "{}, {}, {cores} cores, Linux {}.",
+        output_of("date", &["-u", "+%Y-%m-%d"]),
+        model.unwrap_or("unknown processor").trim(),
+        output_of("uname", &["-r"]),
+    );
+}
+
+fn output_of(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output();
+    let output = output.map(|output| output.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&output).trim().to_owned()
+}
+
+/// The programs that the measurement calls must be there.
+fn check_programs(options: &Options) -> Outcome<()> {
+    let needed: [(&Path, &str); 3] = [
+        (&options.redis, "redis-server"),
+        (Path::new("redis-benchmark"), "redis-tools"),
+        (Path::new("taskset"), "util-linux"),
+    ];
+    for (program, package) in needed {
+        Command::new(program).arg("--version").output().map_err(|e| {
+            format!("{}: {e}; install the Debian package {package}", program.display())
+        })?;
+    }
+    Ok(())
+}
+
+fn run() -> Outcome<()> {
+    let Some(options) = Options::parse(std::env::args().skip(1))? else {
+        println!("{USAGE}");
+        return Ok(());
+    };
+    check_programs(&options)?;
+    if options.memory { memory(&options) } else { speed(&options) }
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("compare: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Arguments, read as Redis reads them.
+//!
+//! Redis compares option words as C strings: in any case, and only up to the first zero byte.
+
+use crate::command::error::CommandError;
+use crate::util::number::parse_i64;
+
+/// True when `arg` is this option word.
+#[inline]
+#[must_use]
+pub fn is_word(arg: &[u8], word: &str) -> bool {
+    let Some((start, rest)) = arg.split_at_checked(word.len()) else { return false };
+    start.eq_ignore_ascii_case(word.as_bytes()) && matches!(rest.first(), None | Some(0))
+}
+
+/// `arg` up to its first zero byte, as an error text repeats it.
+#[must_use]
+pub fn until_zero(arg: &[u8]) -> &[u8] {
+    arg.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+/// An integer.
+///
+/// # Errors
+/// `NotAnInteger` when `arg` is none or does not fit.
+#[inline]
+pub fn integer(arg: &[u8]) -> Result<i64, CommandError> {
+    parse_i64(arg).ok_or(CommandError::NotAnInteger)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_compared_as_a_c_string_in_any_case() {
+        for arg in [&b"NX"[..], b"nx", b"nX", b"nx\0", b"nx\0more"] {
+            assert!(is_word(arg, "NX"), "{arg:?}");
+        }
+        for arg in [&b""[..], b"N", b"NXX", b"\0NX", b"N\0X", b"XN"] {
+            assert!(!is_word(arg, "NX"), "{arg:?}");
+        }
+        assert_eq!(until_zero(b"ab\0c"), b"ab");
+        assert_eq!(until_zero(b""), b"");
+    }
+}

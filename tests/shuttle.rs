@@ -1,0 +1,260 @@
+//! The locks and the snapshot cut under a scheduler that tries interleavings.
+//!
+//! Runs only with the feature `shuttle`, which puts the scheduler's locks in the place of the real
+//! ones: `cargo test --features shuttle --test shuttle`. Each scenario is run on many schedules,
+//! and each planted bug must be found by the scenario that is there for it: a scenario that cannot
+//! fail proves nothing. A failing schedule prints what replays it.
+
+#![cfg(feature = "shuttle")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use my_redis::data::ValueRef;
+use my_redis::keyspace::planted::{Bug, plant};
+use my_redis::keyspace::{AfterUnlock, Entry, Keyspace, LocatedKey, NewDeadline, Tally};
+use my_redis::util::clock::UnixMillis;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Schedules per scenario, and how many preemptions each places at random.
+const SCHEDULES: usize = 20_000;
+const DEPTH: usize = 3;
+const NOW: UnixMillis = UnixMillis(1_000_000);
+
+/// Planted bugs are of the whole process, so the scenarios run one at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn explore(scenario: impl Fn() + Send + Sync + 'static) {
+    shuttle::check_pct(scenario, SCHEDULES, DEPTH);
+}
+
+/// True when some schedule fails.
+fn is_found(scenario: impl Fn() + Send + Sync + 'static) -> bool {
+    catch_unwind(AssertUnwindSafe(|| explore(scenario))).is_err()
+}
+
+/// `count` keys that live in as many different shards, in the order of their shards.
+fn keys_in_different_shards(keyspace: &Keyspace, count: usize) -> Vec<Vec<u8>> {
+    let mut keys: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
+    for n in 0..10_000 {
+        let key = format!("key:{n}").into_bytes();
+        let shard = keyspace.locate(&key).shard;
+        keys.entry(shard).or_insert(key);
+        if keys.len() == count {
+            break;
+        }
+    }
+    assert_eq!(keys.len(), count);
+    keys.into_values().collect()
+}
+
+fn set(keyspace: &Keyspace, key: &[u8], value: &[u8]) {
+    let mut after = AfterUnlock::default();
+    keyspace.write(key, NOW, &mut after, |view| {
+        view.set_string(value, NewDeadline::Set(None));
+    });
+}
+
+fn rename(keyspace: &Keyspace, from: &[u8], to: &[u8]) {
+    let keys = [keyspace.locate(from), keyspace.locate(to)];
+    let mut after = AfterUnlock::default();
+    keyspace.write_many(&keys, NOW, &mut after, |view| {
+        let taken = view.key(0).unwrap().take();
+        if let Some(entry) = taken {
+            view.key(1).unwrap().put(entry);
+        }
+    });
+}
+
+fn set_both(keyspace: &Keyspace, first: &[u8], second: &[u8], value: &[u8]) {
+    let keys: [LocatedKey<'_>; 2] = [keyspace.locate(first), keyspace.locate(second)];
+    let mut after = AfterUnlock::default();
+    keyspace.write_many(&keys, NOW, &mut after, |view| {
+        for number in 0..2 {
+            view.key(number).unwrap().set_string(value, NewDeadline::Set(None));
+        }
+    });
+}
+
+fn remove(keyspace: &Keyspace, key: &[u8]) {
+    let mut after = AfterUnlock::default();
+    keyspace.write(key, NOW, &mut after, |view| view.remove());
+}
+
+type Dump = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn dump(keyspace: &Keyspace) -> Dump {
+    let mut dump = Vec::new();
+    let mut add = |entry: &Entry| {
+        let ValueRef::String(value) = entry.value() else { panic!("only strings here") };
+        dump.push((entry.key().to_vec(), value.bytes().to_vec()));
+    };
+    let mut snapshot = keyspace.begin_snapshot().unwrap();
+    while snapshot.step(&mut add) {}
+    dump
+}
+
+fn count_of(dump: &Dump, key: &[u8]) -> usize {
+    dump.iter().filter(|(name, _)| name == key).count()
+}
+
+fn value_of<'a>(dump: &'a Dump, key: &[u8]) -> Option<&'a [u8]> {
+    dump.iter().find(|(name, _)| name == key).map(|(_, value)| &value[..])
+}
+
+/// A token is renamed to and fro between two shards while a dump is made: it is in it once.
+fn renamed_token() {
+    let keyspace = Arc::new(Keyspace::new(4));
+    let keys = keys_in_different_shards(&keyspace, 2);
+    set(&keyspace, &keys[0], b"token");
+    let (renaming, names) = (Arc::clone(&keyspace), keys.clone());
+    let renamer = shuttle::thread::spawn(move || {
+        rename(&renaming, &names[0], &names[1]);
+        rename(&renaming, &names[1], &names[0]);
+        rename(&renaming, &names[0], &names[1]);
+    });
+    let dump = dump(&keyspace);
+    renamer.join().unwrap();
+    let tokens = count_of(&dump, &keys[0]) + count_of(&dump, &keys[1]);
+    assert_eq!(tokens, 1, "the token is in the dump {tokens} times");
+}
+
+/// Pairs are set together while a dump is made: it holds both of one moment. Two writers in turn,
+/// the second after the first has ended: if the second is in the dump, so is the first.
+fn pairs_set_together() {
+    let keyspace = Arc::new(Keyspace::new(4));
+    let keys = keys_in_different_shards(&keyspace, 3);
+    set_both(&keyspace, &keys[0], &keys[2], b"0");
+    set(&keyspace, &keys[1], b"0");
+    let (writing, names) = (Arc::clone(&keyspace), keys.clone());
+    let writer = shuttle::thread::spawn(move || {
+        set_both(&writing, &names[0], &names[2], b"1");
+        set(&writing, &names[1], b"1");
+    });
+    let dump = dump(&keyspace);
+    writer.join().unwrap();
+    assert_eq!(dump.len(), 3, "every key once");
+    let value = |number: usize| value_of(&dump, &keys[number]).unwrap();
+    assert_eq!(value(0), value(2), "half of a pair");
+    assert!(value(1) <= value(0), "an effect without its cause");
+}
+
+/// Keys die, are set again and are flushed while a dump is made: it is one moment all the same.
+fn deleted_and_set_again() {
+    let keyspace = Arc::new(Keyspace::new(4));
+    let keys = keys_in_different_shards(&keyspace, 2);
+    set(&keyspace, &keys[0], b"old");
+    set(&keyspace, &keys[1], b"old");
+    let (writing, names) = (Arc::clone(&keyspace), keys.clone());
+    let writer = shuttle::thread::spawn(move || {
+        remove(&writing, &names[1]);
+        set(&writing, &names[1], b"new");
+        let mut after = AfterUnlock::default();
+        writing.flush(&mut after);
+        set(&writing, &names[0], b"last");
+    });
+    let dump = dump(&keyspace);
+    writer.join().unwrap();
+    let state = (value_of(&dump, &keys[0]), value_of(&dump, &keys[1]));
+    let (old, new, last) = (Some(&b"old"[..]), Some(&b"new"[..]), Some(&b"last"[..]));
+    let moments = [(old, old), (old, None), (old, new), (None, None), (last, None)];
+    assert!(moments.contains(&state), "no moment: {state:?}");
+    assert_eq!(dump.len(), usize::from(state.0.is_some()) + usize::from(state.1.is_some()));
+}
+
+/// Two threads rename in opposite directions while a third reads both keys: nobody waits for ever
+/// and the reader sees one token.
+fn opposite_renames() {
+    let keyspace = Arc::new(Keyspace::new(4));
+    let keys = keys_in_different_shards(&keyspace, 2);
+    set(&keyspace, &keys[0], b"token");
+    let renamers: Vec<_> = [(0, 1), (1, 0)]
+        .into_iter()
+        .map(|(from, to)| {
+            let (keyspace, keys) = (Arc::clone(&keyspace), keys.clone());
+            shuttle::thread::spawn(move || rename(&keyspace, &keys[from], &keys[to]))
+        })
+        .collect();
+    let located = [keyspace.locate(&keys[1]), keyspace.locate(&keys[0])];
+    let seen = keyspace.read_many(&located, NOW, &Tally::default(), |view| {
+        view.iter().filter(|key| key.exists()).count()
+    });
+    assert_eq!(seen, 1);
+    for renamer in renamers {
+        renamer.join().unwrap();
+    }
+}
+
+/// A deadline passes while the key is set anew without one: the sweeper must not take the new one.
+fn expiry_against_overwrite() {
+    let keyspace = Arc::new(Keyspace::new(1));
+    let mut after = AfterUnlock::default();
+    let deadline = NewDeadline::Set(Some(UnixMillis(NOW.0 + 10)));
+    keyspace.write(b"key", NOW, &mut after, |view| view.set_string(b"old", deadline));
+    let later = UnixMillis(NOW.0 + 20);
+    let sweeping = Arc::clone(&keyspace);
+    let sweeper = shuttle::thread::spawn(move || sweeping.sweep_expired(later, |_| ()).removed);
+    keyspace.write(b"key", later, &mut after, |view| {
+        assert!(!view.exists(), "expired for this writer");
+        view.set_string(b"new", NewDeadline::Set(None));
+    });
+    sweeper.join().unwrap();
+    let there = keyspace.read(b"key", later, &Tally::default(), |view| view.exists());
+    assert!(there, "the sweeper took the new value");
+}
+
+#[test]
+fn a_dump_holds_a_renamed_token_once() {
+    let _alone = alone();
+    explore(renamed_token);
+}
+
+#[test]
+fn a_dump_holds_both_of_a_pair_and_no_effect_without_its_cause() {
+    let _alone = alone();
+    explore(pairs_set_together);
+}
+
+#[test]
+fn a_dump_is_one_moment_though_keys_die_and_come_back() {
+    let _alone = alone();
+    explore(deleted_and_set_again);
+}
+
+#[test]
+fn opposite_renames_neither_deadlock_nor_show_half() {
+    let _alone = alone();
+    explore(opposite_renames);
+}
+
+#[test]
+fn the_sweeper_never_takes_a_value_that_was_set_anew() {
+    let _alone = alone();
+    explore(expiry_against_overwrite);
+}
+
+#[test]
+fn a_planted_naive_cut_is_found() {
+    let _alone = alone();
+    let _bug = plant(Bug::NaiveCut);
+    assert!(is_found(renamed_token));
+    assert!(is_found(pairs_set_together));
+}
+
+#[test]
+fn a_planted_early_epoch_is_found() {
+    let _alone = alone();
+    let _bug = plant(Bug::EarlyEpoch);
+    assert!(is_found(renamed_token) || is_found(pairs_set_together));
+}
+
+#[test]
+fn planted_unordered_locks_are_found() {
+    let _alone = alone();
+    let _bug = plant(Bug::UnorderedLocks);
+    assert!(is_found(opposite_renames));
+}
