@@ -66,7 +66,7 @@ struct Options {
     /// File name of the dump.
     #[structopt(long, value_name = "name", default_value = "dump.my_rdb")]
     dbfilename: String,
-    /// Save after so many seconds if there were so many changes; "" or off is never [default: 300 1]
+    /// Save after so many seconds if there were so many changes (default 1); "" or off is never [default: 300 1]
     #[structopt(long, value_name = "seconds changes")]
     save: Vec<String>,
     /// Refuse writes while saving fails: yes or no.
@@ -129,6 +129,10 @@ impl Options {
         let save = match self.save.as_slice() {
             [] => default.save,
             [word] if word == "off" => Vec::new(),
+            [seconds] if seconds.parse::<u64>().is_ok() => {
+                let rule = format!("{seconds} 1");
+                parse_save_rules(checked("save", &rule)?.as_bytes()).unwrap_or_default()
+            }
             words => {
                 parse_save_rules(checked("save", &words.join(" "))?.as_bytes()).unwrap_or_default()
             }
@@ -224,6 +228,7 @@ mod tests {
         assert_eq!(save(&[""]), Ok(vec![]));
         assert_eq!(save(&["off"]), Ok(vec![]));
         assert_eq!(save(&["300 1"]), Ok(vec![rule(300, 1)]));
+        assert_eq!(save(&["60"]), Ok(vec![rule(60, 1)]));
         assert_eq!(save(&["3600", "1", "300", "100"]), Ok(vec![rule(3600, 1), rule(300, 100)]));
         assert_eq!(save(&["3600 1 300 100"]), Ok(vec![rule(3600, 1), rule(300, 100)]));
         assert!(save(&["5"]).is_err());
