@@ -314,6 +314,7 @@ fn reply(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     match call.args.at(2).to_ascii_lowercase().as_slice() {
         b"on" => {
             context.reply_mode = ReplyMode::On;
+            context.skip_reply = false;
             call.reply.ok();
         }
         b"off" => context.reply_mode = ReplyMode::Off,

@@ -65,7 +65,7 @@ fn set(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     }
     let pairs = (2..args.len()).step_by(2).map(|number| (args.at(number), args.at(number + 1)));
     let changed = context.services.config.set(pairs);
-    changed.map_err(|error| CommandError::Owned(format!("ERR {error}").into_bytes()))?;
+    changed.map_err(|error| CommandError::Owned([b"ERR ", &error.text()[..]].concat()))?;
     call.reply.ok();
     Ok(())
 }

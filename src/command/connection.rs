@@ -4,8 +4,9 @@ use crate::command::client;
 use crate::command::context::{Call, Context, ReplyMode};
 use crate::command::error::CommandError;
 use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, Outcome, Run};
-use crate::protocol::Protocol;
+use crate::protocol::{Args, Protocol};
 use crate::util::number::parse_i64;
+use crate::util::text::until_zero_byte;
 use subtle::ConstantTimeEq;
 
 /// The version of Redis whose behaviour this is.
@@ -98,6 +99,7 @@ fn reset(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     context.client.change_names(|names| names.name.clear());
     context.authenticated = !context.services.config.has_password();
     context.reply_mode = ReplyMode::On;
+    context.skip_reply = false;
     call.reply.simple("RESET");
     Ok(())
 }
@@ -152,52 +154,38 @@ fn authenticate(context: &mut Context, user: &[u8], password: &[u8]) -> Outcome 
     Ok(())
 }
 
-/// What HELLO asks for.
-struct Handshake<'a> {
-    protocol: Option<Protocol>,
-    credentials: Option<(&'a [u8], &'a [u8])>,
-    name: Option<&'a [u8]>,
-}
-
-impl<'a> Handshake<'a> {
-    fn parse(call: &Call<'a>) -> Result<Self, CommandError> {
-        let args = call.args;
-        let mut asked = Self { protocol: None, credentials: None, name: None };
-        if let Some(version) = args.get(1) {
-            let version = parse_i64(version).ok_or(CommandError::Text(
-                "ERR Protocol version is not an integer or out of range",
-            ))?;
-            asked.protocol = Some(match version {
-                2 => Protocol::Resp2,
-                3 => Protocol::Resp3,
-                _ => return Err(CommandError::NoProto),
-            });
+/// Reads the protocol that HELLO asks for and carries out its options one by one: those before a
+/// wrong one hold, as in Redis.
+fn shake_hands(context: &mut Context, args: Args<'_>) -> Result<Option<Protocol>, CommandError> {
+    let Some(version) = args.get(1) else { return Ok(None) };
+    let not_a_number = "ERR Protocol version is not an integer or out of range";
+    let protocol = match parse_i64(version).ok_or(CommandError::Text(not_a_number))? {
+        2 => Protocol::Resp2,
+        3 => Protocol::Resp3,
+        _ => return Err(CommandError::NoProto),
+    };
+    let mut at = 2;
+    while let Some(option) = args.get(at) {
+        let left = args.len() - at - 1;
+        if option.eq_ignore_ascii_case(b"AUTH") && left >= 2 {
+            authenticate(context, args.at(at + 1), args.at(at + 2))?;
+            at += 3;
+        } else if option.eq_ignore_ascii_case(b"SETNAME") && left >= 1 {
+            let name = args.at(at + 1);
+            client::check_name(name)?;
+            context.client.change_names(|names| names.name = name.to_vec());
+            at += 2;
+        } else {
+            let option = until_zero_byte(option);
+            let text = [b"ERR Syntax error in HELLO option '", option, b"'"].concat();
+            return Err(CommandError::Owned(text));
         }
-        let mut at = 2;
-        while let Some(option) = args.get(at) {
-            let left = args.len() - at - 1;
-            if option.eq_ignore_ascii_case(b"AUTH") && left >= 2 {
-                asked.credentials = Some((args.at(at + 1), args.at(at + 2)));
-                at += 3;
-            } else if option.eq_ignore_ascii_case(b"SETNAME") && left >= 1 {
-                client::check_name(args.at(at + 1))?;
-                asked.name = Some(args.at(at + 1));
-                at += 2;
-            } else {
-                let option = option.split(|byte| *byte == 0).next().unwrap_or_default();
-                let text = [b"ERR Syntax error in HELLO option '", option, b"'"].concat();
-                return Err(CommandError::Owned(text));
-            }
-        }
-        Ok(asked)
     }
+    Ok(Some(protocol))
 }
 
 fn hello(context: &mut Context, call: &mut Call<'_>) -> Outcome {
-    let asked = Handshake::parse(call)?;
-    if let Some((user, password)) = asked.credentials {
-        authenticate(context, user, password)?;
-    }
+    let protocol = shake_hands(context, call.args)?;
     if !context.authenticated && context.services.config.has_password() {
         return Err(CommandError::Text(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
@@ -205,10 +193,7 @@ fn hello(context: &mut Context, call: &mut Call<'_>) -> Outcome {
              select the RESP protocol version at the same time",
         ));
     }
-    if let Some(name) = asked.name {
-        context.client.change_names(|names| names.name = name.to_vec());
-    }
-    if let Some(protocol) = asked.protocol {
+    if let Some(protocol) = protocol {
         context.set_protocol(protocol, call);
     }
     call.reply.map(7);

@@ -57,8 +57,10 @@ pub struct Context {
     pub protocol: Protocol,
     /// True when the client may use more than AUTH and HELLO.
     pub authenticated: bool,
-    /// Whether replies are sent.
+    /// Whether replies are sent, from the next command on.
     pub reply_mode: ReplyMode,
+    /// True when the reply of the present command is not sent.
+    pub skip_reply: bool,
     /// True when the connection is to be closed once the replies so far are sent.
     pub close: bool,
     /// What to wait for before the next command.
@@ -76,6 +78,7 @@ impl Context {
             protocol: Protocol::default(),
             authenticated,
             reply_mode: ReplyMode::default(),
+            skip_reply: false,
             close: false,
             deferred: None,
         }

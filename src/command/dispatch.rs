@@ -71,7 +71,10 @@ impl Gate {
     ) {
         scratch.commands += 1;
         let mark = output.mark();
-        let skip = context.reply_mode != ReplyMode::On;
+        context.skip_reply = context.reply_mode != ReplyMode::On;
+        if context.reply_mode == ReplyMode::SkipNext {
+            context.reply_mode = ReplyMode::On;
+        }
         let reply = ReplyWriter::new(output, context.protocol);
         let string_bytes_max = self.services.config.string_bytes_max();
         let mut call = Call { args, reply, now, string_bytes_max };
@@ -82,16 +85,8 @@ impl Gate {
             call.reply.error(&text);
             self.services.stats.note_error(&text);
         }
-        if skip {
-            // CLIENT REPLY ON itself is answered.
-            match context.reply_mode {
-                ReplyMode::On => {}
-                ReplyMode::Off => output.truncate(mark),
-                ReplyMode::SkipNext => {
-                    output.truncate(mark);
-                    context.reply_mode = ReplyMode::On;
-                }
-            }
+        if context.skip_reply {
+            output.truncate(mark);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Every error that a command can answer with, and its exact text.
 
 use crate::keyspace::WrongType;
+use crate::util::text::until_zero_byte;
 use std::fmt;
 
 /// Bytes of a client that an error text repeats at most.
@@ -68,6 +69,7 @@ impl CommandError {
             Self::Owned(text) => text.clone(),
             Self::UnknownSubcommand(word, container) => {
                 let mut text = b"ERR unknown subcommand '".to_vec();
+                let word = until_zero_byte(word);
                 text.extend_from_slice(word.get(..ECHOED_BYTES_MAX).unwrap_or(word));
                 text.extend_from_slice(b"'. Try ");
                 text.extend_from_slice(container.as_bytes());
@@ -92,7 +94,7 @@ impl CommandError {
     #[must_use]
     pub fn unknown_command<'a>(name: &[u8], args: impl Iterator<Item = &'a [u8]>) -> Self {
         let cut = |bytes: &[u8], max: usize| {
-            let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+            let text = until_zero_byte(bytes);
             text.get(..max).unwrap_or(text).to_vec()
         };
         let mut echoed: Vec<u8> = Vec::new();

@@ -75,7 +75,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         summary: "Returns the number of keys.",
         categories: &["keyspace"],
         tips: &["request_policy:all_shards", "response_policy:agg_sum"],
-        run: Run::Sweep(size), ..CommandSpec::BASE
+        categories: &["keyspace"], run: Run::Sweep(size), ..CommandSpec::BASE
     },
     CommandSpec {
         name: "FLUSHALL", group: Group::Server, arity: Arity::AtLeast(1),
@@ -84,7 +84,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         syntax: "FLUSHALL [ASYNC | SYNC]", summary: "Removes all keys of all databases.",
         categories: &["keyspace"],
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-        run: Run::Sweep(flush), ..CommandSpec::BASE
+        categories: &["keyspace"], run: Run::Sweep(flush), ..CommandSpec::BASE
     },
     CommandSpec {
         name: "FLUSHDB", group: Group::Server, arity: Arity::AtLeast(1),
@@ -93,7 +93,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         syntax: "FLUSHDB [ASYNC | SYNC]", summary: "Removes all keys of the current database.",
         categories: &["keyspace"],
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-        run: Run::Sweep(flush), ..CommandSpec::BASE
+        categories: &["keyspace"], run: Run::Sweep(flush), ..CommandSpec::BASE
     },
 ];
 

@@ -15,6 +15,7 @@ pub use table::{OPTIONS, find};
 use crate::util::glob::glob_match;
 use crate::util::log::{self, LogLevel};
 use crate::util::number::parse_u64;
+use crate::util::text::until_zero_byte;
 use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
@@ -127,18 +128,27 @@ pub enum SetError {
     },
 }
 
+impl SetError {
+    /// The reply without its code, with the name byte for byte as the client sent it.
+    #[must_use]
+    pub fn text(&self) -> Vec<u8> {
+        let (before, name, after) = match self {
+            Self::Unknown(name) => {
+                ("Unknown option or number of arguments for CONFIG SET - '", name, "'".to_owned())
+            }
+            Self::Refused { name, reason } => (
+                "CONFIG SET failed (possibly related to argument '",
+                name,
+                format!("') - {reason}"),
+            ),
+        };
+        [before.as_bytes(), until_zero_byte(name), after.as_bytes()].concat()
+    }
+}
+
 impl fmt::Display for SetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unknown(name) => {
-                let name = String::from_utf8_lossy(name);
-                write!(f, "Unknown option or number of arguments for CONFIG SET - '{name}'")
-            }
-            Self::Refused { name, reason } => {
-                let name = String::from_utf8_lossy(name);
-                write!(f, "CONFIG SET failed (possibly related to argument '{name}') - {reason}")
-            }
-        }
+        f.write_str(&String::from_utf8_lossy(&self.text()))
     }
 }
 

@@ -388,7 +388,7 @@ impl Entry {
             }
             Self::Large(entry) => match &mut entry.value {
                 LargeValue::Hash(table) => {
-                    Hash::Table(std::mem::replace(table, crate::data::FieldTable::new(0, 0)))
+                    Hash::Table(std::mem::replace(table, crate::data::FieldTable::vacant()))
                 }
                 _ => return None,
             },

@@ -6,3 +6,4 @@ pub mod hash;
 pub mod log;
 pub mod number;
 pub mod range;
+pub mod text;

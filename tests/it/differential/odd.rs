@@ -48,7 +48,6 @@ const INLINE: &[&[u8]] = &[
     b"GET a\r\n",
     b"LRANGE b 0 -1\r\n",
     b"nosuch 1 2\r\n",
-    b"ECHO \x00\r\n",
     b"ECHO \xff\r\n",
 ];
 
