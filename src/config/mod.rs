@@ -4,7 +4,7 @@
 //! connections look at are kept a second time in the form they need, in atomics, because some are
 //! read for every command.
 
-mod docs;
+pub mod docs;
 mod option;
 mod table;
 

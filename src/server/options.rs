@@ -132,12 +132,14 @@ impl Options {
         let save = match self.save.as_slice() {
             [] => default.save,
             [word] if word == "off" => Vec::new(),
-            [seconds] if seconds.parse::<u64>().is_ok() => {
-                let rule = format!("{seconds} 1");
-                parse_save_rules(checked("save", &rule)?.as_bytes()).unwrap_or_default()
+            words => {
+                let mut rules = words.join(" ");
+                if rules.parse::<u64>().is_ok() {
+                    // Seconds alone: after any change.
+                    rules.push_str(" 1");
+                }
+                parse_save_rules(checked("save", Some(&rules))?.as_bytes()).unwrap_or_default()
             }
-            words => parse_save_rules(checked("save", Some(&words.join(" ")))?.as_bytes())
-                .unwrap_or_default(),
         };
         Ok(StartOptions {
             port: number("port", &self.port)?,
