@@ -9,9 +9,9 @@ const HEAD: &str = "\
 
 <!-- Made from the tables in src/command by `MY_REDIS_WRITE_DOCS=1 cargo test --test tidy`. -->
 
-Every command, with its syntax and its cost here. Replies and errors are those of Redis 7.0.15; where
-they differ, the last column says how. `[x]` is optional, `<x | y>` are alternatives, `x [x ...]` is
-one or more.
+Every command, with its syntax and its cost here. Replies and errors are those of Redis 7.0.15;
+where they differ, the last column says how. `[x]` is optional, `<x | y>` are alternatives,
+`x [x ...]` is one or more.
 
 ";
 

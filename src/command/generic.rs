@@ -73,7 +73,6 @@ pub static COMMANDS: &[CommandSpec] = &[
         flags: Flags::READONLY.and(Flags::FAST),
         since: "1.0.0", cost: "O(1)", syntax: "DBSIZE",
         summary: "Returns the number of keys.",
-        categories: &["keyspace"],
         tips: &["request_policy:all_shards", "response_policy:agg_sum"],
         categories: &["keyspace"], run: Run::Sweep(size), ..CommandSpec::BASE
     },
@@ -82,7 +81,6 @@ pub static COMMANDS: &[CommandSpec] = &[
         flags: Flags::WRITE.and(Flags::DANGEROUS),
         since: "1.0.0", cost: "O(1); the memory is freed in the background",
         syntax: "FLUSHALL [ASYNC | SYNC]", summary: "Removes all keys of all databases.",
-        categories: &["keyspace"],
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         categories: &["keyspace"], run: Run::Sweep(flush), ..CommandSpec::BASE
     },
@@ -91,7 +89,6 @@ pub static COMMANDS: &[CommandSpec] = &[
         flags: Flags::WRITE.and(Flags::DANGEROUS),
         since: "1.0.0", cost: "O(1); the memory is freed in the background",
         syntax: "FLUSHDB [ASYNC | SYNC]", summary: "Removes all keys of the current database.",
-        categories: &["keyspace"],
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         categories: &["keyspace"], run: Run::Sweep(flush), ..CommandSpec::BASE
     },
