@@ -8,7 +8,6 @@ pub mod docs;
 mod option;
 mod table;
 
-pub use docs::configuration_markdown;
 pub use option::{Change, Effect, Kind, OptionSpec, SaveRule, parse_save_rules, save_rules_text};
 pub use table::{OPTIONS, find};
 

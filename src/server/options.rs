@@ -8,7 +8,6 @@ use crate::config::{OPTIONS, OptionSpec, StartOptions, find, parse_save_rules};
 use crate::util::log::LogLevel;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use structopt::StructOpt;
 use structopt::clap::{AppSettings, ErrorKind};
 
@@ -24,7 +23,8 @@ use structopt::clap::{AppSettings, ErrorKind};
     ],
     set_term_width = 124,
     usage = "my_redis_server [OPTIONS]",
-    after_help = "The dump is loaded at the start, and saved by --save, by SAVE and BGSAVE, and at the end \
+    after_help = "\
+The dump is loaded at the start, and saved by --save, by SAVE and BGSAVE, and at the end
 (SIGINT, SIGTERM, SHUTDOWN).
 Most options can be changed while the server runs: CONFIG SET; see docs/configuration.md.
 
@@ -167,29 +167,21 @@ impl Options {
     }
 }
 
+/// Why the server does not start.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Help or the version was asked for: this text.
+    Print(String),
+    /// Something is wrong with the command line: this, in one line.
+    Wrong(String),
+}
+
 /// Reads the command line of this process.
 ///
 /// # Errors
-/// When the process is to end with this code: help or the version was asked for and is printed, or
-/// something is wrong and was told in one line on standard error.
-pub fn from_command_line() -> Result<StartOptions, ExitCode> {
-    read(std::env::args_os()).map_err(|stop| match stop {
-        Stop::Print(text) => {
-            println!("{text}");
-            ExitCode::SUCCESS
-        }
-        Stop::Wrong(text) => {
-            eprintln!("my_redis_server: {text} (--help tells more)");
-            ExitCode::FAILURE
-        }
-    })
-}
-
-/// Why the server does not start.
-#[derive(Debug, PartialEq, Eq)]
-enum Stop {
-    Print(String),
-    Wrong(String),
+/// When the server is not to start, with what to tell instead.
+pub fn from_command_line() -> Result<StartOptions, Stop> {
+    read(std::env::args_os())
 }
 
 fn read(arguments: impl Iterator<Item = OsString>) -> Result<StartOptions, Stop> {
@@ -236,6 +228,7 @@ mod tests {
         assert_eq!(save(&["3600", "1", "300", "100"]), Ok(vec![rule(3600, 1), rule(300, 100)]));
         assert_eq!(save(&["3600 1 300 100"]), Ok(vec![rule(3600, 1), rule(300, 100)]));
         assert!(save(&["5", "1", "6"]).is_err());
+        assert!(save(&["0"]).is_err());
         let bind = |line: &[&str]| parse(line).unwrap().bind;
         assert_eq!(bind(&["--bind", "1.1.1.1", "::1", "--port", "5"]), ["1.1.1.1", "::1"]);
         assert_eq!(bind(&["--bind", "1.1.1.1 -::1"]), ["1.1.1.1", "-::1"]);
