@@ -74,7 +74,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         since: "1.0.0", cost: "O(1)", syntax: "DBSIZE",
         summary: "Returns the number of keys.",
         tips: &["request_policy:all_shards", "response_policy:agg_sum"],
-        run: Run::Sweep(size), ..CommandSpec::BASE
+        categories: &["keyspace"], run: Run::Sweep(size), ..CommandSpec::BASE
     },
     CommandSpec {
         name: "FLUSHALL", group: Group::Server, arity: Arity::AtLeast(1),
@@ -82,7 +82,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         since: "1.0.0", cost: "O(1); the memory is freed in the background",
         syntax: "FLUSHALL [ASYNC | SYNC]", summary: "Removes all keys of all databases.",
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-        run: Run::Sweep(flush), ..CommandSpec::BASE
+        categories: &["keyspace"], run: Run::Sweep(flush), ..CommandSpec::BASE
     },
     CommandSpec {
         name: "FLUSHDB", group: Group::Server, arity: Arity::AtLeast(1),
@@ -90,7 +90,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         since: "1.0.0", cost: "O(1); the memory is freed in the background",
         syntax: "FLUSHDB [ASYNC | SYNC]", summary: "Removes all keys of the current database.",
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-        run: Run::Sweep(flush), ..CommandSpec::BASE
+        categories: &["keyspace"], run: Run::Sweep(flush), ..CommandSpec::BASE
     },
 ];
 

@@ -23,8 +23,10 @@ pub static COMMANDS: &[CommandSpec] = &[
         keys: &[KeySpec::one(&["RW", "ACCESS", "UPDATE", "VARIABLE_FLAGS"])],
         flags: Flags::DENY_OOM,
         since: "1.0.0", cost: "O(1)",
-        syntax: "SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
-        summary: "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
+        syntax: "SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | \
+                 EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL]",
+        summary: "Sets the string value of a key, ignoring its type. \
+                  The key is created if it doesn't exist.",
         run: Run::Write(set), ..CommandSpec::BASE
     },
     CommandSpec {

@@ -4,7 +4,7 @@
 //! connections look at are kept a second time in the form they need, in atomics, because some are
 //! read for every command.
 
-mod docs;
+pub mod docs;
 mod option;
 mod table;
 
@@ -49,6 +49,8 @@ pub struct StartOptions {
     pub threads: usize,
     /// Clients at most.
     pub clients_max: usize,
+    /// Clients that the system has descriptors for.
+    pub clients_possible: usize,
     /// Seconds without a request after which a client is disconnected; 0 for never.
     pub timeout_seconds: u64,
     /// Seconds of silence after which a peer is asked for a sign of life; 0 for never.
@@ -76,6 +78,7 @@ impl Default for StartOptions {
             shards: 0,
             threads: 0,
             clients_max: 10_000,
+            clients_possible: usize::MAX,
             timeout_seconds: 0,
             keepalive_seconds: 300,
             password: None,
@@ -308,6 +311,7 @@ impl Config {
                 name: option.name.as_bytes().to_vec(),
                 reason,
             })?;
+            self.check_possible(option, &read)?;
             changes.push((number, read));
         }
         for (number, value) in changes {
@@ -317,6 +321,23 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Refuses what the system cannot give.
+    fn check_possible(&self, option: &OptionSpec, value: &[u8]) -> Result<(), SetError> {
+        let possible = self.start.clients_possible;
+        let asked = parse_u64(value).and_then(|number| usize::try_from(number).ok());
+        if option.name != "maxclients" || asked.is_some_and(|asked| asked <= possible) {
+            return Ok(());
+        }
+        Err(SetError::Refused {
+            name: option.name.as_bytes().to_vec(),
+            reason: format!(
+                "The operating system is not able to handle the specified number of clients, try \
+                 with {possible}"
+            )
+            .into(),
+        })
     }
 
     /// The present value of an option, as CONFIG GET prints it; empty when there is none.
@@ -455,6 +476,15 @@ mod tests {
         assert!(set(&config, &[("maxclients", "8"), ("dir", "/")]).is_err());
         assert!(set(&config, &[("maxclients", "8"), ("port", "1")]).is_err());
         assert_eq!(config.clients_max(), 7);
+    }
+
+    #[test]
+    fn there_cannot_be_more_clients_than_descriptors() {
+        let start = StartOptions { clients_possible: 100, ..StartOptions::default() };
+        let config = Config::new(start);
+        assert_eq!(set(&config, &[("maxclients", "100")]), Ok(()));
+        let refused = set(&config, &[("maxclients", "101")]).unwrap_err();
+        assert!(refused.ends_with("clients, try with 100"), "{refused}");
     }
 
     #[test]

@@ -35,6 +35,19 @@ impl FieldEntry {
         rest.split_at_checked(u32::from_le_bytes(*len) as usize).unwrap_or((rest, &[]))
     }
 
+    /// Sets the value: in place when it is as long as the old one.
+    fn set_value(&mut self, value: &[u8]) {
+        let (field, old) = self.parts();
+        if old.len() != value.len() {
+            *self = Self::new(field, value);
+            return;
+        }
+        let start = self.0.len() - value.len();
+        if let Some(place) = self.0.get_mut(start..) {
+            place.copy_from_slice(value);
+        }
+    }
+
     fn field(&self) -> &[u8] {
         self.parts().0
     }
@@ -205,7 +218,7 @@ impl Hash {
             |found| match found {
                 Some(entry) => {
                     new = false;
-                    *entry = FieldEntry::new(field, value);
+                    entry.set_value(value);
                     None
                 }
                 None => Some(FieldEntry::new(field, value)),
@@ -307,7 +320,7 @@ mod tests {
             let mut held = None;
             for (step, (name, len, set)) in changes.into_iter().enumerate() {
                 let field = name.to_string().into_bytes();
-                let value = vec![b'v'; len];
+                let value = vec![b'a' + (step % 26) as u8; len];
                 if step == 700 {
                     held = Some((hash.clone(), contents(hash.as_ref())));
                 }

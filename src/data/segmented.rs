@@ -129,6 +129,23 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
         }
     }
 
+    /// Something to put in the place of a table while it is lent; it may only be replaced again.
+    ///
+    /// Nothing is allocated.
+    #[must_use]
+    pub fn vacant() -> Self {
+        Self {
+            directory: Vec::new(),
+            segments: Vec::new(),
+            depth: 0,
+            deepest: 0,
+            root_bits: 0,
+            first: 0,
+            len: 0,
+            entry: std::marker::PhantomData,
+        }
+    }
+
     /// Number of entries. Cost: O(1).
     #[inline]
     #[must_use]

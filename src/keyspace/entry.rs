@@ -388,7 +388,7 @@ impl Entry {
             }
             Self::Large(entry) => match &mut entry.value {
                 LargeValue::Hash(table) => {
-                    Hash::Table(std::mem::replace(table, crate::data::FieldTable::new(0, 0)))
+                    Hash::Table(std::mem::replace(table, crate::data::FieldTable::vacant()))
                 }
                 _ => return None,
             },
@@ -470,7 +470,7 @@ impl Hashed for Entry {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
     use crate::data::list::End;

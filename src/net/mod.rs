@@ -9,14 +9,17 @@ use std::io;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// Silence after which a peer is asked whether it is still there (tcp-keepalive).
-const KEEPALIVE: Duration = Duration::from_secs(300);
-
-/// Makes the system notice when the peer of a silent connection has vanished.
+/// Makes the system notice when the peer of a connection that was silent for so long has vanished;
+/// zero for never.
 ///
 /// # Errors
 /// Those of the system.
-pub fn set_keepalive(stream: &TcpStream) -> io::Result<()> {
-    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3);
+pub fn set_keepalive(stream: &TcpStream, silence: Duration) -> io::Result<()> {
+    if silence.is_zero() {
+        return Ok(());
+    }
+    // The system takes whole seconds, at least one.
+    let interval = (silence / 3).max(Duration::from_secs(1));
+    let keepalive = socket2::TcpKeepalive::new().with_time(silence).with_interval(interval);
     socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }

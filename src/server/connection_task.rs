@@ -197,6 +197,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     fn run_requests(&mut self) -> Batch {
         let services = Arc::clone(self.gate.services());
         let Self { connection, decoder, context, scratch, gate, .. } = self;
+        let bulk_bytes_max = services.config.string_bytes_max();
+        decoder.set_bulk_bytes_max(i64::try_from(bulk_bytes_max).unwrap_or(i64::MAX));
         let (input, output) = connection.buffers();
         let (mut used, mut commands) = (0, 0);
         let batch = loop {
@@ -234,7 +236,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 Err(error) => {
                     services.stats.add(Counter::ProtocolErrors, 1);
                     let mut reply = ReplyWriter::new(output, context.protocol);
-                    reply.error(format!("ERR {error}").as_bytes());
+                    let text = format!("ERR {error}");
+                    reply.error(text.as_bytes());
+                    services.stats.note_error(text.as_bytes());
                     context.close = true;
                     break Batch::Close;
                 }

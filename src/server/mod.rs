@@ -1,9 +1,13 @@
 //! Layer 5: the server: listen, load, serve, and end in order.
 
 mod connection_task;
+mod descriptors;
+mod log;
 pub mod options;
 mod shutdown;
 mod tasks;
+
+pub use log::start_log;
 
 use crate::command::clients::Clients;
 use crate::command::context::{Services, ShutdownMode, ShutdownOrder, ShutdownRequest};
@@ -32,11 +36,9 @@ use tokio::sync::{mpsc, oneshot};
 /// Shards for each core, and at least: enough that two cores rarely meet at one lock.
 const SHARDS_PER_CORE: usize = 16;
 const SHARDS_MIN: usize = 64;
-/// Connections that wait to be accepted (tcp-backlog).
-const BACKLOG: u32 = 4_096;
 /// How long accepting rests when the system has no more descriptors or memory.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
-/// Seconds of silence after which a peer is asked whether it is still there (tcp-keepalive).
+/// How often the log tells how far loading has come.
 const LOAD_REPORT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Why the server did not start.
@@ -83,9 +85,12 @@ impl Server {
     ///
     /// # Errors
     /// When an address or the folder cannot be used.
-    pub async fn start(options: StartOptions, clock: Clock) -> Result<Self, StartError> {
-        let path = dump_path(&options)?;
+    pub async fn start(mut options: StartOptions, clock: Clock) -> Result<Self, StartError> {
+        let path = dump_path(&mut options)?;
         let listeners = listen(&options).await?;
+        if let Some((_, address)) = listeners.first() {
+            options.port = address.port();
+        }
         let shards = match options.shards {
             0 => {
                 let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -129,6 +134,23 @@ impl Server {
         &self.addresses
     }
 
+    /// Tells the log what runs here and with what.
+    fn introduce(&self) {
+        let start = self.services.config.start();
+        let threads = match start.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        tracing::info!(
+            "my_redis_server {}: port {}, {} shards, {threads} threads, dump {}, pid {}",
+            env!("CARGO_PKG_VERSION"),
+            start.port,
+            self.keyspace.shard_count(),
+            self.services.saver.path().display(),
+            std::process::id()
+        );
+    }
+
     /// The services of the server.
     #[must_use]
     pub fn services(&self) -> &Arc<Services> {
@@ -169,7 +191,8 @@ impl Server {
 
 /// Runs a server until it is told to end. The process should exit with what is returned.
 #[must_use]
-pub fn run(options: StartOptions) -> ExitCode {
+pub fn run(mut options: StartOptions) -> ExitCode {
+    descriptors::prepare(&mut options);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if options.threads > 0 {
         builder.worker_threads(options.threads);
@@ -193,10 +216,15 @@ fn failed(error: &StartError) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn dump_path(options: &StartOptions) -> Result<PathBuf, StartError> {
-    let folder = |error| StartError::Folder(options.dir.clone(), error);
-    let dir = options.dir.canonicalize().map_err(folder)?;
-    let path = dir.join(&options.dump_file_name);
+/// The absolute path of the dump; from then on the folder is an absolute one as well.
+fn dump_path(options: &mut StartOptions) -> Result<PathBuf, StartError> {
+    let given = options.dir.clone();
+    let folder = |error| StartError::Folder(given.clone(), error);
+    options.dir = options.dir.canonicalize().map_err(folder)?;
+    let path = options.dir.join(&options.dump_file_name);
+    if path.is_dir() {
+        return Err(StartError::Folder(path, io::Error::other("the dump's name is a folder's")));
+    }
     dump::remove_stale_temporaries(&path);
     dump::check_writable(&path).map_err(folder)?;
     // A link would be replaced by the first save; the file it points to is meant.
@@ -213,7 +241,7 @@ async fn listen(options: &StartOptions) -> Result<Vec<(TcpListener, SocketAddr)>
         };
         let name = if name == "*" { "0.0.0.0" } else { name };
         let shown = format!("{name}:{}", options.port);
-        match listen_on(name, options.port).await {
+        match listen_on(name, options).await {
             Ok(listener) => {
                 let address = listener.local_addr().map_err(|e| StartError::Listen(shown, e))?;
                 listeners.push((listener, address));
@@ -231,15 +259,15 @@ async fn listen(options: &StartOptions) -> Result<Vec<(TcpListener, SocketAddr)>
     Ok(listeners)
 }
 
-async fn listen_on(name: &str, port: u16) -> io::Result<TcpListener> {
+async fn listen_on(name: &str, options: &StartOptions) -> io::Result<TcpListener> {
     let mut last = io::Error::other("the name has no address");
-    for address in tokio::net::lookup_host((name, port)).await? {
+    for address in tokio::net::lookup_host((name, options.port)).await? {
         let socket = match address {
             SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
             SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
         };
         socket.set_reuseaddr(true)?;
-        match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
+        match socket.bind(address).and_then(|()| socket.listen(options.backlog)) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
         }
@@ -294,7 +322,7 @@ fn admit(stream: TcpStream, address: SocketAddr, gate: &Arc<Gate>) {
         });
         return;
     }
-    if let Err(error) = prepare(&stream) {
+    if let Err(error) = prepare(&stream, &services.config) {
         tracing::debug!("a connection ended before it was set up: {error}");
         return;
     }
@@ -325,9 +353,9 @@ impl Drop for Listed {
     }
 }
 
-fn prepare(stream: &TcpStream) -> io::Result<()> {
+fn prepare(stream: &TcpStream, config: &Config) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    crate::net::set_keepalive(stream)
+    crate::net::set_keepalive(stream, Duration::from_secs(config.keepalive_seconds()))
 }
 
 fn start_loading(

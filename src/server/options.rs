@@ -1,25 +1,289 @@
-//! The command line of my_redis_server.
+//! The command line of my_redis_server: with that of the client, the only file that knows the
+//! option parser.
+//!
+//! Values are checked by the option table, so that the command line and CONFIG SET agree. Whatever
+//! is wrong with the command line is told in one line.
 
-use crate::config::StartOptions;
+use crate::config::{OPTIONS, OptionSpec, StartOptions, find, parse_save_rules};
+use crate::util::log::LogLevel;
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use structopt::StructOpt;
+use structopt::clap::{AppSettings, ErrorKind};
 
 /// A Redis-compatible, multi-core, in-memory data structure server.
 #[derive(Debug, StructOpt)]
-#[structopt(name = "my_redis_server")]
-pub struct Options {
-    /// Port to listen on.
-    #[structopt(long, default_value = "6379")]
-    port: u16,
-    /// Folder in which the dump is kept.
-    #[structopt(long, default_value = ".", parse(from_os_str))]
-    dir: PathBuf,
+#[structopt(
+    name = "my_redis_server",
+    version = concat!(env!("CARGO_PKG_VERSION"), " (behaves as Redis 7.0.15)"),
+    settings = &[
+        AppSettings::UnifiedHelpMessage,
+        AppSettings::DeriveDisplayOrder,
+        AppSettings::ColorNever,
+    ],
+    set_term_width = 124,
+    usage = "my_redis_server [OPTIONS]",
+    after_help = "The dump is loaded at the start, and saved by --save, by SAVE and BGSAVE, and at the end \
+(SIGINT, SIGTERM, SHUTDOWN).
+Most options can be changed while the server runs: CONFIG SET; see docs/configuration.md.
+
+EXAMPLES:
+    my_redis_server
+    my_redis_server --port 7000 --dir /var/lib/my_redis
+    my_redis_server --bind 0.0.0.0 --requirepass secret
+    my_redis_server --save \"300 1\" \"60 10000\"
+    my_redis_server --save off --loglevel warning
+"
+)]
+struct Options {
+    /// Port to listen on; 0 lets the system choose [default: 6379]
+    #[structopt(long, value_name = "port")]
+    port: Option<String>,
+    /// Addresses to listen on; "-" marks optional ones [default: 127.0.0.1 -::1]
+    #[structopt(long, value_name = "address")]
+    bind: Vec<String>,
+    /// Password that clients must give
+    #[structopt(long, value_name = "password", allow_hyphen_values = true)]
+    requirepass: Option<String>,
+    /// Without a password, serve only this machine [default: yes]
+    #[structopt(long, value_name = "yes/no")]
+    protected_mode: Option<String>,
+    /// Clients at the same time [default: 10000]
+    #[structopt(long, value_name = "count")]
+    maxclients: Option<String>,
+    /// Disconnect silent clients; 0 is never [default: 0]
+    #[structopt(long, value_name = "seconds")]
+    timeout: Option<String>,
+    /// Ask silent peers for a sign of life; 0 is never [default: 300]
+    #[structopt(long, value_name = "seconds")]
+    tcp_keepalive: Option<String>,
+    /// Connections that may wait to be accepted [default: 4096]
+    #[structopt(long, value_name = "count")]
+    tcp_backlog: Option<String>,
+    /// Folder in which the dump is kept [default: .]
+    #[structopt(long, value_name = "folder", parse(from_os_str))]
+    dir: Option<PathBuf>,
+    /// File name of the dump [default: dump.my_rdb]
+    #[structopt(long, value_name = "name")]
+    dbfilename: Option<String>,
+    /// Save after seconds if there were changes; off is never [default: 300 1]
+    #[structopt(long, value_name = "seconds changes")]
+    save: Vec<String>,
+    /// Refuse writes while saving fails [default: yes]
+    #[structopt(long, value_name = "yes/no")]
+    stop_writes_on_bgsave_error: Option<String>,
+    /// Pack long strings in the dump [default: yes]
+    #[structopt(long, value_name = "yes/no")]
+    rdbcompression: Option<String>,
+    /// End the dump with a checksum [default: yes]
+    #[structopt(long, value_name = "yes/no")]
+    rdbchecksum: Option<String>,
+    /// Number of databases; there is one [default: 1]
+    #[structopt(long, value_name = "count")]
+    databases: Option<String>,
+    /// Shards of the keyspace; 0 is 16 a core, at least 64 [default: 0]
+    #[structopt(long, value_name = "count")]
+    shards: Option<String>,
+    /// Threads that serve clients; 0 is one a core [default: 0]
+    #[structopt(long, value_name = "count")]
+    threads: Option<String>,
+    /// debug, verbose, notice or warning [default: notice]
+    #[structopt(long, value_name = "level")]
+    loglevel: Option<String>,
+}
+
+/// The value of an option as the table reads it, its default when none is given.
+fn checked(name: &str, given: Option<&str>) -> Result<String, String> {
+    let row = find(name.as_bytes()).and_then(|number| OPTIONS.get(number));
+    let long = name.strip_prefix("my-redis-").unwrap_or(name);
+    let given = given.or(row.map(|row| row.default)).unwrap_or_default();
+    let read = row.map(|row: &OptionSpec| row.read(given.as_bytes(), row.default.as_bytes()));
+    match read {
+        Some(Ok(value)) => Ok(String::from_utf8_lossy(&value).into_owned()),
+        Some(Err(reason)) => Err(format!("Invalid value '{given}' for '--{long}': {reason}")),
+        None => Err(format!("there is no option '{name}'")),
+    }
+}
+
+fn number<N: TryFrom<u64> + Default>(name: &str, given: &Option<String>) -> Result<N, String> {
+    let value: u64 = checked(name, given.as_deref())?.parse().unwrap_or_default();
+    Ok(N::try_from(value).unwrap_or_default())
+}
+
+fn flag(name: &str, given: &Option<String>) -> Result<bool, String> {
+    Ok(checked(name, given.as_deref())? == "yes")
 }
 
 impl Options {
-    /// The options of the server.
-    #[must_use]
-    pub fn into_start_options(self) -> StartOptions {
-        StartOptions { port: self.port, dir: self.dir, ..StartOptions::default() }
+    fn into_start_options(self) -> Result<StartOptions, String> {
+        let default = StartOptions::default();
+        let dump_file_name = checked("dbfilename", self.dbfilename.as_deref())?;
+        if dump_file_name.is_empty() || dump_file_name.contains(['/', '\0']) {
+            return Err("Invalid value for '--dbfilename': it must be a file name alone".into());
+        }
+        checked("databases", self.databases.as_deref())?;
+        let bind: Vec<String> = self
+            .bind
+            .iter()
+            .flat_map(|words| words.split_whitespace())
+            .map(str::to_owned)
+            .collect();
+        let save = match self.save.as_slice() {
+            [] => default.save,
+            [word] if word == "off" => Vec::new(),
+            words => {
+                let mut rules = words.join(" ");
+                if rules.parse::<u64>().is_ok() {
+                    // Seconds alone: after any change.
+                    rules.push_str(" 1");
+                }
+                parse_save_rules(checked("save", Some(&rules))?.as_bytes()).unwrap_or_default()
+            }
+        };
+        Ok(StartOptions {
+            port: number("port", &self.port)?,
+            bind: if bind.is_empty() { default.bind } else { bind },
+            backlog: number("tcp-backlog", &self.tcp_backlog)?,
+            dir: self.dir.unwrap_or(default.dir),
+            dump_file_name,
+            save,
+            rdb_compression: flag("rdbcompression", &self.rdbcompression)?,
+            rdb_checksum: flag("rdbchecksum", &self.rdbchecksum)?,
+            stop_writes_on_save_error: flag(
+                "stop-writes-on-bgsave-error",
+                &self.stop_writes_on_bgsave_error,
+            )?,
+            shards: number("my-redis-shards", &self.shards)?,
+            threads: number("my-redis-threads", &self.threads)?,
+            clients_max: number("maxclients", &self.maxclients)?,
+            clients_possible: default.clients_possible,
+            timeout_seconds: number("timeout", &self.timeout)?,
+            keepalive_seconds: number("tcp-keepalive", &self.tcp_keepalive)?,
+            password: self.requirepass.filter(|password| !password.is_empty()),
+            protected_mode: flag("protected-mode", &self.protected_mode)?,
+            log_level: LogLevel::from_name(&checked("loglevel", self.loglevel.as_deref())?),
+        })
+    }
+}
+
+/// Reads the command line of this process.
+///
+/// # Errors
+/// When the process is to end with this code: help or the version was asked for and is printed, or
+/// something is wrong and was told in one line on standard error.
+pub fn from_command_line() -> Result<StartOptions, ExitCode> {
+    read(std::env::args_os()).map_err(|stop| match stop {
+        Stop::Print(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Stop::Wrong(text) => {
+            eprintln!("my_redis_server: {text} (--help tells more)");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// Why the server does not start.
+#[derive(Debug, PartialEq, Eq)]
+enum Stop {
+    Print(String),
+    Wrong(String),
+}
+
+fn read(arguments: impl Iterator<Item = OsString>) -> Result<StartOptions, Stop> {
+    let options = Options::from_iter_safe(arguments).map_err(|error| match error.kind {
+        ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed => Stop::Print(error.message),
+        _ => {
+            let line = error.message.lines().next().unwrap_or_default();
+            Stop::Wrong(line.strip_prefix("error: ").unwrap_or(line).to_owned())
+        }
+    })?;
+    options.into_start_options().map_err(Stop::Wrong)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use crate::config::SaveRule;
+
+    fn parse(line: &[&str]) -> Result<StartOptions, Stop> {
+        let words = std::iter::once(&"my_redis_server").chain(line);
+        read(words.map(OsString::from))
+    }
+
+    #[test]
+    fn without_options_the_defaults_are_those_of_the_table() {
+        let (given, default) = (parse(&[]).unwrap(), StartOptions::default());
+        let level = Some(LogLevel::Notice);
+        let default = StartOptions { log_level: level, ..default };
+        assert_eq!(format!("{given:?}"), format!("{default:?}"));
+    }
+
+    #[test]
+    fn lists_are_given_in_one_word_or_in_several() {
+        let rule = |seconds, changes| SaveRule { seconds, changes };
+        let save = |words: &[&str]| {
+            let line: Vec<&str> = std::iter::once(&"--save").chain(words).copied().collect();
+            parse(&line).map(|options| options.save)
+        };
+        assert_eq!(save(&[""]), Ok(vec![]));
+        assert_eq!(save(&["off"]), Ok(vec![]));
+        assert_eq!(save(&["300 1"]), Ok(vec![rule(300, 1)]));
+        assert_eq!(save(&["60"]), Ok(vec![rule(60, 1)]));
+        assert_eq!(save(&["3600", "1", "300", "100"]), Ok(vec![rule(3600, 1), rule(300, 100)]));
+        assert_eq!(save(&["3600 1 300 100"]), Ok(vec![rule(3600, 1), rule(300, 100)]));
+        assert!(save(&["5", "1", "6"]).is_err());
+        let bind = |line: &[&str]| parse(line).unwrap().bind;
+        assert_eq!(bind(&["--bind", "1.1.1.1", "::1", "--port", "5"]), ["1.1.1.1", "::1"]);
+        assert_eq!(bind(&["--bind", "1.1.1.1 -::1"]), ["1.1.1.1", "-::1"]);
+        assert_eq!(bind(&["--bind", "1.1.1.1", "--bind", "::1"]), ["1.1.1.1", "::1"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_in_one_line() {
+        let lines: &[&[&str]] = &[
+            &["--port", "x"],
+            &["--port", "65536"],
+            &["--port"],
+            &["--nonsense"],
+            &["redis.conf"],
+            &["--maxclients", "0"],
+            &["--databases", "16"],
+            &["--loglevel", "loud"],
+            &["--protected-mode", "maybe"],
+            &["--dbfilename", "a/b"],
+            &["--save", "1 2 3"],
+        ];
+        for line in lines {
+            match parse(line) {
+                Err(Stop::Wrong(text)) => assert_eq!(text.lines().count(), 1, "{text}"),
+                other => panic!("{line:?} gave {other:?}"),
+            }
+        }
+        let text = "Invalid value '0' for '--maxclients': argument must be between 1 and \
+                    4294967295 inclusive";
+        assert_eq!(parse(&["--maxclients", "0"]).err(), Some(Stop::Wrong(text.to_owned())));
+    }
+
+    #[test]
+    fn the_help_shows_the_defaults_of_the_table() {
+        let Err(Stop::Print(help)) = parse(&["--help"]) else { panic!("no help") };
+        for option in OPTIONS {
+            let long = option.name.strip_prefix("my-redis-").unwrap_or(option.name);
+            let line = help.lines().find(|line| line.contains(&format!("--{long} ")));
+            if let Some(line) = line.filter(|_| !option.default.is_empty()) {
+                assert!(line.ends_with(&format!("[default: {}]", option.default)), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_printed() {
+        for option in ["--help", "-h", "--version", "-V"] {
+            assert!(matches!(parse(&[option]), Err(Stop::Print(_))), "{option}");
+        }
     }
 }

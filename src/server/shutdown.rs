@@ -60,6 +60,7 @@ impl Server {
                 return failed(&super::StartError::System("watch for signals", error));
             }
         };
+        self.introduce();
         let loaded = tokio::select! {
             loaded = self.wait_until_loaded() => loaded,
             name = signals.next() => {

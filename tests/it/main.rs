@@ -11,6 +11,10 @@
 )]
 
 mod client;
+mod commands;
+mod concurrency;
 mod differential;
+mod expiry;
 mod harness;
+mod persistence;
 mod protocol;

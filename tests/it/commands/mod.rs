@@ -1,0 +1,256 @@
+//! Commands, family by family: what each does, and how it refuses a wrong number of arguments, a
+//! wrong type and a bad number.
+//!
+//! A `transcript!` is a session that two servers must answer alike: ours, on one shard and on
+//! many, and a real redis-server. So no expected reply rests on somebody's memory of Redis. What
+//! needs a clock that is moved by hand, or looks inside, is an `it!` and runs on ours alone.
+
+use crate::harness::oracle::Oracle;
+use crate::harness::server::Server;
+use crate::harness::wire::{Wire, shown};
+use crate::it;
+use my_redis::command::expire as expire_rows;
+use my_redis::command::generic as generic_rows;
+use my_redis::command::hash as hash_rows;
+use my_redis::command::list as list_rows;
+use my_redis::command::string as string_rows;
+
+/// Expands to three tests of one session with an empty server; `resp3` before the session's
+/// connection has it speak RESP3.
+macro_rules! transcript {
+    ($name:ident, resp3 |$wire:ident| $session:block) => {
+        transcript!(@tests $name, connect_resp3, $wire, $session);
+    };
+    ($name:ident, |$wire:ident| $session:block) => {
+        transcript!(@tests $name, connect, $wire, $session);
+    };
+    (@tests $name:ident, $connect:ident, $wire:ident, $session:block) => {
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+            use crate::harness::oracle::Oracle;
+            use crate::harness::server::{MANY_SHARDS, Server};
+            use crate::harness::wire::Wire;
+
+            fn session(mut $wire: Wire) $session
+
+            #[test]
+            fn on_one_shard() {
+                let server = Server::start(1);
+                session(Wire::$connect(server.addr()));
+            }
+
+            #[test]
+            fn on_many_shards() {
+                let server = Server::start(MANY_SHARDS);
+                session(Wire::$connect(server.addr()));
+            }
+
+            #[test]
+            fn on_redis() {
+                let oracle = Oracle::start();
+                session(Wire::$connect(oracle.addr()));
+            }
+        }
+    };
+}
+
+mod expire;
+mod generic;
+mod hash;
+mod list;
+mod string;
+
+const OK: &str = "+OK\r\n";
+const NULL: &str = "$-1\r\n";
+const SYNTAX_ERROR: &str = "-ERR syntax error\r\n";
+const NOT_AN_INTEGER: &str = "-ERR value is not an integer or out of range\r\n";
+const NO_SUCH_KEY: &str = "-ERR no such key\r\n";
+const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n";
+
+/// Fails the test unless every line is refused for its number of arguments.
+#[track_caller]
+fn expect_wrong_arity(wire: &mut Wire, lines: &[&str]) {
+    for line in lines {
+        let name = line.split(' ').next().unwrap().to_ascii_lowercase();
+        let error = format!("-ERR wrong number of arguments for '{name}' command\r\n");
+        wire.expect(line, error);
+    }
+}
+
+/// Fails the test unless every line has this reply.
+#[track_caller]
+fn expect_all(wire: &mut Wire, lines: &[&str], reply: &str) {
+    for line in lines {
+        wire.expect(line, reply);
+    }
+}
+
+/// The byte strings of a flat array.
+#[track_caller]
+fn elements(reply: &[u8]) -> Vec<Vec<u8>> {
+    let (head, mut rest) = line(reply);
+    assert_eq!(head.first(), Some(&b'*'), "no array: {}", shown(reply));
+    let mut all = Vec::new();
+    while !rest.is_empty() {
+        let (head, tail) = line(rest);
+        assert_eq!(head.first(), Some(&b'$'), "no byte string: {}", shown(rest));
+        let len: usize = std::str::from_utf8(&head[1..]).unwrap().parse().unwrap();
+        all.push(tail[..len].to_vec());
+        rest = &tail[len + 2..];
+    }
+    assert_eq!(head[1..], *all.len().to_string().as_bytes(), "{}", shown(reply));
+    all
+}
+
+/// The byte strings of a flat array in ascending order, for replies that have none.
+#[track_caller]
+fn sorted(reply: &[u8]) -> Vec<Vec<u8>> {
+    let mut all = elements(reply);
+    all.sort();
+    all
+}
+
+fn line(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let end = bytes.windows(2).position(|pair| pair == b"\r\n").unwrap();
+    (&bytes[..end], &bytes[end + 2..])
+}
+
+/// Splits the reply of SCAN or HSCAN into the cursor and the array.
+#[track_caller]
+fn step(reply: &[u8]) -> (String, Vec<Vec<u8>>) {
+    let rest = reply.strip_prefix(b"*2\r\n$").unwrap_or_else(|| panic!("{}", shown(reply)));
+    let (_, rest) = line(rest);
+    let (cursor, array) = line(rest);
+    (String::from_utf8(cursor.to_vec()).unwrap(), elements(array))
+}
+
+/// Everything that a walk from cursor 0 on returns.
+#[track_caller]
+fn walk(wire: &mut Wire, command: &str, options: &str) -> Vec<Vec<u8>> {
+    let (mut all, mut cursor) = (Vec::new(), "0".to_owned());
+    loop {
+        let (next, found) = step(&wire.run(&format!("{command} {cursor} {options}")));
+        all.extend(found);
+        if next == "0" {
+            return all;
+        }
+        cursor = next;
+    }
+}
+
+/// Requests and by how much each raises the number of changes since the last save.
+const CHANGES: &[(&str, u64)] = &[
+    ("SET s 1", 1),
+    ("SET s 1 NX", 0),
+    ("SET s 1 XX GET", 1),
+    ("SET none 1 XX", 0),
+    ("GET s", 0),
+    ("MSET a 1 b 2 c 3", 3),
+    ("INCR s", 1),
+    ("INCR nan 1", 0),
+    ("APPEND s 5", 1),
+    ("EXPIRE s 1000", 1),
+    ("EXPIRE s 500 GT", 0),
+    ("EXPIRE none 1000", 0),
+    ("PERSIST s", 1),
+    ("PERSIST s", 0),
+    ("RPUSH l a b a b c", 5),
+    ("RPUSH s a", 0),
+    ("LPUSH l z", 1),
+    ("LSET l 0 y", 1),
+    ("LSET l 100 y", 0),
+    ("LPOP l 0", 0),
+    ("LPOP l", 1),
+    ("LPOP none", 0),
+    ("LPOP none 3", 0),
+    ("LREM l 0 none", 0),
+    ("LREM none 0 a", 0),
+    ("LREM l 0 a", 2),
+    ("RPOP l 10", 3),
+    ("HSET h f 1 g 2", 2),
+    ("HSET s f 1", 0),
+    ("HMSET h i 1 j 2", 2),
+    ("HINCRBY h f 1", 1),
+    ("HINCRBY h f x", 0),
+    ("HDEL h none", 0),
+    ("HDEL none f", 0),
+    ("HDEL h f i none", 2),
+    ("RENAME h k", 1),
+    ("RENAME k k", 0),
+    ("RENAME none k", 0),
+    ("RENAME k a", 1),
+    ("DEL a b none", 2),
+    ("UNLINK none", 0),
+    ("EXPIREAT c 1", 1),
+];
+
+it!(changes_are_counted_as_redis_counts_them, |server| {
+    let mut wire = server.wire();
+    for (request, changes) in CHANGES {
+        let before = server.keyspace().changes_since_save();
+        wire.run(request);
+        let counted = server.keyspace().changes_since_save() - before;
+        assert_eq!(counted, *changes, "{request}");
+    }
+});
+
+#[test]
+fn changes_are_counted_so_by_redis() {
+    let oracle = Oracle::start();
+    let mut wire = Wire::connect(oracle.addr());
+    let count = |wire: &mut Wire| -> u64 {
+        let info = String::from_utf8(wire.run("INFO persistence")).unwrap();
+        let field = info.split("rdb_changes_since_last_save:").nth(1).unwrap();
+        field.split("\r\n").next().unwrap().parse().unwrap()
+    };
+    for (request, changes) in CHANGES {
+        let before = count(&mut wire);
+        wire.run(request);
+        assert_eq!(count(&mut wire) - before, *changes, "{request}");
+    }
+}
+
+it!(a_refused_write_creates_no_key, |server| {
+    let mut wire = server.wire();
+    for line in [
+        "SET k v XX",
+        "SET k v EX 0",
+        "INCRBY k abc",
+        "DECRBY k -9223372036854775808",
+        "MSET k v other",
+        "LSET k 0 v",
+        "LREM k 0 v",
+        "LPOP k",
+        "LPOP k 5",
+        "HSET k f v g",
+        "HINCRBY k f abc",
+        "HDEL k f",
+        "RENAME k other",
+        "EXPIRE k 100",
+        "PERSIST k",
+        "APPEND k",
+    ] {
+        wire.run(line);
+        wire.expect("DBSIZE", ":0\r\n");
+        assert_eq!(server.keyspace().changes_since_save(), 0, "{line}");
+    }
+});
+
+#[test]
+fn every_row_says_what_redis_says_of_the_command() {
+    let (server, oracle) = (Server::start(1), Oracle::start());
+    let (mut ours, mut redis) = (server.wire(), Wire::connect(oracle.addr()));
+    let families = [
+        generic_rows::COMMANDS,
+        expire_rows::COMMANDS,
+        string_rows::COMMANDS,
+        list_rows::COMMANDS,
+        hash_rows::COMMANDS,
+    ];
+    for spec in families.into_iter().flatten() {
+        let request = format!("COMMAND INFO {}", spec.name);
+        let expected = redis.run(&request);
+        ours.expect(&request, expected);
+    }
+}

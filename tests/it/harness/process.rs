@@ -1,0 +1,87 @@
+//! The server program in a process of its own, for what a server in this process cannot show:
+//! signals, exit codes, sudden death.
+
+use crate::harness::wire::Wire;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long the program may take to start or to end.
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A running my_redis_server.
+pub struct Process {
+    child: Child,
+    addr: SocketAddr,
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The program with these options in `folder`, not yet started.
+pub fn program(folder: &Path, options: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_my_redis_server"));
+    command.current_dir(folder).args(options);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+impl Process {
+    /// Starts the program in `folder` and waits until it answers.
+    #[track_caller]
+    pub fn start(folder: &Path, options: &[&str]) -> Self {
+        let process = Self::launch(folder, options);
+        let deadline = Instant::now() + STEP_TIMEOUT;
+        loop {
+            if TcpStream::connect(process.addr).is_ok()
+                && process.wire().run("PING") == b"+PONG\r\n"
+            {
+                return process;
+            }
+            assert!(Instant::now() < deadline, "the server does not answer");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Starts the program without waiting.
+    pub fn launch(folder: &Path, options: &[&str]) -> Self {
+        let port = free_port();
+        let mut command = program(folder, options);
+        let child = command.args(["--port", &port.to_string()]).spawn().unwrap();
+        Self { child, addr: SocketAddr::from(([127, 0, 0, 1], port)) }
+    }
+
+    pub fn wire(&self) -> Wire {
+        Wire::connect(self.addr)
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &id]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + STEP_TIMEOUT;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the server does not end");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ended_already = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}

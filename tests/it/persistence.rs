@@ -1,0 +1,451 @@
+//! Keeping data: what was acknowledged is there after the end, whatever the end was.
+
+use crate::harness::process::{Process, free_port, program};
+use crate::harness::server::{Folder, MANY_SHARDS, Server};
+use crate::harness::wire::Wire;
+use crate::it;
+use my_redis::command::context::ShutdownMode;
+use my_redis::data::ValueRef;
+use my_redis::keyspace::planted::{Bug, plant};
+use my_redis::keyspace::{Entry, Keyspace};
+use my_redis::persist::load::{LoadProgress, load};
+use my_redis::util::clock::UnixMillis;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A planted bug is of the whole process: whoever saves while others write runs alone.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The strings and the number of elements of collections in a dump.
+fn read_dump(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let keyspace = Keyspace::new(MANY_SHARDS);
+    let progress = LoadProgress::default();
+    load(&keyspace, path, UnixMillis(0), &progress, |_| ()).expect("a good dump").expect("a file");
+    let mut content = BTreeMap::new();
+    let mut add = |entry: &Entry| {
+        let value = match entry.value() {
+            ValueRef::String(value) => value.bytes().to_vec(),
+            ValueRef::List(list) => list.len().to_string().into_bytes(),
+            ValueRef::Hash(hash) => hash.len().to_string().into_bytes(),
+        };
+        content.insert(entry.key().to_vec(), value);
+    };
+    let mut cursor = Some(0);
+    while let Some(from) = cursor {
+        cursor = keyspace.scan(from, 1_000, UnixMillis(0), &mut add);
+    }
+    content
+}
+
+fn redis_accepts(path: &Path) {
+    let output = Command::new("redis-check-rdb").arg(path).output();
+    let output = output.expect("redis-check-rdb is needed: install the package redis-server");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("RDB looks OK"), "{text}");
+}
+
+fn fill(wire: &mut Wire) {
+    let long = "x".repeat(20_000);
+    for line in [
+        "SET string value".to_owned(),
+        "SET number -129".to_owned(),
+        "SET empty \"\"".to_owned(),
+        format!("SET long {long}"),
+        "SET dies value PXAT 33000000000123".to_owned(),
+        "RPUSH list a b c".to_owned(),
+        "HSET hash f1 v1 f2 v2".to_owned(),
+        "EXPIREAT hash 33000000000".to_owned(),
+    ] {
+        let reply = wire.run(&line);
+        assert!(reply[0] != b'-', "{line}: {}", String::from_utf8_lossy(&reply));
+    }
+    for n in 0..1_000 {
+        wire.run(&format!("RPUSH biglist element:{n}"));
+        wire.run(&format!("HSET bighash field:{n} value:{n}"));
+    }
+}
+
+fn check(wire: &mut Wire) {
+    wire.expect("DBSIZE", ":9\r\n");
+    wire.expect("GET string", "$5\r\nvalue\r\n").expect("GET number", "$4\r\n-129\r\n");
+    wire.expect("GET empty", "$0\r\n\r\n").expect("STRLEN long", ":20000\r\n");
+    wire.expect("PEXPIRETIME dies", ":33000000000123\r\n");
+    wire.expect("LRANGE list 0 -1", "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n");
+    wire.expect("HGET hash f2", "$2\r\nv2\r\n").expect("EXPIRETIME hash", ":33000000000\r\n");
+    wire.expect("LLEN biglist", ":1000\r\n").expect("LINDEX biglist 999", "$11\r\nelement:999\r\n");
+    wire.expect("HLEN bighash", ":1000\r\n").expect("HGET bighash field:7", "$7\r\nvalue:7\r\n");
+    wire.expect("EXPIRETIME string", ":-1\r\n");
+}
+
+it!(everything_is_there_after_a_save_and_a_start, |server| {
+    let mut wire = server.wire();
+    fill(&mut wire);
+    wire.expect("SAVE", "+OK\r\n");
+    redis_accepts(&server.dump_path());
+    let again = Server::start_in(Arc::clone(server.folder()), 4, |_| {});
+    check(&mut again.wire());
+});
+
+it!(the_end_saves_when_saving_is_configured, |server| {
+    fill(&mut server.wire());
+    assert!(server.shut_down(ShutdownMode::Save));
+    let again = Server::start_in(Arc::clone(server.folder()), 1, |_| {});
+    check(&mut again.wire());
+});
+
+it!(a_key_whose_deadline_passed_meanwhile_is_not_loaded, |server| {
+    let mut wire = server.wire();
+    let soon = server.now_ms() + 1_000;
+    wire.expect(&format!("SET dies value PXAT {soon}"), "+OK\r\n");
+    wire.expect("SET stays value", "+OK\r\n").expect("SAVE", "+OK\r\n");
+    let folder = Arc::clone(server.folder());
+    thread::sleep(Duration::from_millis(1_100));
+    let again = Server::start_in(folder, 1, |_| {});
+    again.wire().expect("KEYS *", "*1\r\n$5\r\nstays\r\n");
+});
+
+it!(a_failed_save_leaves_the_old_dump_and_is_told, |server| {
+    let mut wire = server.wire();
+    wire.expect("SET key old", "+OK\r\n").expect("SAVE", "+OK\r\n");
+    let before = fs::read(server.dump_path()).unwrap();
+    // A folder in the place of the temporary file: creating it fails.
+    let temporary = server.folder().path().join(format!("temp-{}.my_rdb", std::process::id()));
+    fs::create_dir(&temporary).unwrap();
+    wire.expect("SET key new", "+OK\r\n");
+    let reply = wire.run("SAVE");
+    assert!(reply.starts_with(b"-ERR"), "{}", String::from_utf8_lossy(&reply));
+    let info = String::from_utf8(wire.run("INFO persistence")).unwrap();
+    assert!(info.contains("rdb_last_bgsave_status:err"), "{info}");
+    assert_eq!(fs::read(server.dump_path()).unwrap(), before);
+    wire.expect("GET key", "$3\r\nnew\r\n");
+    fs::remove_dir(&temporary).unwrap();
+    wire.expect("SAVE", "+OK\r\n");
+    let info = String::from_utf8(wire.run("INFO persistence")).unwrap();
+    assert!(info.contains("rdb_last_bgsave_status:ok"), "{info}");
+    assert_eq!(read_dump(&server.dump_path())[&b"key"[..]], b"new");
+});
+
+#[test]
+fn a_save_by_the_rules_keeps_changes_made_during_it_as_unsaved() {
+    let server = Server::start(MANY_SHARDS);
+    let mut wire = server.wire();
+    wire.expect("SET a 1", "+OK\r\n").expect("SET b 1", "+OK\r\n");
+    assert_eq!(server.keyspace().changes_since_save(), 2);
+    wire.expect("SAVE", "+OK\r\n");
+    assert_eq!(server.keyspace().changes_since_save(), 0);
+    wire.expect("SET c 1", "+OK\r\n");
+    let mut snapshot = server.keyspace().begin_snapshot().unwrap();
+    let epoch = snapshot.epoch();
+    wire.expect("SET d 1", "+OK\r\n");
+    while snapshot.step(&mut |_| ()) {}
+    drop(snapshot);
+    server.keyspace().forget_saved_changes(epoch);
+    assert_eq!(server.keyspace().changes_since_save(), 1, "d came after the cut");
+}
+
+/// Moves tokens, writes pairs and numbers in order while dumps are made; returns how many of
+/// `dumps` dumps are of no single moment.
+fn torn_dumps(server: &Server, dumps: usize) -> usize {
+    const TOKENS: usize = 8;
+    const PLACES: usize = 64;
+    let mut wire = server.wire();
+    for n in 0..20_000 {
+        wire.send(&format!("SET filler:{n} 0123456789"));
+    }
+    for _ in 0..20_000 {
+        wire.reply();
+    }
+    wire.expect("MSET left 0 right 0 first 0 second 0", "+OK\r\n");
+    let stop = AtomicBool::new(false);
+    let running = || !stop.load(Ordering::Relaxed);
+    thread::scope(|scope| {
+        for token in 0..TOKENS {
+            wire.expect(&format!("SET token:{token}:0 {token}"), "+OK\r\n");
+            scope.spawn(move || {
+                let mut wire = server.wire();
+                let mut place = 0;
+                for n in 1_usize.. {
+                    if !running() {
+                        break;
+                    }
+                    let next = (place + 1 + n % 7) % PLACES;
+                    if next != place {
+                        let line = format!("RENAME token:{token}:{place} token:{token}:{next}");
+                        wire.expect(&line, "+OK\r\n");
+                        place = next;
+                    }
+                }
+            });
+        }
+        scope.spawn(|| {
+            let mut wire = server.wire();
+            for n in (1..).take_while(|_| running()) {
+                wire.expect(&format!("MSET left {n} right {n}"), "+OK\r\n");
+            }
+        });
+        scope.spawn(|| {
+            let mut wire = server.wire();
+            for n in (1..).take_while(|_| running()) {
+                wire.expect(&format!("SET first {n}"), "+OK\r\n");
+                wire.expect(&format!("SET second {n}"), "+OK\r\n");
+            }
+        });
+        let mut torn = 0;
+        for number in 0..dumps {
+            wire.expect("SAVE", "+OK\r\n");
+            if number % 10 == 0 {
+                redis_accepts(&server.dump_path());
+            }
+            torn += usize::from(is_torn(&server.dump_path(), TOKENS));
+        }
+        stop.store(true, Ordering::Relaxed);
+        torn
+    })
+}
+
+fn is_torn(path: &Path, tokens: usize) -> bool {
+    // A key that is in the dump twice is refused by the loader.
+    let keyspace = Keyspace::new(1);
+    if load(&keyspace, path, UnixMillis(0), &LoadProgress::default(), |_| ()).is_err() {
+        return true;
+    }
+    let dump = read_dump(path);
+    let number =
+        |key: &str| -> u64 { std::str::from_utf8(&dump[key.as_bytes()]).unwrap().parse().unwrap() };
+    let places = |token: usize| {
+        let prefix = format!("token:{token}:");
+        dump.keys().filter(|key| key.starts_with(prefix.as_bytes())).count()
+    };
+    let fillers = dump.keys().filter(|key| key.starts_with(b"filler:")).count();
+    number("left") != number("right")
+        || number("second") > number("first")
+        || number("first") > number("second") + 1
+        || fillers != 20_000
+        || (0..tokens).any(|token| places(token) != 1)
+}
+
+#[test]
+fn every_dump_under_load_is_one_moment_and_a_naive_walk_would_be_found() {
+    let _alone = alone();
+    let server = Server::start(64);
+    assert_eq!(torn_dumps(&server, 60), 0);
+    let _bug = plant(Bug::NaiveCut);
+    let server = Server::start(64);
+    assert!(torn_dumps(&server, 5) > 0, "a naive walk was not found within 5 dumps");
+}
+
+#[test]
+fn an_acknowledged_write_is_in_the_dump_of_a_signalled_end() {
+    for signal in ["INT", "TERM", "INT", "TERM"] {
+        let folder = Folder::new();
+        let mut process = Process::start(folder.path(), &[]);
+        let acknowledged: Vec<AtomicU64> = (0..8).map(|_| AtomicU64::new(0)).collect();
+        thread::scope(|scope| {
+            for (client, count) in acknowledged.iter().enumerate() {
+                let mut wire = process.wire();
+                scope.spawn(move || {
+                    loop {
+                        wire.try_raw(format!("INCR counter:{client}\r\n").as_bytes()).ok();
+                        match wire.try_reply() {
+                            Ok(reply) if reply[0] == b':' => {
+                                count.fetch_add(1, Ordering::SeqCst);
+                            }
+                            _ => break,
+                        }
+                    }
+                });
+            }
+            thread::sleep(Duration::from_millis(150));
+            process.signal(signal);
+            assert!(process.wait().success());
+        });
+        let dump = read_dump(&folder.path().join("dump.my_rdb"));
+        for (client, count) in acknowledged.iter().enumerate() {
+            let count = count.load(Ordering::SeqCst);
+            let value = &dump[format!("counter:{client}").as_bytes()];
+            let stored: u64 = std::str::from_utf8(value).unwrap().parse().unwrap();
+            assert!(count > 0 && (count..=count + 1).contains(&stored), "{stored} of {count}");
+        }
+    }
+}
+
+#[test]
+fn sudden_death_during_saves_leaves_one_whole_generation() {
+    let folder = Folder::new();
+    let dump = folder.path().join("dump.my_rdb");
+    let mut generation = 0_u64;
+    for round in 0..15 {
+        let process = Process::start(folder.path(), &[]);
+        let mut wire = process.wire();
+        if round > 0 {
+            let stored = wire.run("GET generation");
+            let text = String::from_utf8(stored).unwrap();
+            let stored: u64 = text.lines().nth(1).unwrap().parse().unwrap();
+            assert!(stored == generation || stored + 1 == generation, "{stored}: {generation}");
+            generation = stored;
+        }
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let stop = &stop;
+            let mut saver = process.wire();
+            let writer = scope.spawn(move || {
+                let mut saved = generation;
+                while !stop.load(Ordering::Relaxed) {
+                    // One generation after the other, each saved whole.
+                    let next = saved + 1;
+                    let values = (0..2_000).map(|n| format!(" key:{n} {next}"));
+                    let line = format!("MSET generation {next}{}\r\n", values.collect::<String>());
+                    if saver.try_raw(line.as_bytes()).is_err() || saver.try_reply().is_err() {
+                        return next;
+                    }
+                    let asked = saver.try_raw(b"SAVE\r\n").is_ok();
+                    if !asked || !matches!(saver.try_reply(), Ok(reply) if reply == b"+OK\r\n") {
+                        return next;
+                    }
+                    saved = next;
+                }
+                saved
+            });
+            thread::sleep(Duration::from_millis(30 + 7 * round));
+            process.signal("KILL");
+            stop.store(true, Ordering::Relaxed);
+            generation = writer.join().unwrap();
+        });
+        drop(process);
+        let strays = fs::read_dir(folder.path())
+            .unwrap()
+            .filter(|file| {
+                file.as_ref().unwrap().file_name().to_str().unwrap().starts_with("temp-")
+            })
+            .count();
+        assert!(strays <= 1, "{strays} temporary files");
+        if dump.exists() {
+            redis_accepts(&dump);
+            let content = read_dump(&dump);
+            let expected = &content[&b"generation"[..]];
+            assert_eq!(content.len(), 2_001);
+            assert!(content.values().all(|value| value == expected), "two generations mixed");
+        } else {
+            generation = 0;
+        }
+    }
+}
+
+/// What the program says when it does not start; it must say it in one line and exit with 1.
+fn refusal(folder: &Path, options: &[&str]) -> String {
+    let mut command = program(folder, options);
+    let output = command.stderr(Stdio::piped()).stdout(Stdio::piped()).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let complaints: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    complaints.last().unwrap_or(&"").to_string()
+}
+
+#[test]
+fn a_dump_that_cannot_be_kept_whole_stops_the_start_and_is_left_alone() {
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rdb");
+    let server = Server::start(1);
+    fill(&mut server.wire());
+    server.wire().expect("SAVE", "+OK\r\n");
+    let good = fs::read(server.dump_path()).unwrap();
+    let mut wrong_checksum = good.clone();
+    *wrong_checksum.last_mut().unwrap() ^= 1;
+    let stream = fs::read(samples.join("refused-stream.rdb")).unwrap();
+    let cases: &[(&str, &[u8], &str)] = &[
+        ("empty", b"", "at byte 0"),
+        ("cut", &good[..good.len() / 2], "at byte"),
+        ("no dump", b"hello, this is no dump at all", "at byte 0"),
+        ("wrong checksum", &wrong_checksum, "checksum"),
+        ("stream", &stream, "stream"),
+    ];
+    for (name, bytes, said) in cases {
+        let folder = Folder::new();
+        let path = folder.path().join("dump.my_rdb");
+        fs::write(&path, bytes).unwrap();
+        let port = free_port().to_string();
+        let text = refusal(folder.path(), &["--port", &port]);
+        assert!(text.contains("dump.my_rdb") && text.contains(said), "{name}: {text}");
+        assert_eq!(fs::read(&path).unwrap(), *bytes, "{name}: the file was changed");
+    }
+    let folder = Folder::new();
+    fs::create_dir(folder.path().join("dump.my_rdb")).unwrap();
+    let text = refusal(folder.path(), &["--port", &free_port().to_string()]);
+    assert!(text.contains("dump.my_rdb"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_used_at_the_start_is_said_in_a_line() {
+    let folder = Folder::new();
+    let server = Server::start(1);
+    let busy = server.addr().port().to_string();
+    assert!(refusal(folder.path(), &["--port", &busy]).contains(&busy));
+    assert!(refusal(folder.path(), &["--port", "99999"]).contains("port"));
+    assert!(refusal(folder.path(), &["--no-such-option"]).contains("--no-such-option"));
+    let port = free_port().to_string();
+    let absent = ["--port", &port, "--dir", "no/such/folder"];
+    assert!(refusal(folder.path(), &absent).contains("no/such/folder"));
+}
+
+#[test]
+fn a_dump_of_redis_is_loaded_and_one_of_ours_is_loaded_by_redis() {
+    let folder = Arc::new(Folder::new());
+    let ours = Server::start_in(Arc::clone(&folder), MANY_SHARDS, |_| {});
+    fill(&mut ours.wire());
+    ours.wire().expect("SAVE", "+OK\r\n");
+    drop(ours);
+    let mut redis = RedisServer::start(folder.path(), "dump.my_rdb");
+    check(&mut redis.wire());
+    let ours = fs::read(folder.path().join("dump.my_rdb")).unwrap();
+    redis.wire().expect("SAVE", "+OK\r\n");
+    redis.end();
+    assert_ne!(fs::read(folder.path().join("dump.my_rdb")).unwrap(), ours, "Redis has saved");
+    let again = Server::start_in(folder, 1, |_| {});
+    check(&mut again.wire());
+}
+
+/// A real redis-server on a dump.
+struct RedisServer {
+    child: std::process::Child,
+    port: u16,
+}
+
+impl RedisServer {
+    fn start(folder: &Path, file: &str) -> Self {
+        let port = free_port();
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &port.to_string(), "--save", "", "--dbfilename", file, "--dir"]);
+        command.arg(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().expect("redis-server is needed: install its package");
+        let server = Self { child, port };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < deadline, "redis-server does not start on our dump");
+            thread::sleep(Duration::from_millis(10));
+        }
+        server
+    }
+
+    fn wire(&self) -> Wire {
+        Wire::connect(([127, 0, 0, 1], self.port).into())
+    }
+
+    fn end(&mut self) {
+        let _ended_already = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
