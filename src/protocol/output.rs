@@ -5,7 +5,7 @@
 //! out. Reading the buffer through `bytes::Buf` gives the pieces in order.
 //!
 //! ```text
-//!   sealed: [ tail so far | shared value | tail so far | shared value ]   tail: bytes being written
+//!   sealed: [ tail so far | shared value | tail so far | shared value ]   tail: being written
 //!             ^ sent first
 //! ```
 
