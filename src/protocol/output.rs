@@ -180,6 +180,7 @@ impl std::io::Write for OutputBuffer {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
 

@@ -132,12 +132,14 @@ impl Options {
         let save = match self.save.as_slice() {
             [] => default.save,
             [word] if word == "off" => Vec::new(),
-            [seconds] if seconds.parse::<u64>().is_ok() => {
-                let rule = format!("{seconds} 1");
-                parse_save_rules(checked("save", Some(&rule))?.as_bytes()).unwrap_or_default()
+            words => {
+                let mut rules = words.join(" ");
+                if rules.parse::<u64>().is_ok() {
+                    // Seconds alone: after any change.
+                    rules.push_str(" 1");
+                }
+                parse_save_rules(checked("save", Some(&rules))?.as_bytes()).unwrap_or_default()
             }
-            words => parse_save_rules(checked("save", Some(&words.join(" ")))?.as_bytes())
-                .unwrap_or_default(),
         };
         Ok(StartOptions {
             port: number("port", &self.port)?,
@@ -225,6 +227,7 @@ mod tests {
         assert_eq!(save(&["60"]), Ok(vec![rule(60, 1)]));
         assert_eq!(save(&["3600", "1", "300", "100"]), Ok(vec![rule(3600, 1), rule(300, 100)]));
         assert_eq!(save(&["3600 1 300 100"]), Ok(vec![rule(3600, 1), rule(300, 100)]));
+        assert!(save(&["5", "1", "6"]).is_err());
         assert!(save(&["0"]).is_err());
         let bind = |line: &[&str]| parse(line).unwrap().bind;
         assert_eq!(bind(&["--bind", "1.1.1.1", "::1", "--port", "5"]), ["1.1.1.1", "::1"]);
