@@ -146,6 +146,7 @@ impl Gate {
             if [&b"post"[..], b"host:"].iter().any(|word| args.at(0).eq_ignore_ascii_case(word)) {
                 tracing::warn!(client = %context.client.address, "closed: this is HTTP, not RESP");
                 context.close = true;
+                context.skip_reply = true;
             }
             return Err(CommandError::unknown_command(args.at(0), args.iter_from(1)));
         };

