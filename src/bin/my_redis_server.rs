@@ -1,6 +1,7 @@
 //! my_redis_server: options, then the server.
 
 use my_redis::server;
+use my_redis::server::options::Stop;
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -12,6 +13,13 @@ fn main() -> ExitCode {
             server::start_log();
             server::run(options)
         }
-        Err(code) => code,
+        Err(Stop::Print(text)) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(Stop::Wrong(text)) => {
+            eprintln!("my_redis_server: {text} (--help tells more)");
+            ExitCode::FAILURE
+        }
     }
 }

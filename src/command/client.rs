@@ -7,6 +7,7 @@ use crate::command::help::reply_help;
 use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, Outcome, Run};
 use crate::util::number::parse_i64;
 use std::io::Write;
+use std::sync::Arc;
 
 const OWN: Flags = Flags::NO_SCRIPT.and(Flags::LOADING).and(Flags::STALE);
 const ADMIN: Flags = OWN.and(Flags::ADMIN);
@@ -172,7 +173,7 @@ fn describe(line: &mut Vec<u8>, record: &ClientRecord) {
     line.extend_from_slice(&names.name);
     let _infallible = write!(
         line,
-        " age={} idle={} flags={flags} db=0 sub=0 psub=0 ssub=0 multi=-1 qbuf={input} qbuf-free=0 \
+        " age={} idle={} flags={flags} db=0 sub=0 psub=0 ssub=0 multi=-1 qbuf=0 qbuf-free={input} \
          argv-mem=0 multi-mem=0 rbs={output} rbp={output} obl={output} oll=0 omem=0 tot-mem={} \
          events=r cmd={} user=default redir=-1 resp={} lib-name=",
         record.connected.elapsed().as_secs(),
@@ -187,10 +188,15 @@ fn describe(line: &mut Vec<u8>, record: &ClientRecord) {
     line.push(b'\n');
 }
 
+/// The clients that are still served; one that was killed ends a moment later.
+fn served(context: &Context) -> Vec<Arc<ClientRecord>> {
+    context.services.clients.all().into_iter().filter(|record| !record.is_killed()).collect()
+}
+
 fn list(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     let args = call.args;
     let option = args.at(2).to_ascii_lowercase();
-    let all = context.services.clients.all();
+    let all = served(context);
     let mut lines = Vec::new();
     if args.len() == 4 && option == b"type" {
         if client_type(args.at(3))? == ClientType::Normal {
@@ -278,7 +284,7 @@ impl<'a> Filter<'a> {
 fn kill(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     let filter = Filter::parse(call)?;
     let mut killed = 0;
-    for record in context.services.clients.all() {
+    for record in served(context) {
         if !filter.fits(&record) {
             continue;
         }

@@ -60,7 +60,7 @@ fn get(context: &mut Context, call: &mut Call<'_>) -> Outcome {
 
 fn set(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     let args = call.args;
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return Err(CommandError::Syntax);
     }
     let pairs = (2..args.len()).step_by(2).map(|number| (args.at(number), args.at(number + 1)));

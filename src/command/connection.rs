@@ -189,8 +189,8 @@ fn hello(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     if !context.authenticated && context.services.config.has_password() {
         return Err(CommandError::Text(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
-             HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
-             select the RESP protocol version at the same time",
+             HELLO AUTH <user> <pass> option can be used to authenticate the client and select \
+             the RESP protocol version at the same time",
         ));
     }
     if let Some(protocol) = protocol {

@@ -13,8 +13,11 @@ use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// The sections in the order in which they are printed.
-const SECTIONS: &[(&str, &str, fn(&mut Report<'_>))] = &[
+/// Writes the fields of a section.
+type WriteFields = fn(&mut Report<'_>);
+
+/// The sections in the order in which they are printed: name, title, fields.
+const SECTIONS: &[(&str, &str, WriteFields)] = &[
     ("server", "Server", server),
     ("clients", "Clients", clients),
     ("memory", "Memory", memory),

@@ -384,7 +384,9 @@ fn document_arguments(
         text(reply, "name");
         text(reply, &argument.name);
         text(reply, "type");
-        text(reply, argument.type_name());
+        // What names a key without being one, as in CLUSTER KEYSLOT, is a text like any other.
+        let names_key = argument.kind == syntax::Kind::Key && !is_key;
+        text(reply, if names_key { "string" } else { argument.type_name() });
         if is_key {
             text(reply, "key_spec_index");
             reply.count((*keys).min(spec.keys.len() - 1));

@@ -8,6 +8,7 @@ pub mod config;
 pub mod connection;
 pub mod context;
 pub mod dispatch;
+pub mod docs;
 pub mod error;
 pub mod expire;
 pub mod generic;

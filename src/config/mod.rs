@@ -4,11 +4,10 @@
 //! connections look at are kept a second time in the form they need, in atomics, because some are
 //! read for every command.
 
-mod docs;
+pub mod docs;
 mod option;
 mod table;
 
-pub use docs::configuration_markdown;
 pub use option::{Change, Effect, Kind, OptionSpec, SaveRule, parse_save_rules, save_rules_text};
 pub use table::{OPTIONS, find};
 

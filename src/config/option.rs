@@ -282,7 +282,7 @@ fn read_event_classes(given: &[u8]) -> Option<Vec<u8>> {
 /// The old limits with those that are given in their place.
 fn read_buffer_limits(given: &[u8], old: &[u8]) -> Read {
     let words = split(given);
-    if words.len() % 4 != 0 {
+    if !words.len().is_multiple_of(4) {
         return Err("Wrong number of arguments in buffer limit configuration.".into());
     }
     let mut limits: Vec<String> =

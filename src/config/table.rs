@@ -100,8 +100,8 @@ pub static OPTIONS: &[OptionSpec] = &[
     acts("rdbchecksum", Bool, "yes", AtStart, "End the dump with a checksum."),
     acts("loglevel", Choice(LEVEL_NAMES), "notice", Live, "How much is logged."),
     acts("databases", int(1, 1), "1", AtStart, "Number of databases."),
-    acts("my-redis-shards", int(0, 4096), "0", AtStart, "Shards of the keyspace, rounded up to a power of two; 0 for 16 for each core and at least 64."),
-    acts("my-redis-threads", int(0, 1024), "0", AtStart, "Threads that serve clients; 0 for one for each core."),
+    acts("my-redis-shards", int(0, 4096), "0", AtStart, "Shards of the keyspace (`--shards`), rounded up to a power of two; 0 for 16 for each core and at least 64."),
+    acts("my-redis-threads", int(0, 1024), "0", AtStart, "Threads that serve clients (`--threads`); 0 for one for each core."),
 
     kept("appendonly", Bool, "no", Live, "Append only file.").fixed(NO_LOG),
     kept("appendfsync", Choice(&["everysec", "always", "no"]), "everysec", Live, "When the append only file is synced."),

@@ -47,6 +47,7 @@ pub fn append(whole: Bytes, tail: &[u8]) -> Bytes {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
 

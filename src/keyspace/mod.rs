@@ -13,7 +13,7 @@
 //! | door | locks | what it guarantees |
 //! |---|---|---|
 //! | `read`, `write` | one shard | one key, atomically |
-//! | `read_many`, `write_many` | the shards of all keys, in ascending order | all keys at one moment |
+//! | `read_many`, `write_many` | the shards of all keys, ascending | all keys at one moment |
 //! | `for_each_key` | all shards, each released once walked | all keys of one moment |
 //! | `flush` | all shards | everything is gone at one moment |
 //! | `scan`, `sweep_expired`, snapshot steps | one shard at a time | see each |

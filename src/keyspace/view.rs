@@ -80,7 +80,6 @@ impl<'a> ReadView<'a> {
 
     /// The deadline, the outer `None` when the key is absent.
     #[must_use]
-    #[expect(clippy::option_option, reason = "absent key and absent deadline are two answers")]
     pub fn deadline(&self) -> Option<Option<UnixMillis>> {
         self.entry.map(Entry::deadline)
     }

@@ -55,7 +55,8 @@ pub struct Saved {
 /// Cost: O(keys), one segment of a shard locked at a time.
 ///
 /// # Errors
-/// Any error of the system, or `Cancelled` once `cancelled` is true; the file at `path` is then the old one and no other file is left.
+/// Any error of the system, or `Cancelled` once `cancelled` is true; the file at `path` is then the
+/// old one and no other file is left.
 pub fn save(
     keyspace: &Keyspace,
     path: &Path,

@@ -5,7 +5,7 @@
 //! out. Reading the buffer through `bytes::Buf` gives the pieces in order.
 //!
 //! ```text
-//!   sealed: [ tail so far | shared value | tail so far | shared value ]   tail: bytes being written
+//!   sealed: [ tail so far | shared value | tail so far | shared value ]   tail: being written
 //!             ^ sent first
 //! ```
 
@@ -180,6 +180,7 @@ impl std::io::Write for OutputBuffer {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
 

@@ -487,7 +487,8 @@ mod tests {
 
     #[test]
     fn inline_words_are_split_as_redis_splits_them() {
-        let cases: &[(&str, Result<&[&[u8]], ProtocolError>)] = &[
+        type Words = Result<&'static [&'static [u8]], ProtocolError>;
+        let cases: &[(&str, Words)] = &[
             ("PING", Ok(&[b"PING"])),
             ("  SET  k   v ", Ok(&[b"SET", b"k", b"v"])),
             (r#"SET "a b" 'c d'"#, Ok(&[b"SET", b"a b", b"c d"])),

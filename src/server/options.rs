@@ -8,7 +8,6 @@ use crate::config::{OPTIONS, OptionSpec, StartOptions, find, parse_save_rules};
 use crate::util::log::LogLevel;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use structopt::StructOpt;
 use structopt::clap::{AppSettings, ErrorKind};
 
@@ -22,8 +21,10 @@ use structopt::clap::{AppSettings, ErrorKind};
         AppSettings::DeriveDisplayOrder,
         AppSettings::ColorNever,
     ],
+    set_term_width = 124,
     usage = "my_redis_server [OPTIONS]",
-    after_help = "The dump is loaded at the start, and saved by --save, by SAVE and BGSAVE, and at the end \
+    after_help = "\
+The dump is loaded at the start, and saved by --save, by SAVE and BGSAVE, and at the end
 (SIGINT, SIGTERM, SHUTDOWN).
 Most options can be changed while the server runs: CONFIG SET; see docs/configuration.md.
 
@@ -36,66 +37,67 @@ EXAMPLES:
 "
 )]
 struct Options {
-    /// Port to listen on; 0 lets the system choose.
-    #[structopt(long, value_name = "port", default_value = "6379")]
-    port: String,
-    /// Addresses to listen on; one after a minus sign may be missing [default: 127.0.0.1 -::1]
+    /// Port to listen on; 0 lets the system choose [default: 6379]
+    #[structopt(long, value_name = "port")]
+    port: Option<String>,
+    /// Addresses to listen on; "-" marks optional ones [default: 127.0.0.1 -::1]
     #[structopt(long, value_name = "address")]
     bind: Vec<String>,
-    /// Password that clients must give.
+    /// Password that clients must give
     #[structopt(long, value_name = "password", allow_hyphen_values = true)]
     requirepass: Option<String>,
-    /// Serve only clients on this machine as long as there is no password: yes or no.
-    #[structopt(long, value_name = "yes/no", default_value = "yes")]
-    protected_mode: String,
-    /// Clients at the same time.
-    #[structopt(long, value_name = "count", default_value = "10000")]
-    maxclients: String,
-    /// Disconnect clients after this many seconds without a request; 0 is never.
-    #[structopt(long, value_name = "seconds", default_value = "0")]
-    timeout: String,
-    /// Ask silent peers for a sign of life after this many seconds; 0 is never.
-    #[structopt(long, value_name = "seconds", default_value = "300")]
-    tcp_keepalive: String,
-    /// Connections that may wait to be accepted.
-    #[structopt(long, value_name = "count", default_value = "4096")]
-    tcp_backlog: String,
-    /// Folder in which the dump is kept.
-    #[structopt(long, value_name = "folder", default_value = ".", parse(from_os_str))]
-    dir: PathBuf,
-    /// File name of the dump.
-    #[structopt(long, value_name = "name", default_value = "dump.my_rdb")]
-    dbfilename: String,
-    /// Save after so many seconds if there were so many changes; "" or off is never [default: 300 1]
+    /// Without a password, serve only this machine [default: yes]
+    #[structopt(long, value_name = "yes/no")]
+    protected_mode: Option<String>,
+    /// Clients at the same time [default: 10000]
+    #[structopt(long, value_name = "count")]
+    maxclients: Option<String>,
+    /// Disconnect silent clients; 0 is never [default: 0]
+    #[structopt(long, value_name = "seconds")]
+    timeout: Option<String>,
+    /// Ask silent peers for a sign of life; 0 is never [default: 300]
+    #[structopt(long, value_name = "seconds")]
+    tcp_keepalive: Option<String>,
+    /// Connections that may wait to be accepted [default: 4096]
+    #[structopt(long, value_name = "count")]
+    tcp_backlog: Option<String>,
+    /// Folder in which the dump is kept [default: .]
+    #[structopt(long, value_name = "folder", parse(from_os_str))]
+    dir: Option<PathBuf>,
+    /// File name of the dump [default: dump.my_rdb]
+    #[structopt(long, value_name = "name")]
+    dbfilename: Option<String>,
+    /// Save after seconds if there were changes; off is never [default: 300 1]
     #[structopt(long, value_name = "seconds changes")]
     save: Vec<String>,
-    /// Refuse writes while saving fails: yes or no.
-    #[structopt(long, value_name = "yes/no", default_value = "yes")]
-    stop_writes_on_bgsave_error: String,
-    /// Pack long strings in the dump: yes or no.
-    #[structopt(long, value_name = "yes/no", default_value = "yes")]
-    rdbcompression: String,
-    /// End the dump with a checksum: yes or no.
-    #[structopt(long, value_name = "yes/no", default_value = "yes")]
-    rdbchecksum: String,
-    /// Number of databases; there is one.
-    #[structopt(long, value_name = "count", default_value = "1")]
-    databases: String,
-    /// Shards of the keyspace; 0 is 16 for each core and at least 64.
-    #[structopt(long, value_name = "count", default_value = "0")]
-    shards: String,
-    /// Threads that serve clients; 0 is one for each core.
-    #[structopt(long, value_name = "count", default_value = "0")]
-    threads: String,
-    /// How much is logged: debug, verbose, notice or warning.
-    #[structopt(long, value_name = "level", default_value = "notice")]
-    loglevel: String,
+    /// Refuse writes while saving fails [default: yes]
+    #[structopt(long, value_name = "yes/no")]
+    stop_writes_on_bgsave_error: Option<String>,
+    /// Pack long strings in the dump [default: yes]
+    #[structopt(long, value_name = "yes/no")]
+    rdbcompression: Option<String>,
+    /// End the dump with a checksum [default: yes]
+    #[structopt(long, value_name = "yes/no")]
+    rdbchecksum: Option<String>,
+    /// Number of databases; there is one [default: 1]
+    #[structopt(long, value_name = "count")]
+    databases: Option<String>,
+    /// Shards of the keyspace; 0 is 16 a core, at least 64 [default: 0]
+    #[structopt(long, value_name = "count")]
+    shards: Option<String>,
+    /// Threads that serve clients; 0 is one a core [default: 0]
+    #[structopt(long, value_name = "count")]
+    threads: Option<String>,
+    /// debug, verbose, notice or warning [default: notice]
+    #[structopt(long, value_name = "level")]
+    loglevel: Option<String>,
 }
 
-/// The value of an option as the table reads it, or what is wrong with it.
-fn checked(name: &str, given: &str) -> Result<String, String> {
+/// The value of an option as the table reads it, its default when none is given.
+fn checked(name: &str, given: Option<&str>) -> Result<String, String> {
     let row = find(name.as_bytes()).and_then(|number| OPTIONS.get(number));
     let long = name.strip_prefix("my-redis-").unwrap_or(name);
+    let given = given.or(row.map(|row| row.default)).unwrap_or_default();
     let read = row.map(|row: &OptionSpec| row.read(given.as_bytes(), row.default.as_bytes()));
     match read {
         Some(Ok(value)) => Ok(String::from_utf8_lossy(&value).into_owned()),
@@ -104,22 +106,23 @@ fn checked(name: &str, given: &str) -> Result<String, String> {
     }
 }
 
-fn number<N: TryFrom<u64> + Default>(name: &str, given: &str) -> Result<N, String> {
-    let value: u64 = checked(name, given)?.parse().unwrap_or_default();
+fn number<N: TryFrom<u64> + Default>(name: &str, given: &Option<String>) -> Result<N, String> {
+    let value: u64 = checked(name, given.as_deref())?.parse().unwrap_or_default();
     Ok(N::try_from(value).unwrap_or_default())
 }
 
-fn flag(name: &str, given: &str) -> Result<bool, String> {
-    Ok(checked(name, given)? == "yes")
+fn flag(name: &str, given: &Option<String>) -> Result<bool, String> {
+    Ok(checked(name, given.as_deref())? == "yes")
 }
 
 impl Options {
     fn into_start_options(self) -> Result<StartOptions, String> {
         let default = StartOptions::default();
-        if self.dbfilename.is_empty() || self.dbfilename.contains(['/', '\0']) {
+        let dump_file_name = checked("dbfilename", self.dbfilename.as_deref())?;
+        if dump_file_name.is_empty() || dump_file_name.contains(['/', '\0']) {
             return Err("Invalid value for '--dbfilename': it must be a file name alone".into());
         }
-        checked("databases", &self.databases)?;
+        checked("databases", self.databases.as_deref())?;
         let bind: Vec<String> = self
             .bind
             .iter()
@@ -130,15 +133,20 @@ impl Options {
             [] => default.save,
             [word] if word == "off" => Vec::new(),
             words => {
-                parse_save_rules(checked("save", &words.join(" "))?.as_bytes()).unwrap_or_default()
+                let mut rules = words.join(" ");
+                if rules.parse::<u64>().is_ok() {
+                    // Seconds alone: after any change.
+                    rules.push_str(" 1");
+                }
+                parse_save_rules(checked("save", Some(&rules))?.as_bytes()).unwrap_or_default()
             }
         };
         Ok(StartOptions {
             port: number("port", &self.port)?,
             bind: if bind.is_empty() { default.bind } else { bind },
             backlog: number("tcp-backlog", &self.tcp_backlog)?,
-            dir: self.dir,
-            dump_file_name: self.dbfilename,
+            dir: self.dir.unwrap_or(default.dir),
+            dump_file_name,
             save,
             rdb_compression: flag("rdbcompression", &self.rdbcompression)?,
             rdb_checksum: flag("rdbchecksum", &self.rdbchecksum)?,
@@ -154,34 +162,26 @@ impl Options {
             keepalive_seconds: number("tcp-keepalive", &self.tcp_keepalive)?,
             password: self.requirepass.filter(|password| !password.is_empty()),
             protected_mode: flag("protected-mode", &self.protected_mode)?,
-            log_level: LogLevel::from_name(&checked("loglevel", &self.loglevel)?),
+            log_level: LogLevel::from_name(&checked("loglevel", self.loglevel.as_deref())?),
         })
     }
+}
+
+/// Why the server does not start.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Help or the version was asked for: this text.
+    Print(String),
+    /// Something is wrong with the command line: this, in one line.
+    Wrong(String),
 }
 
 /// Reads the command line of this process.
 ///
 /// # Errors
-/// When the process is to end with this code: help or the version was asked for and is printed, or
-/// something is wrong and was told in one line on standard error.
-pub fn from_command_line() -> Result<StartOptions, ExitCode> {
-    read(std::env::args_os()).map_err(|stop| match stop {
-        Stop::Print(text) => {
-            println!("{text}");
-            ExitCode::SUCCESS
-        }
-        Stop::Wrong(text) => {
-            eprintln!("my_redis_server: {text} (--help tells more)");
-            ExitCode::FAILURE
-        }
-    })
-}
-
-/// Why the server does not start.
-#[derive(Debug, PartialEq, Eq)]
-enum Stop {
-    Print(String),
-    Wrong(String),
+/// When the server is not to start, with what to tell instead.
+pub fn from_command_line() -> Result<StartOptions, Stop> {
+    read(std::env::args_os())
 }
 
 fn read(arguments: impl Iterator<Item = OsString>) -> Result<StartOptions, Stop> {
@@ -224,9 +224,11 @@ mod tests {
         assert_eq!(save(&[""]), Ok(vec![]));
         assert_eq!(save(&["off"]), Ok(vec![]));
         assert_eq!(save(&["300 1"]), Ok(vec![rule(300, 1)]));
+        assert_eq!(save(&["60"]), Ok(vec![rule(60, 1)]));
         assert_eq!(save(&["3600", "1", "300", "100"]), Ok(vec![rule(3600, 1), rule(300, 100)]));
         assert_eq!(save(&["3600 1 300 100"]), Ok(vec![rule(3600, 1), rule(300, 100)]));
-        assert!(save(&["5"]).is_err());
+        assert!(save(&["5", "1", "6"]).is_err());
+        assert!(save(&["0"]).is_err());
         let bind = |line: &[&str]| parse(line).unwrap().bind;
         assert_eq!(bind(&["--bind", "1.1.1.1", "::1", "--port", "5"]), ["1.1.1.1", "::1"]);
         assert_eq!(bind(&["--bind", "1.1.1.1 -::1"]), ["1.1.1.1", "-::1"]);
@@ -257,6 +259,18 @@ mod tests {
         let text = "Invalid value '0' for '--maxclients': argument must be between 1 and \
                     4294967295 inclusive";
         assert_eq!(parse(&["--maxclients", "0"]).err(), Some(Stop::Wrong(text.to_owned())));
+    }
+
+    #[test]
+    fn the_help_shows_the_defaults_of_the_table() {
+        let Err(Stop::Print(help)) = parse(&["--help"]) else { panic!("no help") };
+        for option in OPTIONS {
+            let long = option.name.strip_prefix("my-redis-").unwrap_or(option.name);
+            let line = help.lines().find(|line| line.contains(&format!("--{long} ")));
+            if let Some(line) = line.filter(|_| !option.default.is_empty()) {
+                assert!(line.ends_with(&format!("[default: {}]", option.default)), "{line}");
+            }
+        }
     }
 
     #[test]

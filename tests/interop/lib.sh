@@ -53,7 +53,7 @@ launch() {
     if is_redis "$program"; then
         options+=(--save "3600 1" --databases 1 --slowlog-log-slower-than -1 --daemonize no)
     else
-        options+=(--save 3600)
+        options+=(--save "3600 1")
     fi
     "$program" "${options[@]}" "$@" >>"$folder/server.log" 2>&1 </dev/null &
     SERVER_PID=$!

@@ -353,7 +353,10 @@ fn refusal(folder: &Path, options: &[&str]) -> String {
 #[test]
 fn a_dump_that_cannot_be_kept_whole_stops_the_start_and_is_left_alone() {
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rdb");
-    let good = fs::read(samples.join("redis-7.0.15-plain.rdb")).unwrap();
+    let server = Server::start(1);
+    fill(&mut server.wire());
+    server.wire().expect("SAVE", "+OK\r\n");
+    let good = fs::read(server.dump_path()).unwrap();
     let mut wrong_checksum = good.clone();
     *wrong_checksum.last_mut().unwrap() ^= 1;
     let stream = fs::read(samples.join("refused-stream.rdb")).unwrap();

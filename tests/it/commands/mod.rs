@@ -6,7 +6,7 @@
 //! needs a clock that is moved by hand, or looks inside, is an `it!` and runs on ours alone.
 
 use crate::harness::oracle::Oracle;
-use crate::harness::server::Server;
+use crate::harness::server::{MANY_SHARDS, Server};
 use crate::harness::wire::{Wire, shown};
 use crate::it;
 use my_redis::command::expire as expire_rows;
@@ -55,10 +55,14 @@ macro_rules! transcript {
     };
 }
 
+mod config;
+mod connection;
 mod expire;
 mod generic;
 mod hash;
+mod introspection;
 mod list;
+mod server;
 mod string;
 
 const OK: &str = "+OK\r\n";
@@ -83,6 +87,18 @@ fn expect_wrong_arity(wire: &mut Wire, lines: &[&str]) {
 fn expect_all(wire: &mut Wire, lines: &[&str], reply: &str) {
     for line in lines {
         wire.expect(line, reply);
+    }
+}
+
+/// Fails the test unless one of our servers and a real redis-server answer every line alike.
+#[track_caller]
+fn expect_alike(resp3: bool, lines: &[&str]) {
+    let (server, oracle) = (Server::start(MANY_SHARDS), Oracle::start());
+    let connect = if resp3 { Wire::connect_resp3 } else { Wire::connect };
+    let (mut ours, mut redis) = (connect(server.addr()), connect(oracle.addr()));
+    for line in lines {
+        let expected = redis.run(line);
+        ours.expect(line, expected);
     }
 }
 

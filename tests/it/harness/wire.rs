@@ -91,14 +91,6 @@ impl Wire {
         self.send_args(args).reply()
     }
 
-    /// Sends all lines in one write and returns their replies.
-    #[track_caller]
-    pub fn pipeline(&mut self, lines: &[&str]) -> Vec<Vec<u8>> {
-        let requests: Vec<u8> = lines.iter().flat_map(|line| encode(&split(line))).collect();
-        self.raw(requests);
-        lines.iter().map(|_| self.reply()).collect()
-    }
-
     /// Sends one request and fails the test unless the reply is exactly `expected`.
     #[track_caller]
     pub fn expect(&mut self, line: &str, expected: impl AsRef<[u8]>) -> &mut Self {
@@ -117,15 +109,6 @@ impl Wire {
     pub fn expect_reply(&mut self, expected: impl AsRef<[u8]>) -> &mut Self {
         let (got, expected) = (self.reply(), expected.as_ref());
         assert!(got == expected, "\n  expected {}\n  got      {}", shown(expected), shown(&got));
-        self
-    }
-
-    /// Sends one request and fails the test unless the reply starts with `start`.
-    #[track_caller]
-    pub fn expect_start(&mut self, line: &str, start: impl AsRef<[u8]>) -> &mut Self {
-        let (got, start) = (self.run(line), start.as_ref());
-        let fits = got.starts_with(start);
-        assert!(fits, "{line}\n  expected {} ...\n  got      {}", shown(start), shown(&got));
         self
     }
 
