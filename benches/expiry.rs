@@ -21,6 +21,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+// As in the server: a key is an allocation.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SHARDS: usize = 64;
 const NOW: UnixMillis = UnixMillis(1_000_000);
 const VALUE: &[u8] = b"0123456789abcdef";

@@ -17,6 +17,10 @@ use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
+// As in the server: a key is an allocation.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const KEYS: usize = 100_000;
 const SHARDS: [usize; 3] = [1, 16, 64];
 const READ_PERCENTS: [u64; 4] = [0, 50, 90, 100];

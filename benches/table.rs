@@ -19,6 +19,10 @@ use my_redis::util::hash::KeyHash;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+// As in the server: a key is an allocation.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SIZES: [usize; 2] = [10_000, 1_000_000];
 /// Keys that one measured step touches.
 const STEP_KEYS: usize = 1_024;

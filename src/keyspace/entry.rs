@@ -265,15 +265,6 @@ impl Entry {
         }
     }
 
-    /// Bytes of the one allocation that holds everything; `None` when there are more.
-    #[must_use]
-    pub fn packed_bytes(&self) -> Option<usize> {
-        match self {
-            Self::Packed(entry) => Some(entry.0.len()),
-            Self::Large(_) => None,
-        }
-    }
-
     /// True when freeing the entry may take long: it is more than one allocation.
     #[must_use]
     pub fn is_large(&self) -> bool {

@@ -9,6 +9,9 @@
 //! change together with the shards: there is no other way to get it. Read before the locks, it
 //! would let a change of two shards end up half in a snapshot.
 //!
+//! A change that panics ends the process: it may have left a shard half changed, and the next save
+//! would keep that.
+//!
 //! With the feature `shuttle` the locks and the epoch are those of a scheduler that tries
 //! interleavings.
 
@@ -280,7 +283,9 @@ impl Shards {
         let locked = self.locked(number);
         let mut guard = locked.shard.write();
         let epoch = early.unwrap_or_else(|| self.epoch());
+        let changing = Changing::begin();
         let result = write(&mut guard, epoch);
+        drop(changing);
         locked.figures.store(&guard);
         result
     }
@@ -290,7 +295,9 @@ impl Shards {
         let _nesting = nesting::enter();
         let locked = self.locked(number);
         let mut guard = locked.shard.write();
+        let changing = Changing::begin();
         let result = write(&mut guard, self.epoch());
+        drop(changing);
         locked.figures.store(&guard);
         #[cfg(not(feature = "shuttle"))]
         RwLockWriteGuard::unlock_fair(guard);
@@ -317,7 +324,9 @@ impl Shards {
         let guards = order.0.iter().map(|number| self.locked(*number).shard.write()).collect();
         let mut locked = Locked { guards, numbers: &order.0 };
         let epoch = early.unwrap_or_else(|| self.epoch());
+        let changing = Changing::begin();
         let result = write(&mut locked, epoch);
+        drop(changing);
         for (number, guard) in order.0.iter().zip(&locked.guards) {
             self.figures(*number).store(guard);
         }
@@ -339,9 +348,11 @@ impl Shards {
         let _nesting = nesting::enter();
         let mut guards: Vec<_> = self.shards.iter().map(|locked| locked.shard.write()).collect();
         let epoch = self.epoch();
+        let changing = Changing::begin();
         for guard in &mut guards {
             write(guard, epoch);
         }
+        drop(changing);
         for (locked, guard) in self.shards.iter().zip(&guards) {
             locked.figures.store(guard);
         }
@@ -357,6 +368,29 @@ impl Shards {
     /// Ends the snapshot that [`begin_epoch`](Self::begin_epoch) began; its number stays used up.
     pub fn end_epoch(&self) {
         self.epoch.fetch_and(!1, Ordering::SeqCst);
+    }
+}
+
+/// Ends the process when it is dropped by a panic that began after it.
+struct Changing {
+    panicked_before: bool,
+}
+
+impl Changing {
+    #[inline]
+    fn begin() -> Self {
+        Self { panicked_before: std::thread::panicking() }
+    }
+}
+
+impl Drop for Changing {
+    #[inline]
+    fn drop(&mut self) {
+        // Under the scheduler of interleavings a panic is what a test looks for.
+        if std::thread::panicking() && !self.panicked_before && !cfg!(feature = "shuttle") {
+            tracing::error!("a change of the data panicked: ending without saving");
+            std::process::abort();
+        }
     }
 }
 
@@ -390,6 +424,7 @@ mod nesting {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
 
@@ -404,6 +439,25 @@ mod tests {
     fn a_nested_lock_is_refused_in_debug_builds() {
         let shards = Shards::new(2);
         shards.read(0, |_| shards.read(1, |_| ()));
+    }
+
+    #[test]
+    #[cfg(not(feature = "shuttle"))]
+    fn a_panic_in_a_change_left_a_half_changed_shard_to_the_next_save() {
+        use std::os::unix::process::ExitStatusExt;
+        const CHILD: &str = "MY_REDIS_TEST_PANICS";
+        if std::env::var_os(CHILD).is_some() {
+            let change = || Shards::new(0).write(0, |_, _| panic!("in the middle of a change"));
+            let _not_reached = std::panic::catch_unwind(change);
+            return;
+        }
+        let name = "a_panic_in_a_change_left_a_half_changed_shard_to_the_next_save";
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .arg(name)
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{output:?}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Writing the dump: the snapshot walk on one side, a file that survives a crash on the other.
 //!
-//! The walk encodes a piece of the keyspace into memory, under a shard's lock for small values and
-//! outside for large ones; the piece is written when no lock is held.
+//! The walk copies a piece of the keyspace under a shard's lock; it is encoded and written when no
+//! lock is held.
 
 use crate::config::Config;
 use crate::data::{HashRef, ListRef, ValueRef};
