@@ -17,6 +17,8 @@ pub const PACKED_LIST_ELEMENTS_MAX: usize = 128;
 /// A chunk holds at most this many bytes, unless it holds a single element.
 const CHUNK_BYTES_MAX: usize = 4096;
 const CHUNK_BYTES_MIN: usize = 256;
+/// A chunk with more room than this gives most of it back when it is nearly empty.
+const CHUNK_ROOM_KEPT_MAX: usize = 4 * CHUNK_BYTES_MAX;
 
 /// A run of elements: `[ gap | element | element ... ]`.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +53,9 @@ impl Chunk {
 
     fn push_back(&mut self, data: &[u8]) {
         let size = packed::element_bytes(data.len());
+        if self.buffer.capacity() < self.buffer.len() + size && 2 * self.start >= self.bytes() {
+            self.close_gap();
+        }
         if self.buffer.capacity() < self.buffer.len() + size {
             let larger = (2 * self.buffer.len()).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
             self.buffer.reserve_exact(larger.saturating_sub(self.buffer.len()).max(size));
@@ -75,11 +80,28 @@ impl Chunk {
         }
     }
 
+    /// Moves the elements to the start of the buffer: what elements leave behind at the front is
+    /// room for new ones at the back. Cost: O(bytes), paid for by the pops that made the gap.
+    fn close_gap(&mut self) {
+        self.buffer.drain(..self.start);
+        self.start = 0;
+    }
+
+    /// Gives memory back when an element that was much larger than a chunk has gone.
+    fn give_back_room(&mut self) {
+        let room = self.buffer.capacity();
+        if room > CHUNK_ROOM_KEPT_MAX && self.bytes() < room / 4 {
+            self.close_gap();
+            self.buffer.shrink_to_fit();
+        }
+    }
+
     fn pop_front<R>(&mut self, take: impl FnOnce(&[u8]) -> R) -> Option<R> {
         let (span, data) = self.elements().next_span()?;
         let taken = take(data);
         self.start = span.whole.end;
         self.count -= 1;
+        self.give_back_room();
         Some(taken)
     }
 
@@ -88,6 +110,7 @@ impl Chunk {
         let taken = take(data);
         self.buffer.truncate(span.whole.start);
         self.count -= 1;
+        self.give_back_room();
         Some(taken)
     }
 
@@ -96,6 +119,7 @@ impl Chunk {
         let span = (0..=index).map_while(|_| elements.next_span()).last();
         if let Some((span, _)) = span {
             packed::replace_element(&mut self.buffer, &span, data);
+            self.give_back_room();
         }
     }
 
@@ -119,6 +143,7 @@ impl Chunk {
         let second =
             Chunk { buffer: self.buffer.split_off(at), start: 0, count: self.count - half };
         self.count = half;
+        self.give_back_room();
         second
     }
 }
@@ -584,6 +609,36 @@ mod tests {
             }
             Change::Set(..) | Change::Hold => {}
         }
+    }
+
+    #[test]
+    fn a_queue_kept_the_room_of_everything_that_had_passed_through_it() {
+        for (push, pop) in [(End::Right, End::Left), (End::Left, End::Right)] {
+            let mut list = List::new();
+            for _ in 0..200 {
+                list.push(push, b"0123456789");
+            }
+            for _ in 0..100_000 {
+                list.push(push, b"0123456789");
+                list.pop(pop, |_| ()).unwrap();
+            }
+            let List::Chunked(list) = list else { panic!("200 elements are not packed") };
+            let room: usize = list.chunks.iter().map(|chunk| chunk.buffer.capacity()).sum();
+            assert!(room <= 3 * CHUNK_BYTES_MAX, "{room} bytes for {} elements", list.len());
+        }
+    }
+
+    #[test]
+    fn a_chunk_kept_the_room_of_an_element_that_had_become_small() {
+        let mut list = List::new();
+        (0..200).for_each(|_| list.push(End::Right, b"0123456789"));
+        for index in 0..200 {
+            list.set(index, &vec![b'x'; 100_000]);
+            list.set(index, b"0123456789");
+        }
+        let List::Chunked(list) = list else { panic!("200 elements are not packed") };
+        let room: usize = list.chunks.iter().map(|chunk| chunk.buffer.capacity()).sum();
+        assert!(room <= 200 * CHUNK_ROOM_KEPT_MAX / 10, "{room} bytes");
     }
 
     proptest! {

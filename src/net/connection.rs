@@ -3,15 +3,15 @@
 //! Generic over the stream, so that a test drives it over `tokio::io::duplex` without a port. The
 //! server's loop is [`Connection::exchange`]: it writes and reads at the same time, because a peer
 //! that sends a large pipeline before it reads a single reply would otherwise wait for us while we
-//! wait for it. Reading stops while too much output is pending, so such a peer cannot make the
-//! buffers grow without bound.
+//! wait for it. What is read while output waits has a bound, so such a peer cannot make the buffers
+//! grow without one.
 
 use crate::protocol::OutputBuffer;
 use bytes::{Buf, BytesMut};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{self, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Room offered to one read of a connection that is not in the middle of a large request.
@@ -29,6 +29,19 @@ pub struct Connection<S> {
     output: OutputBuffer,
 }
 
+/// What an [`exchange`](Connection::exchange) is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// New input: there is nothing else to do.
+    Received,
+    /// Everything pending was sent. Input is taken in meanwhile, up to so many bytes; that the
+    /// peer has closed its side is no reason to end before.
+    Sent {
+        /// Bytes of input with which no more is read.
+        input_bytes_max: usize,
+    },
+}
+
 /// How an [`exchange`](Connection::exchange) ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exchange {
@@ -36,7 +49,7 @@ pub enum Exchange {
     Received,
     /// The peer closed its side; nothing more will come.
     Closed,
-    /// Everything pending was sent, and reading was not asked for.
+    /// Everything pending was sent.
     Sent,
     /// The caller's own condition came true.
     Interrupted,
@@ -111,56 +124,62 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.stream.flush().await
     }
 
-    /// Sends what is pending while reading what comes, and returns as soon as something came.
+    /// Sends what is pending while reading what comes, and returns as soon as what `until` names
+    /// has happened.
     ///
-    /// While more than `pending_max` bytes wait to be sent, nothing is read. With `read` false it
-    /// only sends. `interrupted` is asked whenever the task wakes; who makes it true must wake it.
+    /// `interrupted` is asked whenever the task wakes; who makes it true must wake it.
     ///
     /// # Errors
     /// Those of the stream.
     pub async fn exchange(
         &mut self,
-        read: bool,
-        pending_max: usize,
+        until: Until,
         interrupted: impl Fn() -> bool,
     ) -> io::Result<Exchange> {
-        if read {
-            self.make_room();
-        }
-        let Self { stream, input, output } = self;
+        let mut input_bytes_max = match until {
+            Until::Received => usize::MAX,
+            Until::Sent { input_bytes_max } => input_bytes_max,
+        };
         poll_fn(|cx| {
             if interrupted() {
                 return Poll::Ready(Ok(Exchange::Interrupted));
             }
-            while output.has_remaining() {
-                match pin!(stream.write_buf(output)).poll(cx) {
-                    Poll::Ready(Ok(0)) => {
-                        return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                    }
-                    Poll::Ready(Ok(_)) => {}
-                    Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
-                    Poll::Pending => break,
-                }
-            }
-            if output.is_empty() && !read {
+            if self.poll_send(cx)?.is_ready() && until != Until::Received {
                 return Poll::Ready(Ok(Exchange::Sent));
             }
-            if !read || output.len() > pending_max {
-                return Poll::Pending;
+            while self.input.len() < input_bytes_max {
+                match ready!(self.poll_fill(cx))? {
+                    0 if until == Until::Received => return Poll::Ready(Ok(Exchange::Closed)),
+                    // Sending goes on, and wakes the task.
+                    0 => input_bytes_max = 0,
+                    _ if until == Until::Received => return Poll::Ready(Ok(Exchange::Received)),
+                    _ => {}
+                }
             }
-            match pin!(stream.read_buf(input)).poll(cx) {
-                Poll::Ready(Ok(0)) => Poll::Ready(Ok(Exchange::Closed)),
-                Poll::Ready(Ok(_)) => Poll::Ready(Ok(Exchange::Received)),
-                Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
-                Poll::Pending => Poll::Pending,
-            }
+            Poll::Pending
         })
         .await
     }
 
+    /// Sends what the stream takes; ready when nothing is left.
+    fn poll_send(&mut self, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        while self.output.has_remaining() {
+            if ready!(pin!(self.stream.write_buf(&mut self.output)).poll(cx))? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+        }
+        self.output.shrink_when_empty();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads once; ready with 0 when the peer closed its side.
+    fn poll_fill(&mut self, cx: &mut task::Context<'_>) -> Poll<io::Result<usize>> {
+        self.make_room();
+        pin!(self.stream.read_buf(&mut self.input)).poll(cx)
+    }
+
     /// Offers room in proportion to what has come, never to what was announced.
     fn make_room(&mut self) {
-        self.output.shrink_when_empty();
         if self.input.is_empty() && self.input.capacity() > INPUT_KEPT_BYTES_MAX {
             self.input = BytesMut::new();
         }

@@ -3,7 +3,7 @@
 mod connection;
 pub mod responses;
 
-pub use connection::{Connection, Exchange};
+pub use connection::{Connection, Exchange, Until};
 
 use std::io;
 use std::time::Duration;

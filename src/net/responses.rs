@@ -4,7 +4,7 @@
 //! already read: a client that pipelines more than the sockets hold does not wait for a server
 //! that waits for it.
 
-use crate::net::connection::{Connection, Exchange};
+use crate::net::connection::{Connection, Exchange, Until};
 use crate::protocol::encode::encode_request;
 use crate::protocol::response::{ResponseDecoder, ResponseError, Value};
 use std::fmt;
@@ -106,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Responses<S> {
     /// # Errors
     /// `Closed`, `Io`.
     pub async fn exchange(&mut self) -> Result<(), ReceiveError> {
-        match self.connection.exchange(true, usize::MAX, || false).await? {
+        match self.connection.exchange(Until::Received, || false).await? {
             Exchange::Received | Exchange::Sent | Exchange::Interrupted => Ok(()),
             Exchange::Closed => Err(ReceiveError::Closed),
         }

@@ -1,18 +1,19 @@
 //! One task per client: read, run every complete request, send all replies at once.
 //!
-//! The task gives the core away after a bounded amount of work, and stops running commands while
-//! too many replies wait to be sent, so that no client can starve the others or fill the memory.
+//! The task gives the core away after a bounded amount of work, and runs no commands while many
+//! replies wait to be sent, so that no client can starve the others or fill the memory.
 
 use crate::command::clients::ClientRecord;
 use crate::command::context::{Context, Deferred};
 use crate::command::dispatch::{Gate, Scratch};
 use crate::command::error::CommandError;
 use crate::keyspace::LOOK_AHEAD_MAX;
-use crate::net::{Connection, Exchange};
+use crate::net::{Connection, Exchange, Until};
 use crate::protocol::{ProtocolError, ReplyWriter, Request, RequestDecoder};
 use crate::stats::Counter;
 use smallvec::SmallVec;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -20,10 +21,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Commands that run before other tasks of the thread get their turn.
 const BATCH_COMMANDS_MAX: usize = 1_024;
-/// No further command runs while this many bytes of replies wait to be sent.
+/// A command that leaves this many bytes of replies waiting to be sent is the last of its batch.
 const OUTPUT_BATCH_BYTES: usize = 256 * 1024;
-/// No further input is read while this many bytes of replies wait to be sent.
-pub const OUTPUT_PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// While that many wait, at most this many bytes of further requests are taken in: a client may
+/// send a large pipeline before it reads the first reply.
+const INPUT_AHEAD_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Replies that are still to be sent when a connection is closed are given up after this.
 const LAST_REPLIES_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -113,72 +115,64 @@ struct ConnectionTask<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     async fn run(&mut self) {
-        loop {
+        while !self.record.is_killed() {
             let batch = self.run_batch();
             if let Some(deferred) = self.context.deferred.take() {
-                if self.send_all().await.is_err() {
+                if self.send_all().await.is_err() || !self.wait_for(deferred).await {
                     return;
                 }
-                self.wait_for(deferred).await;
                 continue;
             }
-            match batch {
-                Batch::Close => {
-                    let sent = tokio::time::timeout(LAST_REPLIES_TIMEOUT, self.send_all()).await;
-                    drop(sent);
-                    return;
-                }
+            let goes_on = match batch {
+                Batch::Close => false,
                 Batch::Paused => self.wait_until_resumed().await,
                 Batch::TurnOver => {
-                    let pending = OUTPUT_PENDING_BYTES_MAX;
-                    if self.connection.output().len() >= OUTPUT_BATCH_BYTES
-                        && !self.exchange(pending).await
-                    {
-                        return;
-                    }
+                    let enough = self.connection.output().len() >= OUTPUT_BATCH_BYTES;
+                    // There are requests left: to wait for more would be to wait for ever.
+                    let sent = Until::Sent { input_bytes_max: INPUT_AHEAD_BYTES_MAX };
+                    let goes_on = !enough || self.exchange(sent).await;
                     tokio::task::yield_now().await;
+                    goes_on
                 }
-                Batch::Drained => {
-                    if !self.exchange(OUTPUT_PENDING_BYTES_MAX).await {
-                        return;
-                    }
-                }
+                Batch::Drained => self.exchange(Until::Received).await,
+            };
+            if !goes_on {
+                break;
             }
-            if self.record.is_killed() {
-                return;
-            }
+        }
+        if !self.record.is_killed() {
+            let sent = tokio::time::timeout(LAST_REPLIES_TIMEOUT, self.send_all()).await;
+            drop(sent);
         }
     }
 
-    /// Sends and reads until something came; false when the connection has ended.
-    async fn exchange(&mut self, pending_max: usize) -> bool {
+    /// Sends and reads; false when the connection has ended.
+    async fn exchange(&mut self, until: Until) -> bool {
         let before = self.connection.input().len();
         let pending = self.connection.output().len();
         let record = &self.record;
-        let exchanged = self.connection.exchange(true, pending_max, || record.is_killed()).await;
+        let exchanged = self.connection.exchange(until, || record.is_killed()).await;
         let stats = &self.gate.services().stats;
         if pending > 0 {
             stats.add(Counter::Writes, 1);
             stats.add(Counter::OutputBytes, pending as u64);
         }
-        match exchanged {
-            Ok(Exchange::Received) => {
-                stats.add(Counter::Reads, 1);
-                let received = self.connection.input().len() - before;
-                stats.add(Counter::InputBytes, received as u64);
-                let (input, output) =
-                    (self.connection.input_capacity(), self.connection.output().len());
-                self.record.note_activity(input, output);
-                true
-            }
-            Ok(Exchange::Sent) => true,
-            Ok(Exchange::Closed | Exchange::Interrupted) | Err(_) => false,
+        let received = self.connection.input().len() - before;
+        if received > 0 {
+            stats.add(Counter::Reads, 1);
+            stats.add(Counter::InputBytes, received as u64);
+            let (input, output) =
+                (self.connection.input_capacity(), self.connection.output().len());
+            self.record.note_activity(input, output);
         }
+        matches!(exchanged, Ok(Exchange::Received | Exchange::Sent))
     }
 
+    /// Sends all replies and takes nothing in.
     async fn send_all(&mut self) -> std::io::Result<()> {
         let record = &self.record;
-        self.connection.exchange(false, usize::MAX, || record.is_killed()).await.map(|_| ())
+        let sent = Until::Sent { input_bytes_max: 0 };
+        self.connection.exchange(sent, || record.is_killed()).await.map(|_| ())
     }
 
     /// Runs the complete requests that have come.
@@ -218,7 +212,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 if !args.is_empty() {
                     gate.execute(context, scratch, args, now, output);
                 }
-                if context.close || context.deferred.is_some() {
+                let enough = output.len() >= OUTPUT_BATCH_BYTES;
+                if enough || context.close || context.deferred.is_some() {
                     break;
                 }
             }
@@ -226,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             if context.close {
                 break Batch::Close;
             }
-            if context.deferred.is_some() {
+            if context.deferred.is_some() || output.len() >= OUTPUT_BATCH_BYTES {
                 decoder.restart();
                 break Batch::TurnOver;
             }
@@ -243,7 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                     break Batch::Close;
                 }
             }
-            if commands >= BATCH_COMMANDS_MAX || output.len() >= OUTPUT_BATCH_BYTES {
+            if commands >= BATCH_COMMANDS_MAX {
                 break Batch::TurnOver;
             }
         };
@@ -251,39 +246,56 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         batch
     }
 
-    async fn wait_until_resumed(&mut self) {
-        let clients = &self.gate.services().clients;
-        poll_fn(|_| {
-            if clients.is_paused() && !self.record.is_killed() {
-                Poll::Pending
-            } else {
-                Poll::Ready(())
-            }
-        })
-        .await;
+    /// Sends the replies there are and waits; false when the connection has ended.
+    async fn wait_until_resumed(&mut self) -> bool {
+        let (clients, record) = (&self.gate.services().clients, &self.record);
+        let is_over = || record.is_killed() || !clients.is_paused();
+        let sent = self.connection.exchange(Until::Sent { input_bytes_max: 0 }, is_over).await;
+        poll_fn(|_| if is_over() { Poll::Ready(()) } else { Poll::Pending }).await;
+        sent.is_ok()
     }
 
-    /// Waits for what a command asked to wait for, and writes the command's reply.
-    async fn wait_for(&mut self, deferred: Deferred) {
+    /// Waits for what a command asked to wait for, and writes the command's reply; false when
+    /// there is nothing more to do for the client.
+    async fn wait_for(&mut self, deferred: Deferred) -> bool {
+        let record = &self.record;
         let refused = match deferred {
-            Deferred::Save(ticket) => match ticket.await {
-                Ok(Ok(())) => None,
-                Ok(Err(_)) | Err(_) => Some(CommandError::Text("ERR")),
+            Deferred::Save(ticket) => match unless_killed(record, ticket).await {
+                Some(Ok(Ok(()))) => None,
+                Some(_) => Some(CommandError::Text("ERR")),
+                None => return false,
             },
-            Deferred::Shutdown(failed) => {
-                if failed.await.is_err() {
-                    // The server ends; there is nothing to say any more.
-                    self.context.close = true;
-                    return;
+            // Without an answer the server ends, and there is nothing to say any more.
+            Deferred::Shutdown(failed) => match unless_killed(record, failed).await {
+                Some(Ok(())) => {
+                    Some(CommandError::Text("ERR Errors trying to SHUTDOWN. Check logs."))
                 }
-                Some(CommandError::Text("ERR Errors trying to SHUTDOWN. Check logs."))
-            }
+                Some(Err(_)) | None => return false,
+            },
         };
+        if self.context.skip_reply {
+            return true;
+        }
         let protocol = self.context.protocol;
         let mut reply = ReplyWriter::new(self.connection.output(), protocol);
         match refused {
             None => reply.ok(),
             Some(error) => reply.error(&error.text()),
         }
+        true
     }
+}
+
+/// What `waited` gives, `None` when the client is to be closed before.
+async fn unless_killed<F: Future + Unpin>(
+    record: &ClientRecord,
+    mut waited: F,
+) -> Option<F::Output> {
+    poll_fn(|cx| {
+        if record.is_killed() {
+            return Poll::Ready(None);
+        }
+        Pin::new(&mut waited).poll(cx).map(Some)
+    })
+    .await
 }

@@ -18,3 +18,4 @@ mod expiry;
 mod harness;
 mod persistence;
 mod protocol;
+mod regressions;
