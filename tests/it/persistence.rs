@@ -289,7 +289,8 @@ fn sudden_death_during_saves_leaves_one_whole_generation() {
         if round > 0 {
             let stored = wire.run("GET generation");
             let text = String::from_utf8(stored).unwrap();
-            let stored: u64 = text.lines().nth(1).unwrap().parse().unwrap();
+            // Nothing is there as long as death has come before the end of every save.
+            let stored: u64 = text.lines().nth(1).map_or(0, |number| number.parse().unwrap());
             assert!(stored == generation || stored + 1 == generation, "{stored}: {generation}");
             generation = stored;
         }
