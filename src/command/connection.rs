@@ -186,7 +186,7 @@ fn shake_hands(context: &mut Context, args: Args<'_>) -> Result<Option<Protocol>
 
 fn hello(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     let protocol = shake_hands(context, call.args)?;
-    if !context.authenticated && context.services.config.has_password() {
+    if !context.is_trusted() {
         return Err(CommandError::Text(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
              HELLO AUTH <user> <pass> option can be used to authenticate the client and select \

@@ -55,7 +55,7 @@ pub struct Context {
     pub client: Arc<ClientRecord>,
     /// The protocol that the client speaks.
     pub protocol: Protocol,
-    /// True when the client may use more than AUTH and HELLO.
+    /// True when the client has given the password, or came while there was none.
     pub authenticated: bool,
     /// Whether replies are sent, from the next command on.
     pub reply_mode: ReplyMode,
@@ -82,6 +82,14 @@ impl Context {
             close: false,
             deferred: None,
         }
+    }
+
+    /// True when the client may use more than AUTH and HELLO now: it has given the password, or
+    /// there is none any more.
+    #[inline]
+    #[must_use]
+    pub fn is_trusted(&self) -> bool {
+        self.authenticated || !self.services.config.has_password()
     }
 
     /// Switches the protocol, from the reply being written on.

@@ -146,6 +146,7 @@ impl Gate {
             if [&b"post"[..], b"host:"].iter().any(|word| args.at(0).eq_ignore_ascii_case(word)) {
                 tracing::warn!(client = %context.client.address, "closed: this is HTTP, not RESP");
                 context.close = true;
+                return Ok(());
             }
             return Err(CommandError::unknown_command(args.at(0), args.iter_from(1)));
         };
@@ -175,10 +176,7 @@ impl Gate {
 
     #[inline]
     fn check_state(&self, context: &Context, spec: &CommandSpec) -> Outcome {
-        if !context.authenticated
-            && !spec.flags.has(Flags::NO_AUTH)
-            && self.services.config.has_password()
-        {
+        if !context.is_trusted() && !spec.flags.has(Flags::NO_AUTH) {
             return Err(CommandError::NoAuth);
         }
         if self.services.is_loading() && !spec.flags.has(Flags::LOADING) {

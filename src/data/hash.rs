@@ -10,7 +10,7 @@ use crate::util::hash::{KeyHash, Position};
 use std::sync::Arc;
 
 /// A hash stays packed up to this many fields (hash-max-listpack-entries).
-pub const PACKED_HASH_FIELDS_MAX: usize = 128;
+pub const PACKED_HASH_FIELDS_MAX: usize = 512;
 /// A hash stays packed while no field or value is longer (hash-max-listpack-value).
 pub const PACKED_HASH_ELEMENT_BYTES_MAX: usize = 64;
 

@@ -65,8 +65,8 @@ impl Snapshot<'_> {
         self.longest_hold
     }
 
-    /// Gives the entries of one more piece of the keyspace to `encode`, while no lock is held; false
-    /// when all have been.
+    /// Gives the entries of one more piece of the keyspace to `encode`, while no lock is held;
+    /// false when all have been.
     ///
     /// Cost: O(entries of a segment and those put aside since the last step).
     pub fn step(&mut self, encode: &mut impl FnMut(&Entry)) -> bool {

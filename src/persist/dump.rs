@@ -6,6 +6,7 @@
 use crate::config::Config;
 use crate::data::{HashRef, ListRef, ValueRef};
 use crate::keyspace::{Entry, Keyspace, ShardFigures};
+use crate::persist::format::CHECKSUM_BYTES;
 use crate::persist::lzf::Packer;
 use crate::persist::saver::SaveError;
 use crate::persist::write::{self, ChecksumWriter, Header, WrittenType};
@@ -90,7 +91,7 @@ pub fn save(
     let mut end = Vec::new();
     write::encode_end(&mut end);
     output.write_all(&end).map_err(|e| failed("write", e))?;
-    let bytes = output.written_bytes();
+    let bytes = output.written_bytes() + CHECKSUM_BYTES as u64;
     output.finish().and_then(|mut file| file.flush()).map_err(|e| failed("write", e))?;
     let epoch = snapshot.epoch();
     let longest_hold = snapshot.longest_hold();

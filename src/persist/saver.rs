@@ -238,7 +238,9 @@ impl Saver {
     fn end(&self, result: &Result<(), SaveError>, hold_micros: u64) {
         let mut state = self.state();
         state.last_duration = state.running_since.take().map(|since| since.elapsed());
-        self.last_ok.store(result.is_ok(), Ordering::Relaxed);
+        if *result != Err(SaveError::Cancelled) {
+            self.last_ok.store(result.is_ok(), Ordering::Relaxed);
+        }
         if result.is_ok() {
             state.last_save = Some(Instant::now());
             self.last_save_unix.store(unix_seconds(), Ordering::Relaxed);

@@ -196,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         let (input, output) = connection.buffers();
         let (mut used, mut commands) = (0, 0);
         let batch = loop {
-            let decoded = Decoded::ahead(decoder, input, used, context.authenticated);
+            let decoded = Decoded::ahead(decoder, input, used, context.is_trusted());
             let requests = decoded.requests.iter();
             let args = |(start, request): &(usize, Request)| {
                 decoder.args(*request, input.get(*start..).unwrap_or_default())

@@ -221,14 +221,23 @@ fn dump_path(options: &mut StartOptions) -> Result<PathBuf, StartError> {
     let given = options.dir.clone();
     let folder = |error| StartError::Folder(given.clone(), error);
     options.dir = options.dir.canonicalize().map_err(folder)?;
-    let path = options.dir.join(&options.dump_file_name);
+    let path = target_of(options.dir.join(&options.dump_file_name));
     if path.is_dir() {
         return Err(StartError::Folder(path, io::Error::other("the dump's name is a folder's")));
     }
     dump::remove_stale_temporaries(&path);
     dump::check_writable(&path).map_err(folder)?;
-    // A link would be replaced by the first save; the file it points to is meant.
-    Ok(path.canonicalize().unwrap_or(path))
+    Ok(path)
+}
+
+/// Where a link leads: a save would put a file in the place of the link, but the file that it
+/// points to is meant, even when that one is not there yet.
+fn target_of(path: PathBuf) -> PathBuf {
+    let followed = path.canonicalize().or_else(|_| {
+        let target = path.read_link()?;
+        Ok::<_, io::Error>(path.parent().unwrap_or(Path::new("/")).join(target))
+    });
+    followed.unwrap_or(path)
 }
 
 async fn listen(options: &StartOptions) -> Result<Vec<(TcpListener, SocketAddr)>, StartError> {

@@ -82,7 +82,7 @@ impl Server {
             let order = match event {
                 Event::Order(order) => order,
                 Event::Signal(name) => {
-                    tracing::info!("{name}: saving and ending; once more ends at once");
+                    tracing::info!("{name}: ending in order; once more ends at once");
                     signal_order()
                 }
             };
@@ -119,6 +119,7 @@ impl Server {
             ShutdownMode::Save => true,
             ShutdownMode::NoSave => false,
         };
+        self.end_running_save().await;
         if saves && let Err(error) = self.last_save().await {
             tracing::error!("the last save failed: {error}");
             if !order.force {
@@ -131,15 +132,22 @@ impl Server {
         true
     }
 
-    async fn last_save(&self) -> Result<(), SaveError> {
+    /// Makes a save that is being written end; no file of it is left.
+    async fn end_running_save(&self) {
         let saver = &self.services.saver;
-        saver.cancel();
+        while saver.is_running() {
+            saver.cancel();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    async fn last_save(&self) -> Result<(), SaveError> {
         loop {
-            match saver.start(DumpOptions::from(&self.services.config)) {
+            let options = DumpOptions::from(&self.services.config);
+            match self.services.saver.start(options) {
                 Ok(ticket) => return ticket.await.unwrap_or(Err(SaveError::Panicked)),
-                Err(SaveError::AlreadyRunning) => {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
+                // The save rules were quicker.
+                Err(SaveError::AlreadyRunning) => self.end_running_save().await,
                 Err(error) => return Err(error),
             }
         }

@@ -103,8 +103,8 @@ impl Background {
             let now = services.clock.now();
             let swept = keyspace.sweep_expired(now, |after| self.settle(after));
             if swept.removed > 0 {
-                services.stats.add(Counter::ExpiredKeys, swept.removed);
                 services.stats.note_expire_lag(swept.lag_max_ms);
+                services.stats.add(Counter::ExpiredKeys, swept.removed);
             }
             let earliest = keyspace.earliest_deadline().unwrap_or(UnixMillis::MAX);
             self.wakes_at.store(earliest.0, Ordering::SeqCst);

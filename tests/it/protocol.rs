@@ -61,7 +61,7 @@ it!(http_is_closed_without_an_answer_that_a_page_could_read, |server| {
     for head in ["POST / HTTP/1.1\r\n", "Host: localhost\r\n"] {
         let mut wire = server.wire();
         wire.raw(format!("{head}SET key value\r\n"));
-        wire.read_to_close();
+        wire.expect_closed();
     }
     server.wire().expect("GET key", "$-1\r\n");
 });

@@ -334,7 +334,7 @@ pub const FORMS: &[(usize, &str)] = &[
     (2, "CONFIG GET {option}"),
     (1, "CONFIG GET {option} {option}"),
     (2, "CONFIG SET {garbage} {value}"),
-    (1, "CONFIG SET {word:maxmemory|maxmemory 0 maxmemory 0|timeout|timeout -1|timeout nonsense}"),
+    (1, "CONFIG SET {word:hz|maxmemory 0 maxmemory 0|timeout|timeout -1|timeout nonsense}"),
     (1, "CONFIG SET {word:maxmemory nonsense|maxmemory 0|timeout 0|maxmemory-policy nonsense}"),
     (2, "CONFIG {garbage}"),
     (1, "BGSAVE {word:nonsense|SCHEDULE x|x y}"),

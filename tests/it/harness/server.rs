@@ -87,6 +87,11 @@ impl Server {
         Self::start_in(Arc::new(Folder::new()), shards, |_| {})
     }
 
+    /// As [`start`](Self::start), with other options.
+    pub fn start_with(shards: usize, change: impl FnOnce(&mut StartOptions)) -> Self {
+        Self::start_in(Arc::new(Folder::new()), shards, change)
+    }
+
     /// As [`start`](Self::start), in a folder that may hold a dump.
     pub fn start_in(
         folder: Arc<Folder>,

@@ -112,6 +112,15 @@ impl Wire {
         self
     }
 
+    /// Sends one request and fails the test unless the reply starts with `start`.
+    #[track_caller]
+    pub fn expect_start(&mut self, line: &str, start: impl AsRef<[u8]>) -> &mut Self {
+        let (got, start) = (self.run(line), start.as_ref());
+        let fits = got.starts_with(start);
+        assert!(fits, "{line}\n  expected {} ...\n  got      {}", shown(start), shown(&got));
+        self
+    }
+
     /// Waits for one whole reply and returns its bytes. An attribute counts to the reply it
     /// describes; a push message counts as a reply of its own.
     #[track_caller]
