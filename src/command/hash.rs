@@ -5,6 +5,7 @@ use crate::command::context::Call;
 use crate::command::error::CommandError;
 use crate::command::scan::{Collected, ScanOptions, cursor};
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
+use crate::data::Hash;
 use crate::keyspace::{ReadView, WriteView};
 use crate::util::number::{IntegerText, parse_i64};
 
@@ -106,7 +107,7 @@ fn set_pairs(view: &mut WriteView<'_>, call: &Call<'_>, name: &str) -> Result<us
         return Err(CommandError::WrongArity(name.to_owned()));
     }
     let mut pairs = call.args.iter_from(2);
-    let new = view.change_hash(true, |hash| {
+    let new = view.change_collection(true, |hash: &mut Hash| {
         let mut new = 0;
         while let (Some(field), Some(value)) = (pairs.next(), pairs.next()) {
             new += usize::from(hash.set(field, value));
@@ -158,7 +159,7 @@ fn hdel(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     if let Some(hash) = view.read().hash()?
         && args.iter_from(2).any(|field| hash.get(field).is_some())
     {
-        let changed = view.change_hash(false, |hash| {
+        let changed = view.change_collection(false, |hash: &mut Hash| {
             args.iter_from(2).filter(|field| hash.remove(field)).count()
         })?;
         removed = changed.unwrap_or(0);
@@ -218,7 +219,7 @@ fn hincrby(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     };
     let new = old.checked_add(increment).ok_or(CommandError::Overflow)?;
     let mut text = IntegerText::new();
-    view.change_hash(true, |hash| hash.set(field, text.format_i64(new)))?;
+    view.change_collection(true, |hash: &mut Hash| hash.set(field, text.format_i64(new)))?;
     call.reply.integer(new);
     Ok(())
 }

@@ -4,6 +4,7 @@ use crate::command::args::integer;
 use crate::command::context::Call;
 use crate::command::error::CommandError;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
+use crate::data::List;
 use crate::data::list::End;
 use crate::keyspace::{ReadView, WriteView};
 use crate::util::number::parse_i64;
@@ -79,7 +80,7 @@ pub static COMMANDS: &[CommandSpec] = &[
 
 fn push(view: &mut WriteView<'_>, call: &mut Call<'_>, end: End) -> Outcome {
     let args = call.args;
-    let len = view.change_list(true, |list| {
+    let len = view.change_collection(true, |list: &mut List| {
         for element in args.iter_from(2) {
             list.push(end, element);
         }
@@ -102,8 +103,9 @@ fn pop(view: &mut WriteView<'_>, call: &mut Call<'_>, end: End, name: &str) -> O
     let reply = &mut call.reply;
     match call.args.len() {
         2 => {
-            let popped =
-                view.change_list(false, |list| list.pop(end, |element| reply.bulk(element)))?;
+            let popped = view.change_collection(false, |list: &mut List| {
+                list.pop(end, |element| reply.bulk(element))
+            })?;
             if popped.is_none() {
                 reply.null();
             }
@@ -126,7 +128,7 @@ fn pop_many(view: &mut WriteView<'_>, call: &mut Call<'_>, end: End, count: usiz
     let count = count.min(len);
     reply.array(count);
     if count > 0 {
-        view.change_list(false, |list| {
+        view.change_collection(false, |list: &mut List| {
             for _ in 0..count {
                 list.pop(end, |element| reply.bulk(element));
             }
@@ -169,7 +171,7 @@ fn lset(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     let index = integer(call.args.at(2))?;
     let index = normalize_index(index, len).ok_or(CommandError::IndexOutOfRange)?;
     let element = call.args.at(3);
-    view.change_list(false, |list| list.set(index, element))?;
+    view.change_collection(false, |list: &mut List| list.set(index, element))?;
     call.reply.ok();
     Ok(())
 }
@@ -184,7 +186,8 @@ fn lrem(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     let found = view.read().list()?.is_some_and(|list| list.contains(element, end));
     let mut removed = 0;
     if found {
-        let changed = view.change_list(false, |list| list.remove_equal(element, limit, end))?;
+        let changed = view
+            .change_collection(false, |list: &mut List| list.remove_equal(element, limit, end))?;
         removed = changed.unwrap_or(0);
         view.note_more_changes(removed.saturating_sub(1));
     }

@@ -5,7 +5,7 @@
 
 use crate::data::packed::{PackedRef, PackedSeq, Span};
 use crate::data::segmented::{Hashed, Segment, SegmentedTable};
-use crate::data::{Form, LargeValue, ValueType};
+use crate::data::{Collection, Form, LargeValue, Value, ValueType};
 use crate::util::hash::{KeyHash, Position};
 use std::sync::Arc;
 
@@ -244,15 +244,6 @@ impl Hash {
         }
     }
 
-    /// The form in which to store it. Cost: O(1).
-    #[must_use]
-    pub fn into_form(self) -> Form {
-        match self {
-            Self::Packed(seq) => Form::Packed(ValueType::Hash, seq),
-            Self::Table(table) => Form::Large(LargeValue::Hash(table)),
-        }
-    }
-
     fn make_table(&mut self) -> &mut FieldTable {
         if let Self::Packed(seq) = self {
             let mut table = FieldTable::new(0, 0);
@@ -265,6 +256,38 @@ impl Hash {
             Self::Table(table) => table,
             Self::Packed(_) => unreachable!("a packed hash was just replaced by a table"),
         }
+    }
+}
+
+impl Collection for Hash {
+    const TYPE: ValueType = ValueType::Hash;
+
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+
+    fn from_packed(seq: PackedSeq) -> Self {
+        Self::Packed(seq)
+    }
+
+    fn take_large(stored: &mut LargeValue) -> Option<Self> {
+        match stored {
+            LargeValue::Hash(table) => {
+                Some(Self::Table(std::mem::replace(table, FieldTable::vacant())))
+            }
+            _ => None,
+        }
+    }
+
+    fn into_form(self) -> Form {
+        match self {
+            Self::Packed(seq) => Form::Packed(Self::TYPE, seq),
+            Self::Table(table) => Form::Large(LargeValue::Hash(table)),
+        }
+    }
+
+    fn into_value(self) -> Value {
+        Value::Hash(self)
     }
 }
 

@@ -6,7 +6,7 @@
 //! for its memory and because dropping it recurses.
 
 use crate::data::packed::{self, Elements, PackedRef, PackedSeq};
-use crate::data::{Form, LargeValue, ValueType};
+use crate::data::{Collection, Form, LargeValue, Value, ValueType};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -383,6 +383,36 @@ impl Default for List {
     }
 }
 
+impl Collection for List {
+    const TYPE: ValueType = ValueType::List;
+
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+
+    fn from_packed(seq: PackedSeq) -> Self {
+        Self::Packed(seq)
+    }
+
+    fn take_large(stored: &mut LargeValue) -> Option<Self> {
+        match stored {
+            LargeValue::List(list) => Some(Self::Chunked(std::mem::take(list))),
+            _ => None,
+        }
+    }
+
+    fn into_form(self) -> Form {
+        match self {
+            Self::Packed(seq) => Form::Packed(Self::TYPE, seq),
+            Self::Chunked(list) => Form::Large(LargeValue::List(list)),
+        }
+    }
+
+    fn into_value(self) -> Value {
+        Value::List(self)
+    }
+}
+
 /// One of the two ends of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -498,15 +528,6 @@ impl List {
                 removed
             }
             Self::Chunked(list) => list.remove_equal(data, limit, end == End::Right),
-        }
-    }
-
-    /// The form in which to store it. Cost: O(1).
-    #[must_use]
-    pub fn into_form(self) -> Form {
-        match self {
-            Self::Packed(seq) => Form::Packed(ValueType::List, seq),
-            Self::Chunked(list) => Form::Large(LargeValue::List(list)),
         }
     }
 

@@ -86,6 +86,23 @@ pub enum LargeValue {
     Hash(FieldTable),
 }
 
+/// What all values made of elements have in common for whoever stores them.
+pub trait Collection: Default {
+    /// The type of the value.
+    const TYPE: ValueType;
+    /// True when there are no elements: such a value is not stored.
+    fn is_empty(&self) -> bool;
+    /// The value whose packed form this is.
+    fn from_packed(seq: PackedSeq) -> Self;
+    /// Takes the value out of its place and leaves a vacant one; `None` when it is of another
+    /// type. Nothing is allocated.
+    fn take_large(stored: &mut LargeValue) -> Option<Self>;
+    /// The form in which to store it. Cost: O(1).
+    fn into_form(self) -> Form;
+    /// The value on its own.
+    fn into_value(self) -> Value;
+}
+
 /// A value in the form its size calls for.
 #[derive(Debug, Clone)]
 pub enum Form {

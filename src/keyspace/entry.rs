@@ -14,7 +14,7 @@
 use crate::data::packed::{PackedRef, PackedSeq};
 use crate::data::segmented::Hashed;
 use crate::data::string::PACKED_STRING_BYTES_MAX;
-use crate::data::{Form, Hash, HashRef, LargeValue, List, ListRef, StringRef};
+use crate::data::{Collection, Form, HashRef, LargeValue, ListRef, StringRef};
 use crate::data::{Value, ValueRef, ValueType};
 use crate::util::clock::UnixMillis;
 use crate::util::hash::KeyHash;
@@ -357,45 +357,25 @@ impl Entry {
         }
     }
 
-    /// Lends the list at `key`, its own, to `change`; `None` when the value is no list.
+    /// Lends the collection at `key`, its own, to `change`; `None` when the value is of another
+    /// type.
     ///
     /// Cost: that of the change.
-    pub fn change_list<R>(&mut self, key: &[u8], change: impl FnOnce(&mut List) -> R) -> Option<R> {
+    pub fn change_collection<C: Collection, R>(
+        &mut self,
+        key: &[u8],
+        change: impl FnOnce(&mut C) -> R,
+    ) -> Option<R> {
         let (deadline, version) = (self.deadline(), self.version());
-        let mut list = match self {
-            Self::Packed(entry) if entry.byte(0) & KIND_MASK == KIND_LIST => {
-                List::Packed(entry.take_seq())
+        let mut collection = match self {
+            Self::Packed(entry) if entry.byte(0) & KIND_MASK == kind_of(C::TYPE) => {
+                C::from_packed(entry.take_seq())
             }
-            Self::Large(entry) => match &mut entry.value {
-                LargeValue::List(list) => List::Chunked(std::mem::take(list)),
-                _ => return None,
-            },
             Self::Packed(_) => return None,
+            Self::Large(entry) => C::take_large(&mut entry.value)?,
         };
-        let result = change(&mut list);
-        self.put_back(key, list.into_form(), deadline, version);
-        Some(result)
-    }
-
-    /// Lends the hash at `key`, its own, to `change`; `None` when the value is no hash.
-    ///
-    /// Cost: that of the change.
-    pub fn change_hash<R>(&mut self, key: &[u8], change: impl FnOnce(&mut Hash) -> R) -> Option<R> {
-        let (deadline, version) = (self.deadline(), self.version());
-        let mut hash = match self {
-            Self::Packed(entry) if entry.byte(0) & KIND_MASK == KIND_HASH => {
-                Hash::Packed(entry.take_seq())
-            }
-            Self::Large(entry) => match &mut entry.value {
-                LargeValue::Hash(table) => {
-                    Hash::Table(std::mem::replace(table, crate::data::FieldTable::vacant()))
-                }
-                _ => return None,
-            },
-            Self::Packed(_) => return None,
-        };
-        let result = change(&mut hash);
-        self.put_back(key, hash.into_form(), deadline, version);
+        let result = change(&mut collection);
+        self.put_back(key, collection.into_form(), deadline, version);
         Some(result)
     }
 
@@ -474,6 +454,7 @@ impl Hashed for Entry {
 mod tests {
     use super::*;
     use crate::data::list::End;
+    use crate::data::{Hash, List};
     use proptest::prelude::*;
 
     fn string_of(entry: &Entry) -> Vec<u8> {
@@ -493,12 +474,14 @@ mod tests {
         let mut entry = Entry::new(b"k", Value::List(List::new()), Some(UnixMillis(7)), 3);
         for n in 0..1_000 {
             let data = n.to_string();
-            entry.change_list(b"k", |list| list.push(End::Right, data.as_bytes())).unwrap();
+            entry
+                .change_collection(b"k", |list: &mut List| list.push(End::Right, data.as_bytes()))
+                .unwrap();
             assert_eq!((entry.key(), entry.version()), (&b"k"[..], 3));
             assert_eq!(entry.deadline(), Some(UnixMillis(7)));
         }
         assert!(entry.is_large());
-        assert!(entry.change_hash(b"k", |_| ()).is_none());
+        assert!(entry.change_collection(b"k", |_: &mut Hash| ()).is_none());
     }
 
     proptest! {

@@ -5,7 +5,7 @@
 //! such a key, a view for writing removes it first.
 
 use crate::data::segmented::Slot;
-use crate::data::{Hash, HashRef, List, ListRef, StringRef, Value, ValueRef, ValueType};
+use crate::data::{Collection, HashRef, ListRef, StringRef, Value, ValueRef, ValueType};
 use crate::keyspace::after::AfterUnlock;
 use crate::keyspace::entry::Entry;
 use crate::keyspace::lock::{Epoch, Locked, Shared};
@@ -284,64 +284,35 @@ impl<'a> WriteView<'a> {
         entry.and_then(|entry| entry.append(tail)).ok_or(WrongType)
     }
 
-    /// Lends the list to `change`; `None` when the key is absent and `create` is false.
+    /// Lends the list or the hash to `change`; `None` when the key is absent and `create` is false.
     ///
-    /// A list that is empty afterwards is removed with its key.
+    /// What is empty afterwards is removed with its key. Cost: that of the change.
     ///
     /// # Errors
     /// `WrongType` when the key holds another type; `change` is not called then.
-    pub fn change_list<R>(
+    pub fn change_collection<C: Collection, R>(
         &mut self,
         create: bool,
-        change: impl FnOnce(&mut List) -> R,
+        change: impl FnOnce(&mut C) -> R,
     ) -> Result<Option<R>, WrongType> {
-        self.read().list()?;
         let Some(slot) = self.slot else {
             if !create {
                 return Ok(None);
             }
-            let mut list = List::new();
-            let result = change(&mut list);
-            if !list.is_empty() {
-                self.set_value(Value::List(list), None);
+            let mut collection = C::default();
+            let result = change(&mut collection);
+            if !collection.is_empty() {
+                self.set_value(collection.into_value(), None);
             }
             return Ok(Some(result));
         };
-        self.shard.note_changes(1, self.epoch);
-        let entry = self.shard.change(slot, self.key.hash, self.epoch).ok_or(WrongType)?;
-        let changed = entry.change_list(self.key.key, |list| (change(list), list.is_empty()));
-        let (result, empty) = changed.ok_or(WrongType)?;
-        if empty {
-            self.slot = None;
-            self.shard.remove(slot, self.key.hash, self.epoch, self.after);
+        if self.value_type() != Some(C::TYPE) {
+            return Err(WrongType);
         }
-        Ok(Some(result))
-    }
-
-    /// Lends the hash to `change`; otherwise as [`change_list`](Self::change_list).
-    ///
-    /// # Errors
-    /// `WrongType` when the key holds another type; `change` is not called then.
-    pub fn change_hash<R>(
-        &mut self,
-        create: bool,
-        change: impl FnOnce(&mut Hash) -> R,
-    ) -> Result<Option<R>, WrongType> {
-        self.read().hash()?;
-        let Some(slot) = self.slot else {
-            if !create {
-                return Ok(None);
-            }
-            let mut hash = Hash::new();
-            let result = change(&mut hash);
-            if !hash.is_empty() {
-                self.set_value(Value::Hash(hash), None);
-            }
-            return Ok(Some(result));
-        };
         self.shard.note_changes(1, self.epoch);
         let entry = self.shard.change(slot, self.key.hash, self.epoch).ok_or(WrongType)?;
-        let changed = entry.change_hash(self.key.key, |hash| (change(hash), hash.is_empty()));
+        let changed = entry
+            .change_collection(self.key.key, |value: &mut C| (change(value), value.is_empty()));
         let (result, empty) = changed.ok_or(WrongType)?;
         if empty {
             self.slot = None;
