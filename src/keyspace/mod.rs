@@ -25,6 +25,9 @@ mod lock;
 pub mod planted;
 mod shard;
 mod snapshot;
+#[cfg(all(test, not(feature = "shuttle")))]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests;
 mod view;
 
 pub use after::{AfterUnlock, Garbage};

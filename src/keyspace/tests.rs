@@ -1,0 +1,292 @@
+//! Everything at once on few keys: random changes of all kinds, flushes, a moving clock, a sweeper,
+//! and snapshots in a loop, some of them aborted.
+//!
+//! A snapshot must never hold a key twice, and two counters that are only ever added to, renamed
+//! and deleted together must be equal in it. After every round the figures must be what a walk
+//! counts, and once all deadlines have passed nothing that had one may be left.
+
+use super::*;
+use crate::data::list::End;
+use crate::data::{StringRef, ValueRef};
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+const SHARDS: usize = 4;
+const KEYS: u64 = 24;
+const CHANGERS: u64 = 8;
+/// How long it goes on unless the environment says otherwise.
+const SECONDS_DEFAULT: u64 = 2;
+const ROUND: Duration = Duration::from_millis(50);
+const SECONDS: &str = "MY_REDIS_STRESS_SECONDS";
+
+/// Enough chance for choosing keys and changes (xorshift).
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % limit
+    }
+
+    fn key(&mut self) -> Vec<u8> {
+        format!("key:{}", self.below(KEYS)).into_bytes()
+    }
+
+    /// Bytes on both sides of every threshold between the packed and the large form.
+    fn value(&mut self) -> Vec<u8> {
+        let len = [0, 3, 3, 3, 80, 1_500, 8_191, 8_192, 20_000][self.below(9) as usize];
+        vec![b'v'; len]
+    }
+}
+
+fn count_of(text: StringRef<'_>) -> u64 {
+    std::str::from_utf8(text.bytes()).unwrap().parse().unwrap()
+}
+
+struct Stress {
+    keyspace: Keyspace,
+    now: AtomicI64,
+    stopped: AtomicBool,
+    changes: AtomicU64,
+    snapshots: AtomicU64,
+}
+
+impl Stress {
+    fn now(&self) -> UnixMillis {
+        UnixMillis(self.now.load(Ordering::Relaxed))
+    }
+
+    fn goes_on(&self) -> bool {
+        !self.stopped.load(Ordering::Relaxed)
+    }
+
+    fn rename(&self, from: &[u8], to: &[u8], after: &mut AfterUnlock) {
+        let keys = [self.keyspace.locate(from), self.keyspace.locate(to)];
+        self.keyspace.write_many(&keys, self.now(), after, |view| {
+            if let Some(entry) = view.key(0).unwrap().take() {
+                view.key(1).unwrap().put(entry);
+            }
+        });
+    }
+
+    /// Changes both counters of a pair: adds one, or renames them, or deletes them.
+    fn change_pair(&self, number: u64, chance: &mut Chance, after: &mut AfterUnlock) {
+        let names = ["left:a", "left:b", "right:a", "right:b"];
+        let names = names.map(|name| format!("pair:{number}:{name}"));
+        let keys = names.each_ref().map(|name| self.keyspace.locate(name.as_bytes()));
+        let what = chance.below(20);
+        self.keyspace.write_many(&keys, self.now(), after, |view| {
+            let (here, there) = if view.key(0).unwrap().exists() { (0, 2) } else { (2, 0) };
+            for half in 0..2 {
+                let mut key = view.key(here + half).unwrap();
+                match what {
+                    0 => drop(key.remove()),
+                    1..5 => {
+                        if let Some(entry) = key.take() {
+                            view.key(there + half).unwrap().put(entry);
+                        }
+                    }
+                    _ => {
+                        let old = key.read().string().unwrap().map_or(0, count_of);
+                        let deadline = NewDeadline::Keep;
+                        key.set_string((old + 1).to_string().as_bytes(), deadline);
+                    }
+                }
+            }
+        });
+    }
+
+    fn change_one(&self, chance: &mut Chance, after: &mut AfterUnlock) {
+        let (key, value, kind) = (chance.key(), chance.value(), chance.below(15));
+        let (number, count) = (chance.below(200), chance.below(150));
+        let deadline = Some(UnixMillis(self.now().0 + 1 + i64::try_from(number).unwrap()));
+        let field = number.to_string().into_bytes();
+        let end = if number % 2 == 0 { End::Left } else { End::Right };
+        self.keyspace.write(&key, self.now(), after, |view| match kind {
+            0 => view.set_string(&value, NewDeadline::Set(None)),
+            1 => view.set_string(&value, NewDeadline::Set(deadline)),
+            2 => view.set_string(&value, NewDeadline::Keep),
+            3 => drop(view.append(&value)),
+            4 => drop(view.remove()),
+            5 => view.set_deadline(None),
+            6 | 7 => view.set_deadline(deadline),
+            8 | 9 => drop(view.change_list(true, |list| {
+                (0..count).for_each(|_| list.push(end, &value));
+            })),
+            10 => drop(view.change_list(false, |list| {
+                let _popped = (0..2 * count).filter_map(|_| list.pop(end, |_| ())).count();
+            })),
+            11 | 12 => drop(view.change_hash(true, |hash| {
+                let _new = (0..=count).filter(|n| hash.set(&n.to_le_bytes(), &field)).count();
+            })),
+            13 => drop(view.change_hash(false, |hash| {
+                let _gone = (0..2 * count).filter(|n| hash.remove(&n.to_le_bytes())).count();
+            })),
+            _ => {
+                if let Some(entry) = view.take() {
+                    view.put(entry);
+                }
+            }
+        });
+    }
+
+    fn change(&self, number: u64, chance: &mut Chance) {
+        let mut after = AfterUnlock::default();
+        while self.goes_on() {
+            match chance.below(1_000) {
+                0 => self.keyspace.flush(&mut after),
+                1..150 => self.rename(&chance.key(), &chance.key(), &mut after),
+                150..400 => self.change_pair(number, chance, &mut after),
+                _ => self.change_one(chance, &mut after),
+            }
+            drop(after.take_garbage());
+            self.changes.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn sweep(&self) {
+        while self.goes_on() {
+            self.now.fetch_add(1, Ordering::Relaxed);
+            self.keyspace.sweep_expired(self.now(), |after| drop(after.take_garbage()));
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    fn snapshot(&self, chance: &mut Chance) {
+        let mut keys = HashSet::new();
+        let mut pairs = BTreeMap::new();
+        let mut snapshot = self.keyspace.begin_snapshot().unwrap();
+        let steps_max = if chance.below(4) == 0 { chance.below(4) } else { u64::MAX };
+        let mut steps = 0;
+        let mut check = |entry: &Entry| {
+            let name = String::from_utf8(entry.key().to_vec()).unwrap();
+            match entry.value() {
+                ValueRef::String(text) if name.starts_with("pair:") => {
+                    let (pair, half) = name.rsplit_once(':').unwrap();
+                    let halves: &mut [u64; 2] = pairs.entry(pair.to_owned()).or_default();
+                    halves[usize::from(half == "b")] = count_of(text);
+                }
+                ValueRef::String(_) => {}
+                ValueRef::List(list) => assert!(!list.is_empty(), "{name} is an empty list"),
+                ValueRef::Hash(hash) => assert!(!hash.is_empty(), "{name} is an empty hash"),
+            }
+            assert!(keys.insert(name.clone()), "{name} is twice in a snapshot");
+        };
+        while steps < steps_max && snapshot.step(&mut check) {
+            steps += 1;
+            if chance.below(2) == 0 {
+                std::thread::sleep(Duration::from_micros(chance.below(500)));
+            }
+        }
+        if steps < steps_max {
+            for (name, halves) in &pairs {
+                assert_eq!(halves[0], halves[1], "the halves of {name} are of two moments");
+                let both =
+                    name.ends_with("left") && pairs.contains_key(&name.replace("left", "right"));
+                assert!(!both, "{name} was renamed and is there under both names");
+            }
+            let epoch = snapshot.epoch();
+            drop(snapshot);
+            self.keyspace.forget_saved_changes(epoch);
+        }
+        self.snapshots.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The keys that a walk finds, swept or not, and those of them that have a deadline.
+    fn counted(&self) -> (usize, usize) {
+        let (mut keys, mut with_deadline) = (HashSet::new(), 0);
+        let mut cursor = Some(0);
+        while let Some(from) = cursor {
+            cursor = self.keyspace.scan(from, 3, UnixMillis(i64::MIN), |entry| {
+                assert!(keys.insert(entry.key().to_vec()), "a key is there twice");
+                with_deadline += usize::from(entry.deadline().is_some());
+            });
+        }
+        let tally = Tally::default();
+        for key in &keys {
+            let there = self.keyspace.read(key, UnixMillis(i64::MIN), &tally, |view| view.exists());
+            assert!(there, "a key that a walk finds cannot be looked up");
+        }
+        (keys.len(), with_deadline)
+    }
+
+    fn check_figures(&self) {
+        let (keys, with_deadline) = self.counted();
+        let sum = |figure: fn(&ShardFigures) -> u64| -> usize {
+            self.keyspace.figures().map(|of| usize::try_from(figure(of)).unwrap()).sum()
+        };
+        assert_eq!(self.keyspace.len(), keys);
+        assert_eq!(sum(ShardFigures::with_deadline), with_deadline);
+        assert_eq!(sum(ShardFigures::aside), 0);
+        let items_max = 4 * (2 * with_deadline + SHARDS * STALE_ITEMS_ALLOWED) / 3 + 8 * SHARDS;
+        assert!(sum(ShardFigures::expiry_items) <= items_max);
+    }
+}
+
+impl Stress {
+    /// Lets everything run for a while, and checks what it left.
+    fn round(&self, chances: &mut [Chance]) {
+        self.stopped.store(false, Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            let (walker, changers) = chances.split_first_mut().unwrap();
+            for (number, chance) in changers.iter_mut().enumerate() {
+                scope.spawn(move || self.change(number as u64, chance));
+            }
+            scope.spawn(|| self.sweep());
+            let walker = scope.spawn(|| {
+                while self.goes_on() {
+                    self.snapshot(walker);
+                }
+            });
+            let began = Instant::now();
+            while began.elapsed() < ROUND && !walker.is_finished() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            self.stopped.store(true, Ordering::Relaxed);
+        });
+        self.check_figures();
+        let (keys, with_deadline) = self.counted();
+        let later = self.now.fetch_add(1_000_000, Ordering::Relaxed) + 1_000_000;
+        let free = |after: &mut AfterUnlock| drop(after.take_garbage());
+        let swept = self.keyspace.sweep_expired(UnixMillis(later), free);
+        assert_eq!(swept.removed, with_deadline as u64);
+        assert_eq!(self.counted(), (keys - with_deadline, 0));
+        self.check_figures();
+        let mut snapshot = self.keyspace.begin_snapshot().unwrap();
+        let mut saved = 0;
+        while snapshot.step(&mut |_| saved += 1) {}
+        assert_eq!(saved, keys - with_deadline);
+        let epoch = snapshot.epoch();
+        drop(snapshot);
+        self.keyspace.forget_saved_changes(epoch);
+        assert_eq!(self.keyspace.changes_since_save(), 0);
+    }
+}
+
+#[test]
+fn all_changes_at_once_leave_every_figure_right_and_every_snapshot_whole() {
+    let seed = RandomState::new().hash_one(0) | 1;
+    println!("seed {seed}");
+    let seconds = std::env::var(SECONDS).map_or(SECONDS_DEFAULT, |text| text.parse().unwrap());
+    let stress = Stress {
+        keyspace: Keyspace::new(SHARDS),
+        now: AtomicI64::new(1_000_000),
+        stopped: AtomicBool::new(false),
+        changes: AtomicU64::new(0),
+        snapshots: AtomicU64::new(0),
+    };
+    let chance = |number: u64| Chance(seed.wrapping_mul(2 * number + 1));
+    let mut chances: Vec<Chance> = (0..=CHANGERS).map(chance).collect();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(seconds) {
+        stress.round(&mut chances);
+    }
+    println!(
+        "{} changes, {} snapshots",
+        stress.changes.load(Ordering::Relaxed),
+        stress.snapshots.load(Ordering::Relaxed)
+    );
+}
