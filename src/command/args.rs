@@ -13,12 +13,6 @@ pub fn is_word(arg: &[u8], word: &str) -> bool {
     start.eq_ignore_ascii_case(word.as_bytes()) && matches!(rest.first(), None | Some(0))
 }
 
-/// `arg` up to its first zero byte, as an error text repeats it.
-#[must_use]
-pub fn until_zero(arg: &[u8]) -> &[u8] {
-    arg.split(|byte| *byte == 0).next().unwrap_or_default()
-}
-
 /// An integer.
 ///
 /// # Errors
@@ -40,7 +34,5 @@ mod tests {
         for arg in [&b""[..], b"N", b"NXX", b"\0NX", b"N\0X", b"XN"] {
             assert!(!is_word(arg, "NX"), "{arg:?}");
         }
-        assert_eq!(until_zero(b"ab\0c"), b"ab");
-        assert_eq!(until_zero(b""), b"");
     }
 }

@@ -123,8 +123,7 @@ fn set_info(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     let (option, value) = (call.args.at(2), call.args.at(3));
     let is_name = option.eq_ignore_ascii_case(b"lib-name");
     if !is_name && !option.eq_ignore_ascii_case(b"lib-ver") {
-        let text = [b"ERR Unrecognized option '", option, b"'"].concat();
-        return Err(CommandError::Owned(text));
+        return Err(CommandError::echoing("ERR Unrecognized option '", option, "'"));
     }
     if !value.iter().all(u8::is_ascii_graphic) {
         return Err(CommandError::Text(if is_name {
@@ -152,10 +151,7 @@ fn client_type(name: &[u8]) -> Result<ClientType, CommandError> {
     match name.to_ascii_lowercase().as_slice() {
         b"normal" => Ok(ClientType::Normal),
         b"slave" | b"replica" | b"pubsub" | b"master" => Ok(ClientType::Other),
-        _ => {
-            let text = [b"ERR Unknown client type '", name, b"'"].concat();
-            Err(CommandError::Owned(text))
-        }
+        _ => Err(CommandError::echoing("ERR Unknown client type '", name, "'")),
     }
 }
 
@@ -258,8 +254,7 @@ impl<'a> Filter<'a> {
                 b"laddr" => filter.local_address = Some(value),
                 b"user" if value == b"default" => {}
                 b"user" => {
-                    let text = [b"ERR No such user '", value, b"'"].concat();
-                    return Err(CommandError::Owned(text));
+                    return Err(CommandError::echoing("ERR No such user '", value, "'"));
                 }
                 b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.skip_me = true,
                 b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.skip_me = false,

@@ -6,7 +6,6 @@ use crate::command::error::CommandError;
 use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, Outcome, Run};
 use crate::protocol::{Args, Protocol};
 use crate::util::number::parse_i64;
-use crate::util::text::until_zero_byte;
 use subtle::ConstantTimeEq;
 
 /// The version of Redis whose behaviour this is.
@@ -176,9 +175,7 @@ fn shake_hands(context: &mut Context, args: Args<'_>) -> Result<Option<Protocol>
             context.client.change_names(|names| names.name = name.to_vec());
             at += 2;
         } else {
-            let option = until_zero_byte(option);
-            let text = [b"ERR Syntax error in HELLO option '", option, b"'"].concat();
-            return Err(CommandError::Owned(text));
+            return Err(CommandError::echoing("ERR Syntax error in HELLO option '", option, "'"));
         }
     }
     Ok(Some(protocol))

@@ -90,6 +90,14 @@ impl CommandError {
         Self::Owned(text)
     }
 
+    /// A text that repeats an argument between two of our own, up to its first zero byte as Redis
+    /// does.
+    #[must_use]
+    pub fn echoing(before: &str, argument: &[u8], after: &str) -> Self {
+        let argument = until_zero_byte(argument);
+        Self::Owned([before.as_bytes(), argument, after.as_bytes()].concat())
+    }
+
     /// The text for a command that is not there: its name and the beginning of its arguments.
     #[must_use]
     pub fn unknown_command<'a>(name: &[u8], args: impl Iterator<Item = &'a [u8]>) -> Self {

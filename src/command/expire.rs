@@ -1,6 +1,6 @@
 //! Deadlines of keys. A deadline is a moment in Unix milliseconds, however it was given.
 
-use crate::command::args::{integer, is_word, until_zero};
+use crate::command::args::{integer, is_word};
 use crate::command::context::Call;
 use crate::command::error::CommandError;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
@@ -103,8 +103,7 @@ impl Conditions {
                 _ if is_word(word, "GT") => &mut conditions.only_later,
                 _ if is_word(word, "LT") => &mut conditions.only_earlier,
                 _ => {
-                    let text = [&b"ERR Unsupported option "[..], until_zero(word)].concat();
-                    return Err(CommandError::Owned(text));
+                    return Err(CommandError::echoing("ERR Unsupported option ", word, ""));
                 }
             };
             *condition = true;

@@ -410,7 +410,7 @@ fn function_list(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
             let text = "ERR library name argument was not given";
             words.next().ok_or(CommandError::Text(text))?;
         } else {
-            return Err(CommandError::Owned([b"ERR Unknown argument ", word].concat()));
+            return Err(CommandError::echoing("ERR Unknown argument ", word, ""));
         }
     }
     call.reply.array(0);
