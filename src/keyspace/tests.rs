@@ -7,7 +7,7 @@
 
 use super::*;
 use crate::data::list::End;
-use crate::data::{StringRef, ValueRef};
+use crate::data::{Hash, List, StringRef, ValueRef};
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -113,16 +113,16 @@ impl Stress {
             4 => drop(view.remove()),
             5 => view.set_deadline(None),
             6 | 7 => view.set_deadline(deadline),
-            8 | 9 => drop(view.change_list(true, |list| {
+            8 | 9 => drop(view.change_collection(true, |list: &mut List| {
                 (0..count).for_each(|_| list.push(end, &value));
             })),
-            10 => drop(view.change_list(false, |list| {
+            10 => drop(view.change_collection(false, |list: &mut List| {
                 let _popped = (0..2 * count).filter_map(|_| list.pop(end, |_| ())).count();
             })),
-            11 | 12 => drop(view.change_hash(true, |hash| {
+            11 | 12 => drop(view.change_collection(true, |hash: &mut Hash| {
                 let _new = (0..=count).filter(|n| hash.set(&n.to_le_bytes(), &field)).count();
             })),
-            13 => drop(view.change_hash(false, |hash| {
+            13 => drop(view.change_collection(false, |hash: &mut Hash| {
                 let _gone = (0..2 * count).filter(|n| hash.remove(&n.to_le_bytes())).count();
             })),
             _ => {
