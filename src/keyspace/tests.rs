@@ -7,8 +7,7 @@
 
 use super::*;
 use crate::data::list::End;
-use crate::data::{Hash, List};
-use crate::data::{StringRef, ValueRef};
+use crate::data::{Hash, List, StringRef, ValueRef};
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
