@@ -10,7 +10,7 @@ use crate::protocol::OutputBuffer;
 use bytes::{Buf, BytesMut};
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{self, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -164,7 +164,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Sends what the stream takes; ready when nothing is left.
     fn poll_send(&mut self, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
         while self.output.has_remaining() {
-            if ready!(pin!(self.stream.write_buf(&mut self.output)).poll(cx))? == 0 {
+            // A plain write costs the system less than one of several pieces, and small replies
+            // are always in one.
+            let sent = if self.output.is_one_piece() {
+                let sent = Pin::new(&mut self.stream).poll_write(cx, self.output.chunk());
+                let sent = ready!(sent)?;
+                self.output.advance(sent);
+                sent
+            } else {
+                ready!(pin!(self.stream.write_buf(&mut self.output)).poll(cx))?
+            };
+            if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
         }

@@ -52,6 +52,12 @@ impl OutputBuffer {
         self.len() == 0
     }
 
+    /// True when all that waits is one piece, so that one plain write can send it.
+    #[must_use]
+    pub fn is_one_piece(&self) -> bool {
+        self.sealed.is_empty() || (self.sealed.len() == 1 && self.tail.is_empty())
+    }
+
     /// Appends a copy of `bytes`.
     #[inline]
     pub fn put(&mut self, bytes: &[u8]) {
