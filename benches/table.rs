@@ -31,7 +31,7 @@ const NOW: UnixMillis = UnixMillis(1_000_000);
 const VALUE: &[u8] = b"0123456789abcdef";
 /// A stride that is prime to every size, to take keys out of order.
 const STRIDE: usize = 7_368_787;
-const GROWTH_RUNS: usize = 5;
+const GROWTH_RUNS: usize = 15;
 
 #[derive(Clone)]
 struct Number(u64);
