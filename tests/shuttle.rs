@@ -132,8 +132,9 @@ fn pairs_set_together() {
     set(&keyspace, &keys[1], b"0");
     let (writing, names) = (Arc::clone(&keyspace), keys.clone());
     let writer = shuttle::thread::spawn(move || {
-        set_both(&writing, &names[0], &names[2], b"1");
-        set(&writing, &names[1], b"1");
+        // Longer than what it replaces, so that whole entries are replaced and not only bytes.
+        set_both(&writing, &names[0], &names[2], b"11");
+        set(&writing, &names[1], b"11");
     });
     let dump = dump(&keyspace);
     writer.join().unwrap();
@@ -164,6 +165,29 @@ fn deleted_and_set_again() {
     let moments = [(old, old), (old, None), (old, new), (None, None), (last, None)];
     assert!(moments.contains(&state), "no moment: {state:?}");
     assert_eq!(dump.len(), usize::from(state.0.is_some()) + usize::from(state.1.is_some()));
+}
+
+/// A key is renamed over another one, and that one set with a deadline, while a dump is made.
+fn renamed_over_another() {
+    let keyspace = Arc::new(Keyspace::new(4));
+    let keys = keys_in_different_shards(&keyspace, 2);
+    set(&keyspace, &keys[0], b"first");
+    set(&keyspace, &keys[1], b"second");
+    let (writing, names) = (Arc::clone(&keyspace), keys.clone());
+    let writer = shuttle::thread::spawn(move || {
+        rename(&writing, &names[0], &names[1]);
+        let mut after = AfterUnlock::default();
+        writing.write(&names[1], NOW, &mut after, |view| {
+            view.set_string(b"third", NewDeadline::Set(Some(UnixMillis(NOW.0 + 10))));
+        });
+    });
+    let dump = dump(&keyspace);
+    writer.join().unwrap();
+    let state = (value_of(&dump, &keys[0]), value_of(&dump, &keys[1]));
+    let (first, second, third) = (Some(&b"first"[..]), Some(&b"second"[..]), Some(&b"third"[..]));
+    let moments = [(first, second), (None, first), (None, third)];
+    assert!(moments.contains(&state), "no moment: {state:?}");
+    assert_eq!(dump.len(), usize::from(state.0.is_some()) + 1, "a key twice");
 }
 
 /// Two threads rename in opposite directions while a third reads both keys: nobody waits for ever
@@ -223,6 +247,12 @@ fn a_dump_holds_both_of_a_pair_and_no_effect_without_its_cause() {
 fn a_dump_is_one_moment_though_keys_die_and_come_back() {
     let _alone = alone();
     explore(deleted_and_set_again);
+}
+
+#[test]
+fn a_dump_holds_what_a_renamed_key_replaced_or_what_replaced_it() {
+    let _alone = alone();
+    explore(renamed_over_another);
 }
 
 #[test]
