@@ -4,7 +4,8 @@
 //! that started it. Without the program, or with one of another version line, the test fails and
 //! says what to install: a comparison that is skipped proves nothing.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use crate::harness::process::free_port;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -38,10 +39,8 @@ impl Oracle {
         let folder = std::env::temp_dir().join(name);
         for _ in 0..5 {
             std::fs::create_dir_all(&folder).unwrap();
-            // Another process may take the port between the two lines: hence the attempts.
-            let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            let addr = probe.local_addr().unwrap();
-            drop(probe);
+            // Another process may take the port meanwhile: hence the attempts.
+            let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
             let process = Command::new("redis-server")
                 .args(["--port", &addr.port().to_string(), "--bind", "127.0.0.1"])
                 .args(["--save", "", "--appendonly", "no", "--databases", "1"])

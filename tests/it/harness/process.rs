@@ -5,6 +5,7 @@ use crate::harness::wire::Wire;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long the program may take to start or to end.
@@ -16,9 +17,17 @@ pub struct Process {
     addr: SocketAddr,
 }
 
-/// A port that was free a moment ago.
+/// A port that nobody listens on, and that the system gives to nobody who asks for any port: it
+/// hands out those from 32768 on, to the other tests of this process among others.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 100).unwrap() * 100;
+    loop {
+        let port = 21_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The program with these options in `folder`, not yet started.
