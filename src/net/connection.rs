@@ -101,29 +101,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         &mut self.output
     }
 
-    /// Reads once; returns the number of bytes received, 0 when the peer closed its side.
-    ///
-    /// # Errors
-    /// Those of the stream.
-    pub async fn fill(&mut self) -> io::Result<usize> {
-        self.make_room();
-        self.stream.read_buf(&mut self.input).await
-    }
-
-    /// Sends everything that waits in the output.
-    ///
-    /// # Errors
-    /// Those of the stream; what was not sent stays in the output.
-    pub async fn flush(&mut self) -> io::Result<()> {
-        while self.output.has_remaining() {
-            if self.stream.write_buf(&mut self.output).await? == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-        }
-        self.output.shrink_when_empty();
-        self.stream.flush().await
-    }
-
     /// Sends what is pending while reading what comes, and returns as soon as what `until` names
     /// has happened.
     ///
