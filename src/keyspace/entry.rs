@@ -294,23 +294,30 @@ impl Entry {
         }
     }
 
-    /// Overwrites a packed string by one of the same length; false when that does not apply.
+    /// True when a string of `len` bytes can take the place of the packed string that is there.
     #[inline]
-    pub fn overwrite_string(&mut self, value: &[u8], keeps_deadline: bool) -> bool {
+    #[must_use]
+    pub fn fits_string(&self, len: usize, keeps_deadline: bool) -> bool {
         let Self::Packed(entry) = self else {
             return false;
         };
         let kind = entry.byte(0);
-        if kind & KIND_MASK != KIND_STRING || (kind & HAS_DEADLINE != 0 && !keeps_deadline) {
-            return false;
-        }
+        kind & KIND_MASK == KIND_STRING
+            && (kind & HAS_DEADLINE == 0 || keeps_deadline)
+            && entry.value_bytes().len() == len
+    }
+
+    /// Overwrites a packed string by one that [fits](Self::fits_string).
+    #[inline]
+    pub fn overwrite_string(&mut self, value: &[u8]) {
+        let Self::Packed(entry) = self else {
+            return;
+        };
         let start = entry.key_range().end;
-        match entry.0.get_mut(start..) {
-            Some(place) if place.len() == value.len() => {
-                place.copy_from_slice(value);
-                true
-            }
-            _ => false,
+        if let Some(place) = entry.0.get_mut(start..)
+            && place.len() == value.len()
+        {
+            place.copy_from_slice(value);
         }
     }
 

@@ -201,10 +201,12 @@ impl<'a> WriteView<'a> {
             return;
         };
         let keeps = deadline == NewDeadline::Keep;
+        let fits = |entry: &Entry| entry.fits_string(value.len(), keeps);
         if (keeps || deadline == NewDeadline::Set(None))
+            && shard.at(slot).is_some_and(fits)
             && let Some(entry) = shard.change(slot, key.hash, *epoch)
-            && entry.overwrite_string(value, keeps)
         {
+            entry.overwrite_string(value);
             return;
         }
         let deadline = match deadline {
