@@ -29,8 +29,10 @@ const LARGE_VALUE_BYTES: usize = 8_000;
 const ENCODED_VALUES: usize = 1_000;
 const SHARDS: usize = 64;
 const NOW: UnixMillis = UnixMillis(1_000_000);
-const PACKED: DumpOptions = DumpOptions { compress: true, checksum: true };
-const PLAIN: DumpOptions = DumpOptions { compress: false, checksum: true };
+const PACKED: DumpOptions =
+    DumpOptions { compress: true, checksum: true, aside_bytes_max: u64::MAX };
+const PLAIN: DumpOptions =
+    DumpOptions { compress: false, checksum: true, aside_bytes_max: u64::MAX };
 
 /// A folder that is removed at the end.
 struct Folder(PathBuf);

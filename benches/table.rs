@@ -40,6 +40,9 @@ impl Hashed for Number {
     fn hash(&self) -> KeyHash {
         KeyHash::of_key(&self.0.to_le_bytes())
     }
+    fn heap_bytes(&self) -> usize {
+        0
+    }
 }
 
 type Table = SegmentedTable<Number, Owned<Segment<Number>>>;

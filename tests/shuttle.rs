@@ -88,14 +88,20 @@ fn remove(keyspace: &Keyspace, key: &[u8]) {
 type Dump = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn dump(keyspace: &Keyspace) -> Dump {
+    limited_dump(keyspace, u64::MAX).unwrap()
+}
+
+/// `None` when the snapshot was given up because it had to keep more than `aside_bytes_max`.
+fn limited_dump(keyspace: &Keyspace, aside_bytes_max: u64) -> Option<Dump> {
     let mut dump = Vec::new();
     let mut add = |entry: &Entry| {
         let ValueRef::String(value) = entry.value() else { panic!("only strings here") };
         dump.push((entry.key().to_vec(), value.bytes().to_vec()));
     };
-    let mut snapshot = keyspace.begin_snapshot().unwrap();
-    while snapshot.step(&mut add) {}
-    dump
+    let mut snapshot = keyspace.begin_snapshot(aside_bytes_max).unwrap();
+    while snapshot.step(&mut add).ok()? {}
+    drop(snapshot);
+    Some(dump)
 }
 
 fn count_of(dump: &Dump, key: &[u8]) -> usize {
@@ -121,6 +127,26 @@ fn renamed_token() {
     renamer.join().unwrap();
     let tokens = count_of(&dump, &keys[0]) + count_of(&dump, &keys[1]);
     assert_eq!(tokens, 1, "the token is in the dump {tokens} times");
+}
+
+/// The same under a limit that the first entry put aside passes: a dump that was not given up holds
+/// the token once.
+fn renamed_token_under_a_limit() {
+    let keyspace = Arc::new(Keyspace::new(4));
+    let keys = keys_in_different_shards(&keyspace, 2);
+    set(&keyspace, &keys[0], b"token");
+    let (renaming, names) = (Arc::clone(&keyspace), keys.clone());
+    let renamer = shuttle::thread::spawn(move || {
+        rename(&renaming, &names[0], &names[1]);
+        rename(&renaming, &names[1], &names[0]);
+    });
+    let limited = limited_dump(&keyspace, 0);
+    let unlimited = dump(&keyspace);
+    renamer.join().unwrap();
+    for dump in limited.iter().chain([&unlimited]) {
+        let tokens = count_of(dump, &keys[0]) + count_of(dump, &keys[1]);
+        assert_eq!(tokens, 1, "the token is in the dump {tokens} times");
+    }
 }
 
 /// Pairs are set together while a dump is made: it holds both of one moment. Two writers in turn,
@@ -235,6 +261,12 @@ fn expiry_against_overwrite() {
 fn a_dump_holds_a_renamed_token_once() {
     let _alone = alone();
     explore(renamed_token);
+}
+
+#[test]
+fn a_dump_that_was_not_given_up_holds_a_renamed_token_once() {
+    let _alone = alone();
+    explore(renamed_token_under_a_limit);
 }
 
 #[test]

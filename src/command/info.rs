@@ -229,6 +229,8 @@ fn persistence(report: &mut Report<'_>) {
     report.noughts(&["aof_last_cow_size", "module_fork_in_progress"]);
     report.field("module_fork_last_cow_size", 0);
     report.field("my_redis_snapshot_aside_keys", services.figures.sum(ShardFigures::aside));
+    let aside_bytes = services.figures.sum(ShardFigures::aside_bytes);
+    report.field("my_redis_snapshot_aside_bytes", aside_bytes);
     report.field("my_redis_snapshot_longest_hold_us", save.longest_hold_micros);
     if services.is_loading() {
         loading(report);

@@ -40,6 +40,8 @@ pub struct StartOptions {
     pub rdb_compression: bool,
     /// Whether the dump gets a checksum.
     pub rdb_checksum: bool,
+    /// Bytes that a save may need beside the data; 0 for a part of the memory in use.
+    pub snapshot_memory_bytes: u64,
     /// Whether writes are refused after a failed save.
     pub stop_writes_on_save_error: bool,
     /// Shards of the keyspace; 0 for a number that fits the machine.
@@ -73,6 +75,7 @@ impl Default for StartOptions {
             save: vec![SaveRule { seconds: 300, changes: 1 }],
             rdb_compression: true,
             rdb_checksum: true,
+            snapshot_memory_bytes: 0,
             stop_writes_on_save_error: true,
             shards: 0,
             threads: 0,
@@ -106,6 +109,7 @@ impl StartOptions {
             ("stop-writes-on-bgsave-error", yes_no(self.stop_writes_on_save_error)),
             ("rdbcompression", yes_no(self.rdb_compression)),
             ("rdbchecksum", yes_no(self.rdb_checksum)),
+            ("my-redis-snapshot-memory", self.snapshot_memory_bytes.to_string()),
             ("loglevel", self.log_level.unwrap_or_default().name().to_owned()),
             ("my-redis-shards", self.shards.to_string()),
             ("my-redis-threads", self.threads.to_string()),
@@ -169,6 +173,7 @@ pub struct Config {
     keepalive_seconds: AtomicU64,
     protected_mode: AtomicBool,
     rdb_compression: AtomicBool,
+    snapshot_memory_bytes: AtomicU64,
     stop_writes_on_save_error: AtomicBool,
 }
 
@@ -199,6 +204,7 @@ impl Config {
             keepalive_seconds: AtomicU64::new(0),
             protected_mode: AtomicBool::new(true),
             rdb_compression: AtomicBool::new(true),
+            snapshot_memory_bytes: AtomicU64::new(0),
             stop_writes_on_save_error: AtomicBool::new(true),
             start,
         };
@@ -236,6 +242,9 @@ impl Config {
             "tcp-keepalive" => self.keepalive_seconds.store(number(), Ordering::Relaxed),
             "protected-mode" => self.protected_mode.store(flag, Ordering::Relaxed),
             "rdbcompression" => self.rdb_compression.store(flag, Ordering::Relaxed),
+            "my-redis-snapshot-memory" => {
+                self.snapshot_memory_bytes.store(number(), Ordering::Relaxed);
+            }
             "stop-writes-on-bgsave-error" => {
                 self.stop_writes_on_save_error.store(flag, Ordering::Relaxed);
             }
@@ -420,6 +429,12 @@ impl Config {
     #[must_use]
     pub fn rdb_compression(&self) -> bool {
         self.rdb_compression.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that a save may need beside the data; 0 for a part of the memory in use.
+    #[must_use]
+    pub fn snapshot_memory_bytes(&self) -> u64 {
+        self.snapshot_memory_bytes.load(Ordering::Relaxed)
     }
 
     /// Whether the dump gets a checksum.

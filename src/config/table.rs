@@ -98,6 +98,7 @@ pub static OPTIONS: &[OptionSpec] = &[
     acts("stop-writes-on-bgsave-error", Bool, "yes", Live, "Refuse writes while the last save has failed and saving is configured."),
     acts("rdbcompression", Bool, "yes", Live, "Pack long strings in the dump."),
     acts("rdbchecksum", Bool, "yes", AtStart, "End the dump with a checksum."),
+    acts("my-redis-snapshot-memory", SIZE, "0", Live, "Bytes that a save may need beside the data (`--snapshot-memory`), or it is given up; 0 for a quarter of the memory in use and at least 64 MB."),
     acts("loglevel", Choice(LEVEL_NAMES), "notice", Live, "How much is logged."),
     acts("databases", int(1, 1), "1", AtStart, "Number of databases."),
     acts("my-redis-shards", int(0, 4096), "0", AtStart, "Shards of the keyspace (`--shards`), rounded up to a power of two; 0 for 16 for each core and at least 64."),

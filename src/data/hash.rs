@@ -61,6 +61,10 @@ impl Hashed for FieldEntry {
     fn hash(&self) -> KeyHash {
         KeyHash::of_field(self.field())
     }
+
+    fn heap_bytes(&self) -> usize {
+        self.0.len()
+    }
 }
 
 /// A large hash.
@@ -288,6 +292,13 @@ impl Collection for Hash {
 
     fn into_value(self) -> Value {
         Value::Hash(self)
+    }
+
+    fn take_copied_bytes(&mut self) -> usize {
+        match self {
+            Self::Packed(_) => 0,
+            Self::Table(table) => table.take_copied_bytes(),
+        }
     }
 }
 

@@ -30,11 +30,15 @@ const DIRECTORY_PLACES_MIN: usize = 1024;
 const DIRECTORY_PLACES_PER_SEGMENT: usize = 32;
 /// Tables with no more room than this are never shrunk.
 const SHRINK_CAPACITY_MIN: usize = 28;
+/// So many segments at most stand for all when the memory is judged.
+const SAMPLED_SEGMENTS_MAX: usize = 4;
 
 /// What the table stores: something with a hash that it can compute again.
 pub trait Hashed: Clone {
     /// The hash by which the entry is found.
     fn hash(&self) -> KeyHash;
+    /// Roughly how many bytes it takes beside its place in the table.
+    fn heap_bytes(&self) -> usize;
 }
 
 /// How a segment is held: owned, or shared and copied when changed.
@@ -45,6 +49,8 @@ pub trait Hold<S: Clone>: Clone {
     fn get(&self) -> &S;
     /// The segment for changing; a shared one is copied first.
     fn get_mut(&mut self) -> &mut S;
+    /// True when `get_mut` would copy it.
+    fn is_shared(&self) -> bool;
 }
 
 /// A segment that belongs to one table.
@@ -63,6 +69,10 @@ impl<S: Clone> Hold<S> for Owned<S> {
     fn get_mut(&mut self) -> &mut S {
         &mut self.0
     }
+    #[inline]
+    fn is_shared(&self) -> bool {
+        false
+    }
 }
 
 /// A segment that clones of the table share until one changes it.
@@ -78,6 +88,10 @@ impl<S: Clone> Hold<S> for Arc<S> {
     fn get_mut(&mut self) -> &mut S {
         Arc::make_mut(self)
     }
+    #[inline]
+    fn is_shared(&self) -> bool {
+        Arc::strong_count(self) > 1
+    }
 }
 
 /// One small table and the range of positions that it covers.
@@ -87,6 +101,13 @@ pub struct Segment<T> {
     /// Bits of the position, behind the root bits, that all entries share.
     depth: u32,
     first: Position,
+}
+
+impl<T: Hashed> Segment<T> {
+    fn memory_bytes(&self) -> usize {
+        let entries: usize = self.table.iter().map(Hashed::heap_bytes).sum();
+        entries + self.table.allocation_size()
+    }
 }
 
 /// Where an entry stands; valid until the next change of the table.
@@ -108,6 +129,8 @@ pub struct SegmentedTable<T: Hashed, H: Hold<Segment<T>>> {
     root_bits: u32,
     first: Position,
     len: usize,
+    /// Bytes of segments that were copied because a clone of the table shared them.
+    copied_bytes: usize,
     entry: std::marker::PhantomData<T>,
 }
 
@@ -125,6 +148,7 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
             root_bits,
             first,
             len: 0,
+            copied_bytes: 0,
             entry: std::marker::PhantomData,
         }
     }
@@ -142,6 +166,7 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
             root_bits: 0,
             first: 0,
             len: 0,
+            copied_bytes: 0,
             entry: std::marker::PhantomData,
         }
     }
@@ -157,6 +182,23 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// The bytes of the segments that were copied because a clone of the table shared them, since
+    /// the last call.
+    pub fn take_copied_bytes(&mut self) -> usize {
+        std::mem::take(&mut self.copied_bytes)
+    }
+
+    /// Roughly how many bytes it takes, judged by some segments. Cost: O(entries of a segment).
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let step = self.segments.len().div_ceil(SAMPLED_SEGMENTS_MAX).max(1);
+        let sampled = self.segments.iter().step_by(step);
+        let (count, bytes) = sampled.fold((0_usize, 0_usize), |(count, bytes), segment| {
+            (count + 1, bytes + segment.get().memory_bytes())
+        });
+        bytes / count.max(1) * self.segments.len()
     }
 
     /// Number of segments.
@@ -197,7 +239,11 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
     #[inline]
     fn segment_mut(&mut self, index: usize) -> &mut Segment<T> {
         #[expect(clippy::indexing_slicing, reason = "the directory names existing segments only")]
-        self.segments[index].get_mut()
+        let segment = &mut self.segments[index];
+        if segment.is_shared() {
+            self.copied_bytes += segment.get().memory_bytes();
+        }
+        segment.get_mut()
     }
 
     fn segment_end(&self, segment: &Segment<T>) -> Position {
@@ -459,6 +505,9 @@ mod tests {
     impl Hashed for Number {
         fn hash(&self) -> KeyHash {
             hash_of(self.0)
+        }
+        fn heap_bytes(&self) -> usize {
+            0
         }
     }
 

@@ -28,11 +28,11 @@ use std::sync::atomic::Ordering;
 #[cfg(not(feature = "shuttle"))]
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[cfg(feature = "shuttle")]
-use shuttle::sync::atomic::AtomicU64;
+use shuttle::sync::atomic::{AtomicBool, AtomicU64};
 #[cfg(feature = "shuttle")]
 use shuttle_parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[cfg(not(feature = "shuttle"))]
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// A shared lock on one shard.
 pub type SharedGuard<'a> = RwLockReadGuard<'a, Shard>;
@@ -59,6 +59,7 @@ pub struct ShardFigures {
     with_deadline: PlainAtomicU64,
     changes: PlainAtomicU64,
     aside: PlainAtomicU64,
+    aside_bytes: PlainAtomicU64,
     expiry_items: PlainAtomicU64,
     /// The earliest deadline, `i64::MAX` for none.
     earliest_deadline: AtomicI64,
@@ -71,6 +72,7 @@ impl ShardFigures {
             (&self.with_deadline, shard.with_deadline() as u64),
             (&self.changes, shard.changes_since_save()),
             (&self.aside, shard.aside_len() as u64),
+            (&self.aside_bytes, shard.aside_bytes()),
             (&self.expiry_items, shard.expiry_items() as u64),
         ];
         for (place, value) in figures {
@@ -100,6 +102,11 @@ impl ShardFigures {
         self.aside.load(Ordering::Relaxed)
     }
 
+    /// Bytes that these and shared pieces of values cost in memory.
+    pub fn aside_bytes(&self) -> u64 {
+        self.aside_bytes.load(Ordering::Relaxed)
+    }
+
     /// Items in the expiry heap, stale ones included.
     pub fn expiry_items(&self) -> u64 {
         self.expiry_items.load(Ordering::Relaxed)
@@ -125,6 +132,18 @@ pub struct Shards {
     /// Twice the epoch, plus one while its snapshot runs: one word, so that no change sees one
     /// without the other.
     epoch: CachePadded<AtomicU64>,
+    aside: CachePadded<AsideLimit>,
+}
+
+/// What the one snapshot at a time may keep in memory beyond the data.
+#[derive(Debug)]
+struct AsideLimit {
+    /// True from the beginning of a snapshot until all that it kept is freed.
+    in_use: AtomicBool,
+    /// True when the snapshot was given up because it would have kept more than it may.
+    exceeded: AtomicBool,
+    bytes: AtomicU64,
+    bytes_max: AtomicU64,
 }
 
 /// Exclusive locks on several shards, in ascending order.
@@ -203,6 +222,12 @@ impl Shards {
             shards: (0..1_usize << bits).map(shard).collect(),
             bits,
             epoch: CachePadded::new(AtomicU64::new(0)),
+            aside: CachePadded::new(AsideLimit {
+                in_use: AtomicBool::new(false),
+                exceeded: AtomicBool::new(false),
+                bytes: AtomicU64::new(0),
+                bytes_max: AtomicU64::new(u64::MAX),
+            }),
         }
     }
 
@@ -286,7 +311,7 @@ impl Shards {
         let changing = Changing::begin();
         let result = write(&mut guard, epoch);
         drop(changing);
-        locked.figures.store(&guard);
+        self.note(locked, &guard, epoch);
         result
     }
 
@@ -296,9 +321,10 @@ impl Shards {
         let locked = self.locked(number);
         let mut guard = locked.shard.write();
         let changing = Changing::begin();
-        let result = write(&mut guard, self.epoch());
+        let epoch = self.epoch();
+        let result = write(&mut guard, epoch);
         drop(changing);
-        locked.figures.store(&guard);
+        self.note(locked, &guard, epoch);
         #[cfg(not(feature = "shuttle"))]
         RwLockWriteGuard::unlock_fair(guard);
         #[cfg(feature = "shuttle")]
@@ -328,7 +354,7 @@ impl Shards {
         let result = write(&mut locked, epoch);
         drop(changing);
         for (number, guard) in order.0.iter().zip(&locked.guards) {
-            self.figures(*number).store(guard);
+            self.note(self.locked(*number), guard, epoch);
         }
         result
     }
@@ -354,20 +380,65 @@ impl Shards {
         }
         drop(changing);
         for (locked, guard) in self.shards.iter().zip(&guards) {
-            locked.figures.store(guard);
+            self.note(locked, guard, epoch);
         }
     }
 
-    /// Begins a snapshot: this is its cut. `None` while one runs.
-    pub fn begin_epoch(&self) -> Option<Version> {
-        let begin = |word: u64| (word & 1 == 0).then_some(word + 3);
-        let old = self.epoch.fetch_update(Ordering::SeqCst, Ordering::SeqCst, begin).ok()?;
+    /// Notes what a change has left, while its lock is still held.
+    #[inline]
+    fn note(&self, locked: &LockedShard, shard: &Shard, epoch: Epoch) {
+        if epoch.running {
+            let kept = shard.aside_bytes().saturating_sub(locked.figures.aside_bytes());
+            if kept > 0 {
+                self.note_aside(kept);
+            }
+        }
+        locked.figures.store(shard);
+    }
+
+    /// Gives the snapshot up when it would keep too much. Nobody waits for it then: the changes go
+    /// on, and put nothing more aside.
+    fn note_aside(&self, kept: u64) {
+        let bytes = self.aside.bytes.fetch_add(kept, Ordering::Relaxed) + kept;
+        if bytes > self.aside.bytes_max.load(Ordering::Relaxed) {
+            // The walker must see this before it can meet an entry that was not put aside, so it
+            // is said first.
+            self.aside.exceeded.store(true, Ordering::SeqCst);
+            self.end_epoch();
+        }
+    }
+
+    /// Notes that so many bytes that were put aside are free again.
+    pub fn note_aside_freed(&self, bytes: u64) {
+        self.aside.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// True when the snapshot that is being taken was given up because of its memory.
+    pub fn aside_exceeded(&self) -> bool {
+        self.aside.exceeded.load(Ordering::SeqCst)
+    }
+
+    /// Begins a snapshot: this is its cut. `None` until [`release`](Self::release) was called for
+    /// the one before.
+    pub fn begin_epoch(&self, aside_bytes_max: u64) -> Option<Version> {
+        if self.aside.in_use.swap(true, Ordering::SeqCst) {
+            return None;
+        }
+        self.aside.bytes_max.store(aside_bytes_max, Ordering::SeqCst);
+        self.aside.bytes.store(0, Ordering::SeqCst);
+        self.aside.exceeded.store(false, Ordering::SeqCst);
+        let old = self.epoch.fetch_add(3, Ordering::SeqCst);
         Some(((old + 3) >> 1) as Version)
     }
 
     /// Ends the snapshot that [`begin_epoch`](Self::begin_epoch) began; its number stays used up.
     pub fn end_epoch(&self) {
         self.epoch.fetch_and(!1, Ordering::SeqCst);
+    }
+
+    /// Lets the next snapshot begin: all that the last one had put aside was taken.
+    pub fn release(&self) {
+        self.aside.in_use.store(false, Ordering::SeqCst);
     }
 }
 
@@ -464,9 +535,11 @@ mod tests {
     fn an_aborted_snapshot_uses_up_its_epoch() {
         let shards = Shards::new(0);
         for expected in 1..=300 {
-            assert_eq!(shards.begin_epoch(), Some(expected));
-            assert_eq!(shards.begin_epoch(), None);
+            assert_eq!(shards.begin_epoch(0), Some(expected));
+            assert_eq!(shards.begin_epoch(0), None);
             shards.end_epoch();
+            assert_eq!(shards.begin_epoch(0), None);
+            shards.release();
         }
     }
 }

@@ -34,7 +34,7 @@ pub use after::{AfterUnlock, Garbage};
 pub use entry::{Entry, Version};
 pub use expiry::STALE_ITEMS_ALLOWED;
 pub use lock::ShardFigures;
-pub use snapshot::Snapshot;
+pub use snapshot::{AsideExceeded, Snapshot};
 pub use view::{
     LocatedKey, NewDeadline, ReadManyView, ReadView, Tally, WriteManyView, WriteView, WrongType,
 };

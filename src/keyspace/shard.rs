@@ -24,6 +24,9 @@ pub(super) struct Aside {
     pub entries: Vec<Entry>,
     /// Whole tables, with the position from which on the walker has not seen them.
     pub tables: Vec<(KeyTable, Position)>,
+    /// What the snapshot keeps in memory beyond the data: old forms, pointers to shared pieces,
+    /// pieces that changed since they were shared. Tables are what the data was and not counted.
+    pub bytes: u64,
 }
 
 impl Aside {
@@ -103,6 +106,20 @@ impl Shard {
     /// Entries that wait to be saved in their old form.
     pub(super) fn aside_len(&self) -> usize {
         self.aside.len()
+    }
+
+    /// What they cost in memory.
+    #[inline]
+    pub(super) fn aside_bytes(&self) -> u64 {
+        self.aside.bytes
+    }
+
+    /// Counts the bytes of pieces of a value that a change copied because a clone shared them: a
+    /// running snapshot keeps the old ones.
+    pub(super) fn note_copied(&mut self, bytes: usize, epoch: Epoch) {
+        if epoch.running {
+            self.aside.bytes += bytes as u64;
+        }
     }
 
     #[inline]
@@ -204,6 +221,7 @@ impl Shard {
             let entry = self.table.at(slot)?;
             if self.is_needed(entry, hash, epoch) {
                 let old = entry.clone();
+                self.aside.bytes += old.shared_bytes() as u64;
                 self.aside.entries.push(old);
             }
         }
@@ -317,6 +335,7 @@ impl Shard {
         after: &mut AfterUnlock,
     ) {
         if self.is_needed(&old, hash, epoch) {
+            self.aside.bytes += old.memory_bytes() as u64;
             self.aside.entries.push(old);
         } else {
             after.discard(old);

@@ -158,7 +158,7 @@ impl Stress {
     fn snapshot(&self, chance: &mut Chance) {
         let mut keys = HashSet::new();
         let mut pairs = BTreeMap::new();
-        let mut snapshot = self.keyspace.begin_snapshot().unwrap();
+        let mut snapshot = self.keyspace.begin_snapshot(u64::MAX).unwrap();
         let steps_max = if chance.below(4) == 0 { chance.below(4) } else { u64::MAX };
         let mut steps = 0;
         let mut check = |entry: &Entry| {
@@ -175,7 +175,7 @@ impl Stress {
             }
             assert!(keys.insert(name.clone()), "{name} is twice in a snapshot");
         };
-        while steps < steps_max && snapshot.step(&mut check) {
+        while steps < steps_max && snapshot.step(&mut check).unwrap() {
             steps += 1;
             if chance.below(2) == 0 {
                 std::thread::sleep(Duration::from_micros(chance.below(500)));
@@ -255,15 +255,82 @@ impl Stress {
         assert_eq!(swept.removed, with_deadline as u64);
         assert_eq!(self.counted(), (keys - with_deadline, 0));
         self.check_figures();
-        let mut snapshot = self.keyspace.begin_snapshot().unwrap();
+        let mut snapshot = self.keyspace.begin_snapshot(u64::MAX).unwrap();
         let mut saved = 0;
-        while snapshot.step(&mut |_| saved += 1) {}
+        while snapshot.step(&mut |_| saved += 1).unwrap() {}
         assert_eq!(saved, keys - with_deadline);
         let epoch = snapshot.epoch();
         drop(snapshot);
         self.keyspace.forget_saved_changes(epoch);
         assert_eq!(self.keyspace.changes_since_save(), 0);
     }
+}
+
+fn sum(keyspace: &Keyspace, figure: impl Fn(&ShardFigures) -> u64) -> u64 {
+    keyspace.figures().map(figure).sum()
+}
+
+#[test]
+fn writers_give_a_snapshot_up_that_would_keep_too_much_and_lose_nothing() {
+    const KEYS: u32 = 1_000;
+    const VALUE: [u8; 100] = [b'v'; 100];
+    let keyspace = Keyspace::new(SHARDS);
+    let (now, mut after) = (UnixMillis(1), AfterUnlock::default());
+    let mut set_all = || {
+        for number in 0..KEYS {
+            let deadline = NewDeadline::Set(Some(UnixMillis(1_000)));
+            let set = |view: &mut WriteView<'_>| view.set_string(&VALUE, deadline);
+            keyspace.write(&number.to_le_bytes(), now, &mut after, set);
+        }
+    };
+    set_all();
+    let limit = u64::from(KEYS) * VALUE.len() as u64 / 4;
+    let mut snapshot = keyspace.begin_snapshot(limit).unwrap();
+    set_all();
+    let kept = sum(&keyspace, ShardFigures::aside_bytes);
+    let one_more = 2 * VALUE.len() as u64;
+    assert!((limit..limit + one_more).contains(&kept), "{kept} bytes kept, {limit} allowed");
+    assert!(keyspace.begin_snapshot(limit).is_none(), "what was put aside is not yet freed");
+    assert_eq!(snapshot.step(&mut |_| ()), Err(AsideExceeded));
+    drop(snapshot);
+    assert_eq!(sum(&keyspace, ShardFigures::aside), 0);
+    assert_eq!(sum(&keyspace, ShardFigures::aside_bytes), 0);
+    let mut snapshot = keyspace.begin_snapshot(limit).unwrap();
+    let mut saved = 0;
+    while snapshot.step(&mut |_| saved += 1).unwrap() {}
+    assert_eq!(saved, KEYS);
+}
+
+#[test]
+fn a_changed_list_of_a_million_is_counted_by_its_pointers_and_copied_pieces() {
+    const ELEMENTS: usize = 1_000_000;
+    let keyspace = Keyspace::new(SHARDS);
+    let (now, mut after) = (UnixMillis(1), AfterUnlock::default());
+    let mut push = |count| {
+        keyspace.write(b"list", now, &mut after, |view| {
+            let change = |list: &mut List| {
+                (0..count).for_each(|_| list.push(End::Right, b"12345678"));
+                list.len()
+            };
+            view.change_collection(true, change).unwrap()
+        })
+    };
+    push(ELEMENTS);
+    let mut snapshot = keyspace.begin_snapshot(u64::MAX).unwrap();
+    push(1);
+    let first = sum(&keyspace, ShardFigures::aside_bytes);
+    let packed = ELEMENTS as u64 * 9;
+    assert!((packed / 4_096 * 8..packed / 100).contains(&first), "{first} of {packed} bytes");
+    push(1);
+    let second = sum(&keyspace, ShardFigures::aside_bytes);
+    assert_eq!(second, first, "the last piece is the list's own by now");
+    let mut saved = 0;
+    let mut count = |entry: &Entry| match entry.value() {
+        ValueRef::List(list) => saved += list.len(),
+        other => panic!("{other:?}"),
+    };
+    while snapshot.step(&mut count).unwrap() {}
+    assert_eq!(saved, ELEMENTS);
 }
 
 #[test]

@@ -313,9 +313,11 @@ impl<'a> WriteView<'a> {
         }
         self.shard.note_changes(1, self.epoch);
         let entry = self.shard.change(slot, self.key.hash, self.epoch).ok_or(WrongType)?;
-        let changed = entry
-            .change_collection(self.key.key, |value: &mut C| (change(value), value.is_empty()));
-        let (result, empty) = changed.ok_or(WrongType)?;
+        let changed = entry.change_collection(self.key.key, |value: &mut C| {
+            (change(value), value.is_empty(), value.take_copied_bytes())
+        });
+        let (result, empty, copied_bytes) = changed.ok_or(WrongType)?;
+        self.shard.note_copied(copied_bytes, self.epoch);
         if empty {
             self.slot = None;
             self.shard.remove(slot, self.key.hash, self.epoch, self.after);

@@ -11,7 +11,7 @@ use crate::persist::format::CHECKSUM_BYTES;
 use crate::persist::lzf::Packer;
 use crate::persist::saver::SaveError;
 use crate::persist::write::{self, ChecksumWriter, Header, WrittenType};
-use std::io::Write;
+use crate::stats::Memory;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -21,6 +21,11 @@ const WRITE_BYTES: usize = 1024 * 1024;
 /// The file is synced whenever this much was written, to avoid one long wait at the end.
 const SYNC_BYTES: u64 = 4 * 1024 * 1024;
 
+/// Unless configured otherwise, a save may need this part of the memory in use beyond the data,
+const ASIDE_SHARE: u64 = 4;
+/// and always this much.
+const ASIDE_BYTES_MIN: u64 = 64 * 1024 * 1024;
+
 /// How a dump is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DumpOptions {
@@ -28,12 +33,22 @@ pub struct DumpOptions {
     pub compress: bool,
     /// End with a checksum (rdbchecksum).
     pub checksum: bool,
+    /// The memory that the save may need beyond the data (my-redis-snapshot-memory).
+    pub aside_bytes_max: u64,
 }
 
 impl From<&Config> for DumpOptions {
     /// As the present options say.
     fn from(config: &Config) -> Self {
-        Self { compress: config.rdb_compression(), checksum: config.rdb_checksum() }
+        let aside_bytes_max = match config.snapshot_memory_bytes() {
+            0 => (Memory::now().resident_bytes / ASIDE_SHARE).max(ASIDE_BYTES_MIN),
+            bytes => bytes,
+        };
+        Self {
+            compress: config.rdb_compression(),
+            checksum: config.rdb_checksum(),
+            aside_bytes_max,
+        }
     }
 }
 
@@ -65,43 +80,95 @@ pub fn save(
 ) -> Result<Saved, SaveError> {
     let began = Instant::now();
     let temporary = TemporaryFile::create(path)?;
-    let failed = |step, error| SaveError::io(step, temporary.path(), &error);
-    let mut output = ChecksumWriter::new(&temporary, options.checksum);
-    let mut snapshot = keyspace.begin_snapshot().ok_or(SaveError::AlreadyRunning)?;
-    let mut encoder = Encoder::new(options.compress);
-    write::encode_header(&mut encoder.bytes, &header(keyspace));
-    let mut synced = 0;
+    let mut encoder = Encoder::new(options, Output::new(&temporary, options.checksum, cancelled));
+    let begun = keyspace.begin_snapshot(options.aside_bytes_max);
+    let mut snapshot = begun.ok_or(SaveError::AlreadyRunning)?;
+    write::encode_header(&mut encoder.output.bytes, &header(keyspace));
     let mut more = true;
     while more {
-        if cancelled.load(Ordering::Relaxed) {
-            return Err(SaveError::Cancelled);
-        }
-        more = snapshot.step(&mut |entry| encoder.entry(entry));
-        if encoder.bytes.len() >= WRITE_BYTES || !more {
-            output.write_all(&encoder.bytes).map_err(|e| failed("write", e))?;
-            encoder.bytes.clear();
-        }
-        if output.written_bytes() - synced >= SYNC_BYTES {
-            synced = output.written_bytes();
-            temporary.sync_data().map_err(|e| failed("sync", e))?;
-        }
+        let stepped = snapshot.step(&mut |entry| encoder.entry(entry));
+        more = stepped.map_err(|_| SaveError::Outgrown { bytes_max: options.aside_bytes_max })?;
+        encoder.output.check()?;
     }
-    let mut end = Vec::new();
-    write::encode_end(&mut end);
-    output.write_all(&end).map_err(|e| failed("write", e))?;
-    let bytes = output.written_bytes() + CHECKSUM_BYTES as u64;
-    output.finish().and_then(|mut file| file.flush()).map_err(|e| failed("write", e))?;
+    let (keys, bytes) = (encoder.keys, encoder.output.finish()?);
     let epoch = snapshot.epoch();
     let longest_hold = snapshot.longest_hold();
     drop(snapshot);
     temporary.replace(path)?;
     keyspace.forget_saved_changes(epoch);
     Ok(Saved {
-        keys: encoder.keys,
+        keys,
         bytes,
         duration: began.elapsed(),
         longest_hold_micros: u64::try_from(longest_hold.as_micros()).unwrap_or(u64::MAX),
     })
+}
+
+/// The file being written: gathers encoded bytes, and writes, sums up and syncs in large steps.
+///
+/// A value may be much larger than a step, so the bytes leave in the middle of values as well.
+/// What goes wrong there is kept until [`check`](Self::check), and nothing is written after it.
+struct Output<'a> {
+    bytes: Vec<u8>,
+    temporary: &'a TemporaryFile,
+    writer: ChecksumWriter<&'a TemporaryFile>,
+    synced_bytes: u64,
+    cancelled: &'a AtomicBool,
+    failed: Option<SaveError>,
+}
+
+impl<'a> Output<'a> {
+    fn new(temporary: &'a TemporaryFile, checksum: bool, cancelled: &'a AtomicBool) -> Self {
+        let writer = ChecksumWriter::new(temporary, checksum);
+        Self { bytes: Vec::new(), temporary, writer, synced_bytes: 0, cancelled, failed: None }
+    }
+
+    /// Writes out what has gathered once that is much.
+    #[inline]
+    fn relieve(&mut self) {
+        if self.bytes.len() >= WRITE_BYTES {
+            self.write_out();
+        }
+    }
+
+    fn write_out(&mut self) {
+        if self.failed.is_none() {
+            self.failed = self.try_write_out().err();
+        }
+        self.bytes.clear();
+    }
+
+    fn try_write_out(&mut self) -> Result<(), SaveError> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(SaveError::Cancelled);
+        }
+        let failed = |step, error| SaveError::io(step, self.temporary.path(), &error);
+        self.writer.write_all(&self.bytes).map_err(|e| failed("write", e))?;
+        if self.writer.written_bytes() - self.synced_bytes >= SYNC_BYTES {
+            self.synced_bytes = self.writer.written_bytes();
+            self.temporary.sync_data().map_err(|e| failed("sync", e))?;
+        }
+        Ok(())
+    }
+
+    /// Tells what went wrong since the last call, and whether the save was cancelled.
+    fn check(&mut self) -> Result<(), SaveError> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(SaveError::Cancelled);
+        }
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Writes the rest, the end mark and the checksum; returns the length of the file.
+    fn finish(mut self) -> Result<u64, SaveError> {
+        write::encode_end(&mut self.bytes);
+        self.write_out();
+        self.check()?;
+        let bytes = self.writer.written_bytes() + CHECKSUM_BYTES as u64;
+        let finished = self.writer.finish();
+        finished.map_err(|e| SaveError::io("write", self.temporary.path(), &e))?;
+        Ok(bytes)
+    }
 }
 
 fn header(keyspace: &Keyspace) -> Header<'static> {
@@ -115,16 +182,16 @@ fn header(keyspace: &Keyspace) -> Header<'static> {
     }
 }
 
-/// Encodes entries into memory.
-struct Encoder {
-    bytes: Vec<u8>,
+/// Encodes entries.
+struct Encoder<'a> {
+    output: Output<'a>,
     packer: Option<Packer>,
     keys: u64,
 }
 
-impl Encoder {
-    fn new(compress: bool) -> Self {
-        Self { bytes: Vec::new(), packer: compress.then(Packer::new), keys: 0 }
+impl<'a> Encoder<'a> {
+    fn new(options: &DumpOptions, output: Output<'a>) -> Self {
+        Self { output, packer: options.compress.then(Packer::new), keys: 0 }
     }
 
     fn entry(&mut self, entry: &Entry) {
@@ -137,7 +204,7 @@ impl Encoder {
             ValueRef::Hash(_) => WrittenType::Hash,
         };
         write::encode_key_prefix(
-            &mut self.bytes,
+            &mut self.output.bytes,
             head,
             deadline_ms,
             entry.key(),
@@ -148,22 +215,28 @@ impl Encoder {
             ValueRef::List(list) => self.list(list),
             ValueRef::Hash(hash) => self.hash(hash),
         }
+        self.output.relieve();
     }
 
     fn string(&mut self, bytes: &[u8]) {
-        write::encode_string(&mut self.bytes, bytes, self.packer.as_mut());
+        write::encode_string(&mut self.output.bytes, bytes, self.packer.as_mut());
+    }
+
+    fn element(&mut self, bytes: &[u8]) {
+        self.string(bytes);
+        self.output.relieve();
     }
 
     fn list(&mut self, list: ListRef<'_>) {
-        write::encode_length(&mut self.bytes, list.len() as u64);
-        list.for_each(0, usize::MAX, |element| self.string(element));
+        write::encode_length(&mut self.output.bytes, list.len() as u64);
+        list.for_each(0, usize::MAX, |element| self.element(element));
     }
 
     fn hash(&mut self, hash: HashRef<'_>) {
-        write::encode_length(&mut self.bytes, hash.len() as u64);
+        write::encode_length(&mut self.output.bytes, hash.len() as u64);
         hash.for_each(|field, value| {
             self.string(field);
-            self.string(value);
+            self.element(value);
         });
     }
 }

@@ -37,6 +37,12 @@ pub enum SaveError {
         /// The system's reason.
         reason: String,
     },
+    /// Entries changed faster than they were written, and the old forms that had to be kept
+    /// needed more memory than allowed.
+    Outgrown {
+        /// What is allowed.
+        bytes_max: u64,
+    },
     /// The server is about to end and saves anew.
     Cancelled,
     /// The thread that was saving ended without a result.
@@ -58,6 +64,11 @@ impl fmt::Display for SaveError {
             Self::Io { step, path, reason } => {
                 write!(f, "cannot {step} {}: {reason}", path.display())
             }
+            Self::Outgrown { bytes_max } => write!(
+                f,
+                "the data changes faster than it is written: what the save has to keep beside it \
+                 would need more than {bytes_max} bytes (my-redis-snapshot-memory)"
+            ),
             Self::Cancelled => f.write_str("the save was cancelled"),
             Self::Panicked => f.write_str("the saving thread ended unexpectedly"),
         }

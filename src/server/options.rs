@@ -79,6 +79,9 @@ struct Options {
     /// End the dump with a checksum [default: yes]
     #[structopt(long, value_name = "yes/no")]
     rdbchecksum: Option<String>,
+    /// Bytes a save may need beside the data; 0 is a quarter of it [default: 0]
+    #[structopt(long, value_name = "bytes")]
+    snapshot_memory: Option<String>,
     /// Number of databases; there is one [default: 1]
     #[structopt(long, value_name = "count")]
     databases: Option<String>,
@@ -150,6 +153,7 @@ impl Options {
             save,
             rdb_compression: flag("rdbcompression", &self.rdbcompression)?,
             rdb_checksum: flag("rdbchecksum", &self.rdbchecksum)?,
+            snapshot_memory_bytes: number("my-redis-snapshot-memory", &self.snapshot_memory)?,
             stop_writes_on_save_error: flag(
                 "stop-writes-on-bgsave-error",
                 &self.stop_writes_on_bgsave_error,

@@ -150,10 +150,10 @@ fn a_save_by_the_rules_keeps_changes_made_during_it_as_unsaved() {
     wire.expect("SAVE", "+OK\r\n");
     assert_eq!(server.keyspace().changes_since_save(), 0);
     wire.expect("SET c 1", "+OK\r\n");
-    let mut snapshot = server.keyspace().begin_snapshot().unwrap();
+    let mut snapshot = server.keyspace().begin_snapshot(u64::MAX).unwrap();
     let epoch = snapshot.epoch();
     wire.expect("SET d 1", "+OK\r\n");
-    while snapshot.step(&mut |_| ()) {}
+    while snapshot.step(&mut |_| ()).unwrap() {}
     drop(snapshot);
     server.keyspace().forget_saved_changes(epoch);
     assert_eq!(server.keyspace().changes_since_save(), 1, "d came after the cut");
