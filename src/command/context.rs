@@ -10,6 +10,7 @@ use crate::stats::Stats;
 use crate::util::clock::{Clock, UnixMillis};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// One request being answered.
@@ -44,6 +45,13 @@ pub enum Deferred {
     Save(SaveTicket),
     /// Word that the server does not end after all; the client is answered only then.
     Shutdown(oneshot::Receiver<()>),
+    /// The data is replaced by what the dump holds, after it was saved.
+    Reload {
+        /// Whether to save before.
+        saves: bool,
+    },
+    /// Nobody is served for this long.
+    Sleep(Duration),
 }
 
 /// The state of one client that only its own commands touch.

@@ -1,7 +1,9 @@
 //! The table of all commands: joins the families and finds a row by its name.
 
 use crate::command::spec::CommandSpec;
-use crate::command::{connection, expire, generic, hash, introspection, list, server, string};
+use crate::command::{
+    connection, debug, expire, generic, hash, introspection, list, server, string,
+};
 use hashbrown::HashTable;
 use std::sync::OnceLock;
 
@@ -15,6 +17,7 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     connection::COMMANDS,
     introspection::COMMANDS,
     server::COMMANDS,
+    debug::COMMANDS,
 ];
 
 /// A name longer than this is no command's.

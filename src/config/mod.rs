@@ -21,6 +21,40 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// Who may use DEBUG.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DebugAccess {
+    /// Nobody.
+    #[default]
+    Nobody,
+    /// Clients on this machine.
+    Local,
+    /// Every client that is authenticated.
+    All,
+}
+
+impl DebugAccess {
+    /// The value of enable-debug-command.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nobody => "no",
+            Self::Local => "local",
+            Self::All => "yes",
+        }
+    }
+
+    /// What a value of enable-debug-command means.
+    #[must_use]
+    pub fn from_name(name: &str) -> Self {
+        match name {
+            "yes" => Self::All,
+            "local" => Self::Local,
+            _ => Self::Nobody,
+        }
+    }
+}
+
 /// The options as the server is started with them.
 #[derive(Debug, Clone)]
 pub struct StartOptions {
@@ -60,6 +94,8 @@ pub struct StartOptions {
     pub password: Option<String>,
     /// Whether only clients on this machine are served as long as there is no password.
     pub protected_mode: bool,
+    /// Who may use DEBUG.
+    pub debug_access: DebugAccess,
     /// How much is logged; `None` leaves the log of the process as it is.
     pub log_level: Option<LogLevel>,
 }
@@ -85,6 +121,7 @@ impl Default for StartOptions {
             keepalive_seconds: 300,
             password: None,
             protected_mode: true,
+            debug_access: DebugAccess::Nobody,
             log_level: None,
         }
     }
@@ -110,6 +147,7 @@ impl StartOptions {
             ("rdbcompression", yes_no(self.rdb_compression)),
             ("rdbchecksum", yes_no(self.rdb_checksum)),
             ("my-redis-snapshot-memory", self.snapshot_memory_bytes.to_string()),
+            ("enable-debug-command", self.debug_access.name().to_owned()),
             ("loglevel", self.log_level.unwrap_or_default().name().to_owned()),
             ("my-redis-shards", self.shards.to_string()),
             ("my-redis-threads", self.threads.to_string()),

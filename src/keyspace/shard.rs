@@ -173,6 +173,11 @@ impl Shard {
         self.changes.since_save += count;
     }
 
+    /// Forgets all changes: the data is what the dump holds.
+    pub(super) fn forget_changes(&mut self) {
+        self.changes = Changes::default();
+    }
+
     /// Forgets the changes that a good save with this epoch has kept.
     pub(super) fn forget_saved_changes(&mut self, epoch: Version) {
         let newer = self.changes.cut == epoch;

@@ -62,6 +62,13 @@ impl Keyspace {
         })
     }
 
+    /// Notes that the data is what the dump holds: no change counts as unsaved.
+    pub fn forget_changes(&self) {
+        for number in 0..self.shards.len() {
+            self.shards.write_fair(number, |shard, _| shard.forget_changes());
+        }
+    }
+
     /// Notes that the snapshot with this epoch is safely stored: the changes that it contains no
     /// longer count as unsaved.
     pub fn forget_saved_changes(&self, epoch: Version) {

@@ -7,9 +7,11 @@
 //! second one would succeed and mean nothing.
 
 use crate::config::Config;
-use crate::keyspace::Keyspace;
+use crate::keyspace::{AfterUnlock, Keyspace};
 use crate::persist::dump::{self, DumpOptions};
 use crate::persist::file::DumpFile;
+use crate::persist::load::{self, LoadError, LoadProgress};
+use crate::util::clock::UnixMillis;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -265,6 +267,37 @@ impl Saver {
             return Err(error);
         }
         Ok(ticket)
+    }
+
+    /// Replaces the data by what the dump holds, on a thread of its own; the caller keeps commands
+    /// away meanwhile. When it fails nothing can be saved any more, so that the dump stays as it is.
+    #[must_use]
+    pub fn reload(self: &Arc<Self>, now: UnixMillis) -> oneshot::Receiver<Result<(), LoadError>> {
+        let (sender, receiver) = oneshot::channel();
+        let saver = Arc::clone(self);
+        let thread = std::thread::Builder::new().name("loader".to_owned());
+        let spawned = thread.spawn(move || {
+            saver.disarm();
+            let mut after = AfterUnlock::default();
+            saver.keyspace.flush(&mut after);
+            drop(after);
+            let progress = LoadProgress::default();
+            let loaded = load::load(&saver.keyspace, saver.path(), now, &progress, |_| ());
+            match &loaded {
+                Ok(loaded) => {
+                    tracing::info!(keys = loaded.map_or(0, |loaded| loaded.keys), "loaded again");
+                    saver.keyspace.forget_changes();
+                    saver.arm();
+                }
+                Err(error) => tracing::error!("{error}"),
+            }
+            // Nobody may be waiting any more.
+            let _nobody = sender.send(loaded.map(|_| ()));
+        });
+        if let Err(error) = spawned {
+            tracing::error!("cannot start a thread to load the dump: {error}");
+        }
+        receiver
     }
 
     fn end(&self, result: &Result<(), SaveError>, hold_micros: u64) {

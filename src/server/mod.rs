@@ -4,6 +4,7 @@ mod connection_task;
 mod descriptors;
 mod log;
 pub mod options;
+mod reload;
 mod shutdown;
 mod tasks;
 

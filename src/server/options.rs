@@ -4,7 +4,7 @@
 //! Values are checked by the option table, so that the command line and CONFIG SET agree. Whatever
 //! is wrong with the command line is told in one line.
 
-use crate::config::{OPTIONS, OptionSpec, StartOptions, find, parse_save_rules};
+use crate::config::{DebugAccess, OPTIONS, OptionSpec, StartOptions, find, parse_save_rules};
 use crate::util::log::LogLevel;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -91,6 +91,9 @@ struct Options {
     /// Threads that serve clients; 0 is one a core [default: 0]
     #[structopt(long, value_name = "count")]
     threads: Option<String>,
+    /// Who may use DEBUG: no, local or yes [default: no]
+    #[structopt(long, value_name = "who")]
+    enable_debug_command: Option<String>,
     /// debug, verbose, notice or warning [default: notice]
     #[structopt(long, value_name = "level")]
     loglevel: Option<String>,
@@ -153,6 +156,10 @@ impl Options {
             save,
             rdb_compression: flag("rdbcompression", &self.rdbcompression)?,
             rdb_checksum: flag("rdbchecksum", &self.rdbchecksum)?,
+            debug_access: DebugAccess::from_name(&checked(
+                "enable-debug-command",
+                self.enable_debug_command.as_deref(),
+            )?),
             snapshot_memory_bytes: number("my-redis-snapshot-memory", &self.snapshot_memory)?,
             stop_writes_on_save_error: flag(
                 "stop-writes-on-bgsave-error",

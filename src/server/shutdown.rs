@@ -9,7 +9,7 @@ use crate::persist::dump::DumpOptions;
 use crate::persist::saver::SaveError;
 use crate::server::{Server, failed, signal_order};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Commands that are still running then are no longer waited for.
@@ -108,12 +108,8 @@ impl Server {
 
     /// Carries out an order to end; false when the server goes on because saving failed.
     pub async fn end(&self, order: &ShutdownOrder) -> bool {
-        let clients = &self.services.clients;
-        clients.pause(true);
-        let began = Instant::now();
-        while clients.busy() > 0 && began.elapsed() < DRAIN_TIMEOUT {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let hold = self.services.clients.hold();
+        hold.drained(DRAIN_TIMEOUT).await;
         let saves = match order.mode {
             ShutdownMode::Default => self.services.config.saves_by_rules(),
             ShutdownMode::Save => true,
@@ -124,7 +120,6 @@ impl Server {
             tracing::error!("the last save failed: {error}");
             if !order.force {
                 tracing::error!("not ending, because the data would be lost");
-                clients.pause(false);
                 return false;
             }
         }
@@ -132,6 +127,7 @@ impl Server {
         self.services.saver.disarm();
         self.end_running_save().await;
         tokio::time::sleep(LAST_REPLIES_WAIT).await;
+        hold.for_ever();
         true
     }
 

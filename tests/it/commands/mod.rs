@@ -57,6 +57,7 @@ macro_rules! transcript {
 
 mod config;
 mod connection;
+mod debug;
 mod expire;
 mod generic;
 mod hash;
