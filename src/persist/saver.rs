@@ -269,8 +269,9 @@ impl Saver {
         Ok(ticket)
     }
 
-    /// Replaces the data by what the dump holds, on a thread of its own; the caller keeps commands
-    /// away meanwhile. When it fails nothing can be saved any more, so that the dump stays as it is.
+    /// Replaces the data by what the dump holds, on a thread of its own; the caller keeps
+    /// commands away meanwhile. When it fails nothing can be saved any more, so that the dump
+    /// stays as it is.
     #[must_use]
     pub fn reload(self: &Arc<Self>, now: UnixMillis) -> oneshot::Receiver<Result<(), LoadError>> {
         let (sender, receiver) = oneshot::channel();
