@@ -287,6 +287,7 @@ fn stats(report: &mut Report<'_>) {
     report.noughts(&["io_threaded_reads_processed", "io_threaded_writes_processed"]);
     report.noughts(&["reply_buffer_shrinks", "reply_buffer_expands"]);
     report.count("my_redis_protocol_errors", Counter::ProtocolErrors);
+    report.count("my_redis_background_restarts", Counter::BackgroundRestarts);
     report.field("my_redis_expire_lag_last_ms", lag_last);
     report.field("my_redis_expire_lag_max_ms", lag_max);
 }

@@ -1,4 +1,4 @@
-//! Writing the dump: the snapshot walk on one side, a file that survives a crash on the other.
+//! Writing the dump: the snapshot walk.
 //!
 //! The walk copies a piece of the keyspace under a shard's lock; it is encoded and written when no
 //! lock is held.
@@ -6,14 +6,13 @@
 use crate::config::Config;
 use crate::data::{HashRef, ListRef, ValueRef};
 use crate::keyspace::{Entry, Keyspace, ShardFigures};
+use crate::persist::file::TemporaryFile;
 use crate::persist::format::CHECKSUM_BYTES;
 use crate::persist::lzf::Packer;
 use crate::persist::saver::SaveError;
 use crate::persist::write::{self, ChecksumWriter, Header, WrittenType};
-use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -66,9 +65,8 @@ pub fn save(
 ) -> Result<Saved, SaveError> {
     let began = Instant::now();
     let temporary = TemporaryFile::create(path)?;
-    let failed = |step, error| SaveError::io(step, &temporary.path, &error);
-    let file = temporary.file.try_clone().map_err(|e| failed("write", e))?;
-    let mut output = ChecksumWriter::new(file, options.checksum);
+    let failed = |step, error| SaveError::io(step, temporary.path(), &error);
+    let mut output = ChecksumWriter::new(&temporary, options.checksum);
     let mut snapshot = keyspace.begin_snapshot().ok_or(SaveError::AlreadyRunning)?;
     let mut encoder = Encoder::new(options.compress);
     write::encode_header(&mut encoder.bytes, &header(keyspace));
@@ -85,7 +83,7 @@ pub fn save(
         }
         if output.written_bytes() - synced >= SYNC_BYTES {
             synced = output.written_bytes();
-            temporary.file.sync_data().map_err(|e| failed("sync", e))?;
+            temporary.sync_data().map_err(|e| failed("sync", e))?;
         }
     }
     let mut end = Vec::new();
@@ -167,94 +165,5 @@ impl Encoder {
             self.string(field);
             self.string(value);
         });
-    }
-}
-
-/// The prefix of temporary files, in the folder of the dump.
-const TEMPORARY_PREFIX: &str = "temp-";
-const TEMPORARY_SUFFIX: &str = ".my_rdb";
-
-/// A file that is removed again unless it takes the place of the dump.
-struct TemporaryFile {
-    path: PathBuf,
-    file: File,
-    kept: bool,
-}
-
-impl TemporaryFile {
-    /// Creates it in the folder of `target`, for nobody else to read.
-    fn create(target: &Path) -> Result<Self, SaveError> {
-        let path = temporary_path(target);
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let file = options.open(&path).map_err(|e| SaveError::io("create", &path, &e))?;
-        Ok(Self { path, file, kept: false })
-    }
-
-    /// Makes it durable and puts it in the place of `target`.
-    fn replace(mut self, target: &Path) -> Result<(), SaveError> {
-        self.file.sync_all().map_err(|e| SaveError::io("sync", &self.path, &e))?;
-        std::fs::rename(&self.path, target).map_err(|e| SaveError::io("rename", &self.path, &e))?;
-        self.kept = true;
-        let folder = folder_of(target);
-        let synced = File::open(&folder).and_then(|folder| folder.sync_all());
-        synced.map_err(|e| SaveError::io("sync the folder", &folder, &e))
-    }
-}
-
-impl Drop for TemporaryFile {
-    fn drop(&mut self) {
-        if !self.kept
-            && let Err(error) = std::fs::remove_file(&self.path)
-        {
-            tracing::warn!("cannot remove {}: {error}", self.path.display());
-        }
-    }
-}
-
-fn folder_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
-}
-
-/// Finds out whether a dump at `target` could be written, by creating its temporary file.
-///
-/// # Errors
-/// Those of the system.
-pub fn check_writable(target: &Path) -> std::io::Result<()> {
-    let path = temporary_path(target);
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-    std::fs::remove_file(&path)
-}
-
-/// Removes the temporary file of this process, when it must end in the middle of a save.
-pub fn remove_own_temporary(target: &Path) {
-    // It is there only while a save is running.
-    let _absent = std::fs::remove_file(temporary_path(target));
-}
-
-fn temporary_path(target: &Path) -> PathBuf {
-    let name = format!("{TEMPORARY_PREFIX}{}{TEMPORARY_SUFFIX}", std::process::id());
-    folder_of(target).join(name)
-}
-
-/// Removes temporary files that servers which are gone have left beside `target`.
-pub fn remove_stale_temporaries(target: &Path) {
-    let Ok(files) = std::fs::read_dir(folder_of(target)) else { return };
-    for file in files.flatten() {
-        let name = file.file_name();
-        let pid = name.to_str().and_then(|name| {
-            name.strip_prefix(TEMPORARY_PREFIX)?.strip_suffix(TEMPORARY_SUFFIX)?.parse::<u32>().ok()
-        });
-        let Some(pid) = pid else { continue };
-        let alive = pid != std::process::id() && Path::new(&format!("/proc/{pid}")).exists();
-        if !alive {
-            match std::fs::remove_file(file.path()) {
-                Ok(()) => tracing::info!("removed {}, left by a crash", file.path().display()),
-                Err(e) => tracing::warn!("cannot remove {}: {e}", file.path().display()),
-            }
-        }
     }
 }

@@ -4,14 +4,18 @@
 //! bytes, `read` turns bytes of unknown origin into values or says why not. Below them are the
 //! layout (`format`), the encodings of older and newer Redis (`compact`), the packing of long
 //! strings (`lzf`), the checksum, and the values themselves (`value`).
+//!
+//! `file` is the dump on the disk: locked for one server, replaced whole; `saver` decides when.
 
 pub mod checksum;
 pub mod compact;
 pub mod dump;
 pub mod error;
+pub mod file;
 pub mod format;
 pub mod load;
 pub mod lzf;
+pub mod planted;
 pub mod read;
 pub mod saver;
 mod source;

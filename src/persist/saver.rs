@@ -9,6 +9,7 @@
 use crate::config::Config;
 use crate::keyspace::Keyspace;
 use crate::persist::dump::{self, DumpOptions};
+use crate::persist::file::DumpFile;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ pub type SaveTicket = oneshot::Receiver<Result<(), SaveError>>;
 pub enum SaveError {
     /// A save is already being written.
     AlreadyRunning,
+    /// The dump was not loaded yet, or the server is ending.
+    NotArmed,
     /// Writing the file failed.
     Io {
         /// What was being done.
@@ -51,6 +54,7 @@ impl fmt::Display for SaveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AlreadyRunning => f.write_str("a save is already in progress"),
+            Self::NotArmed => f.write_str("there is nothing to save now"),
             Self::Io { step, path, reason } => {
                 write!(f, "cannot {step} {}: {reason}", path.display())
             }
@@ -81,6 +85,9 @@ pub struct SaveFigures {
 
 #[derive(Debug, Default)]
 struct State {
+    /// False until the dump was loaded: a file that could not be read is never overwritten. False
+    /// again after the end.
+    armed: bool,
     running_since: Option<Instant>,
     last_duration: Option<Duration>,
     last_try: Option<Instant>,
@@ -91,15 +98,13 @@ struct State {
 #[derive(Debug)]
 pub struct Saver {
     keyspace: Arc<Keyspace>,
-    path: PathBuf,
+    file: DumpFile,
     started: Instant,
     state: Mutex<State>,
     last_ok: AtomicBool,
     last_save_unix: AtomicI64,
     saves: AtomicU64,
     longest_hold_micros: AtomicU64,
-    /// False until the dump was loaded: a file that could not be read is never overwritten.
-    armed: AtomicBool,
     /// Set when a save should begin as soon as the present one has ended.
     scheduled: AtomicBool,
     /// Ends a running save early.
@@ -107,19 +112,18 @@ pub struct Saver {
 }
 
 impl Saver {
-    /// A saver that writes to `path`; it refuses to until [`arm`](Self::arm) is called.
+    /// A saver that writes `file`; it refuses to until [`arm`](Self::arm) is called.
     #[must_use]
-    pub fn new(keyspace: Arc<Keyspace>, path: PathBuf) -> Self {
+    pub fn new(keyspace: Arc<Keyspace>, file: DumpFile) -> Self {
         Self {
             keyspace,
-            path,
+            file,
             started: Instant::now(),
             state: Mutex::default(),
             last_ok: AtomicBool::new(true),
             last_save_unix: AtomicI64::new(unix_seconds()),
             saves: AtomicU64::new(0),
             longest_hold_micros: AtomicU64::new(0),
-            armed: AtomicBool::new(false),
             scheduled: AtomicBool::new(false),
             cancelled: AtomicBool::new(false),
         }
@@ -128,12 +132,27 @@ impl Saver {
     /// The file that is written.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     /// Allows saving: whatever the dump held is in the keyspace now.
     pub fn arm(&self) {
-        self.armed.store(true, Ordering::SeqCst);
+        self.state().armed = true;
+    }
+
+    /// Lets no further save begin. One that is running goes on.
+    pub fn disarm(&self) {
+        self.state().armed = false;
+    }
+
+    /// Lets another server have the dump. No save may be running or begin any more.
+    pub fn release(&self) {
+        self.file.release();
+    }
+
+    /// Removes the file that is being written, when the process must end in the middle of a save.
+    pub fn remove_own_temporary(&self) {
+        self.file.remove_own_temporary();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -206,13 +225,14 @@ impl Saver {
     /// Begins a save on a thread of its own; the moment of this call is what it will contain.
     ///
     /// # Errors
-    /// `AlreadyRunning` while another one is being written, `Io` when no thread can be had.
+    /// `AlreadyRunning` while another one is being written, `NotArmed` before the dump was loaded,
+    /// `Io` when no thread can be had.
     pub fn start(self: &Arc<Self>, options: DumpOptions) -> Result<SaveTicket, SaveError> {
-        if !self.armed.load(Ordering::SeqCst) {
-            return Err(SaveError::AlreadyRunning);
-        }
         {
             let mut state = self.state();
+            if !state.armed {
+                return Err(SaveError::NotArmed);
+            }
             if state.running_since.is_some() {
                 return Err(SaveError::AlreadyRunning);
             }
@@ -229,8 +249,9 @@ impl Saver {
             ending.run(&options);
         });
         if let Err(error) = spawned {
-            self.end(&Err(SaveError::io("start a thread to save", &self.path, &error)), 0);
-            return Err(SaveError::io("start a thread to save", &self.path, &error));
+            let error = SaveError::io("start a thread to save", self.path(), &error);
+            self.end(&Err(error.clone()), 0);
+            return Err(error);
         }
         Ok(ticket)
     }
@@ -259,16 +280,20 @@ struct Ending<'a> {
 
 impl Ending<'_> {
     fn run(mut self, options: &DumpOptions) {
-        let written =
-            dump::save(&self.saver.keyspace, &self.saver.path, options, &self.saver.cancelled);
+        let saver = self.saver;
+        let written = saver
+            .file
+            .keep()
+            .and_then(|()| dump::save(&saver.keyspace, saver.path(), options, &saver.cancelled));
         match &written {
             Ok(saved) => tracing::info!(
                 keys = saved.keys,
                 bytes = saved.bytes,
                 millis = u64::try_from(saved.duration.as_millis()).unwrap_or(u64::MAX),
                 "saved {}",
-                self.saver.path.display()
+                saver.path().display()
             ),
+            Err(SaveError::Cancelled) => tracing::info!("the save was given up"),
             Err(error) => tracing::error!("saving failed: {error}"),
         }
         let hold = written.as_ref().map_or(0, |saved| saved.longest_hold_micros);
@@ -288,6 +313,7 @@ impl Ending<'_> {
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
         if self.sender.is_some() {
+            tracing::error!("saving failed: {}", SaveError::Panicked);
             self.saver.end(&self.result, 0);
             self.tell();
         }

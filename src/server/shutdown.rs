@@ -5,7 +5,7 @@
 //! as Redis does, so that the data is not lost with it; a second signal ends it without saving.
 
 use crate::command::context::{ShutdownMode, ShutdownOrder};
-use crate::persist::dump::{self, DumpOptions};
+use crate::persist::dump::DumpOptions;
 use crate::persist::saver::SaveError;
 use crate::server::{Server, failed, signal_order};
 use std::process::ExitCode;
@@ -23,18 +23,24 @@ enum Event {
     Signal(&'static str),
 }
 
-struct Signals {
+/// The signals that the server takes into its own hands.
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    /// Ends a process by default. Watched, a write beyond the limit on the size of files is an
+    /// error like others.
+    _file_size: Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    /// From now on none of them ends the process by itself.
+    pub fn new() -> std::io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            _file_size: signal(SignalKind::from_raw(libc::SIGXFSZ))?,
         })
     }
 
@@ -53,13 +59,7 @@ impl Signals {
 
 impl Server {
     /// Serves until a signal or SHUTDOWN ends the server.
-    pub async fn run_until_told(mut self) -> ExitCode {
-        let mut signals = match Signals::new() {
-            Ok(signals) => signals,
-            Err(error) => {
-                return failed(&super::StartError::System("watch for signals", error));
-            }
-        };
+    pub(super) async fn run_until_told(mut self, mut signals: Signals) -> ExitCode {
         self.introduce();
         let loaded = tokio::select! {
             loaded = self.wait_until_loaded() => loaded,
@@ -89,7 +89,7 @@ impl Server {
             let ended = tokio::select! {
                 ended = self.end(&order) => ended,
                 name = signals.next() => {
-                    dump::remove_own_temporary(self.services.saver.path());
+                    self.services.saver.remove_own_temporary();
                     tracing::warn!("{name} again: ending without saving");
                     std::process::exit(1);
                 }
@@ -128,6 +128,9 @@ impl Server {
                 return false;
             }
         }
+        // The rules are still looked at; nothing may begin that the end would cut off.
+        self.services.saver.disarm();
+        self.end_running_save().await;
         tokio::time::sleep(LAST_REPLIES_WAIT).await;
         true
     }
