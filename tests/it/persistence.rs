@@ -1,20 +1,19 @@
 //! Keeping data: what was acknowledged is there after the end, whatever the end was.
 
-use crate::harness::process::{Process, free_port, program};
+use crate::harness::dump::{read_dump, redis_accepts};
+use crate::harness::process::{free_port, refusal};
 use crate::harness::server::{Folder, MANY_SHARDS, Server};
 use crate::harness::wire::Wire;
 use crate::it;
 use my_redis::command::context::ShutdownMode;
-use my_redis::data::ValueRef;
+use my_redis::keyspace::Keyspace;
 use my_redis::keyspace::planted::{Bug, plant};
-use my_redis::keyspace::{Entry, Keyspace};
 use my_redis::persist::load::{LoadProgress, load};
 use my_redis::util::clock::UnixMillis;
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,34 +22,6 @@ use std::time::{Duration, Instant};
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The strings and the number of elements of collections in a dump.
-fn read_dump(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let keyspace = Keyspace::new(MANY_SHARDS);
-    let progress = LoadProgress::default();
-    load(&keyspace, path, UnixMillis(0), &progress, |_| ()).expect("a good dump").expect("a file");
-    let mut content = BTreeMap::new();
-    let mut add = |entry: &Entry| {
-        let value = match entry.value() {
-            ValueRef::String(value) => value.bytes().to_vec(),
-            ValueRef::List(list) => list.len().to_string().into_bytes(),
-            ValueRef::Hash(hash) => hash.len().to_string().into_bytes(),
-        };
-        content.insert(entry.key().to_vec(), value);
-    };
-    let mut cursor = Some(0);
-    while let Some(from) = cursor {
-        cursor = keyspace.scan(from, 1_000, UnixMillis(0), &mut add);
-    }
-    content
-}
-
-fn redis_accepts(path: &Path) {
-    let output = Command::new("redis-check-rdb").arg(path).output();
-    let output = output.expect("redis-check-rdb is needed: install the package redis-server");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && text.contains("RDB looks OK"), "{text}");
 }
 
 fn fill(wire: &mut Wire) {
@@ -248,112 +219,6 @@ fn every_dump_under_load_is_one_moment_and_a_naive_walk_would_be_found() {
     let _bug = plant(Bug::NaiveCut);
     let server = Server::start(64);
     assert!(torn_dumps(&server, 5) > 0, "a naive walk was not found within 5 dumps");
-}
-
-#[test]
-fn an_acknowledged_write_is_in_the_dump_of_a_signalled_end() {
-    for signal in ["INT", "TERM", "INT", "TERM"] {
-        let folder = Folder::new();
-        let mut process = Process::start(folder.path(), &[]);
-        let acknowledged: Vec<AtomicU64> = (0..8).map(|_| AtomicU64::new(0)).collect();
-        thread::scope(|scope| {
-            for (client, count) in acknowledged.iter().enumerate() {
-                let mut wire = process.wire();
-                scope.spawn(move || {
-                    loop {
-                        wire.try_raw(format!("INCR counter:{client}\r\n").as_bytes()).ok();
-                        match wire.try_reply() {
-                            Ok(reply) if reply[0] == b':' => {
-                                count.fetch_add(1, Ordering::SeqCst);
-                            }
-                            _ => break,
-                        }
-                    }
-                });
-            }
-            thread::sleep(Duration::from_millis(150));
-            process.signal(signal);
-            assert!(process.wait().success());
-        });
-        let dump = read_dump(&folder.path().join("dump.my_rdb"));
-        for (client, count) in acknowledged.iter().enumerate() {
-            let count = count.load(Ordering::SeqCst);
-            let value = &dump[format!("counter:{client}").as_bytes()];
-            let stored: u64 = std::str::from_utf8(value).unwrap().parse().unwrap();
-            assert!(count > 0 && (count..=count + 1).contains(&stored), "{stored} of {count}");
-        }
-    }
-}
-
-#[test]
-fn sudden_death_during_saves_leaves_one_whole_generation() {
-    let folder = Folder::new();
-    let dump = folder.path().join("dump.my_rdb");
-    let mut generation = 0_u64;
-    for round in 0..15 {
-        let process = Process::start(folder.path(), &[]);
-        let mut wire = process.wire();
-        if round > 0 {
-            let stored = wire.run("GET generation");
-            let text = String::from_utf8(stored).unwrap();
-            // Nothing is there as long as death has come before the end of every save.
-            let stored: u64 = text.lines().nth(1).map_or(0, |number| number.parse().unwrap());
-            assert!(stored == generation || stored + 1 == generation, "{stored}: {generation}");
-            generation = stored;
-        }
-        let stop = AtomicBool::new(false);
-        thread::scope(|scope| {
-            let stop = &stop;
-            let mut saver = process.wire();
-            let writer = scope.spawn(move || {
-                let mut saved = generation;
-                while !stop.load(Ordering::Relaxed) {
-                    // One generation after the other, each saved whole.
-                    let next = saved + 1;
-                    let values = (0..2_000).map(|n| format!(" key:{n} {next}"));
-                    let line = format!("MSET generation {next}{}\r\n", values.collect::<String>());
-                    if saver.try_raw(line.as_bytes()).is_err() || saver.try_reply().is_err() {
-                        return next;
-                    }
-                    let asked = saver.try_raw(b"SAVE\r\n").is_ok();
-                    if !asked || !matches!(saver.try_reply(), Ok(reply) if reply == b"+OK\r\n") {
-                        return next;
-                    }
-                    saved = next;
-                }
-                saved
-            });
-            thread::sleep(Duration::from_millis(30 + 7 * round));
-            process.signal("KILL");
-            stop.store(true, Ordering::Relaxed);
-            generation = writer.join().unwrap();
-        });
-        drop(process);
-        let strays = fs::read_dir(folder.path())
-            .unwrap()
-            .filter(|file| file.as_ref().unwrap().file_name().to_str().unwrap().ends_with(".temp"))
-            .count();
-        assert!(strays <= 1, "{strays} temporary files");
-        if dump.exists() {
-            redis_accepts(&dump);
-            let content = read_dump(&dump);
-            let expected = &content[&b"generation"[..]];
-            assert_eq!(content.len(), 2_001);
-            assert!(content.values().all(|value| value == expected), "two generations mixed");
-        } else {
-            generation = 0;
-        }
-    }
-}
-
-/// What the program says when it does not start; it must say it in one line and exit with 1.
-fn refusal(folder: &Path, options: &[&str]) -> String {
-    let mut command = program(folder, options);
-    let output = command.stderr(Stdio::piped()).stdout(Stdio::piped()).output().unwrap();
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    let complaints: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
-    complaints.last().unwrap_or(&"").to_string()
 }
 
 #[test]
