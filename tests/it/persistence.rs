@@ -1,6 +1,7 @@
 //! Keeping data: what was acknowledged is there after the end, whatever the end was.
 
-use crate::harness::dump::{read_dump, redis_accepts};
+use crate::harness::dump::{read_dump, redis_accepts, strays};
+use crate::harness::oracle::Oracle;
 use crate::harness::process::{free_port, refusal};
 use crate::harness::server::{Folder, MANY_SHARDS, Server};
 use crate::harness::wire::Wire;
@@ -9,6 +10,8 @@ use my_redis::command::context::ShutdownMode;
 use my_redis::keyspace::Keyspace;
 use my_redis::keyspace::planted::{Bug, plant};
 use my_redis::persist::load::{LoadProgress, load};
+#[cfg(debug_assertions)]
+use my_redis::persist::planted::{Bug as SaveBug, plant as plant_in_saving};
 use my_redis::util::clock::UnixMillis;
 use std::fs;
 use std::path::Path;
@@ -128,6 +131,116 @@ fn a_save_by_the_rules_keeps_changes_made_during_it_as_unsaved() {
     drop(snapshot);
     server.keyspace().forget_saved_changes(epoch);
     assert_eq!(server.keyspace().changes_since_save(), 1, "d came after the cut");
+}
+
+/// A field of INFO.
+fn info(wire: &mut Wire, field: &str) -> String {
+    let info = String::from_utf8(wire.run("INFO everything")).unwrap();
+    let value = info.lines().find_map(|line| line.strip_prefix(&format!("{field}:")));
+    value.unwrap_or_else(|| panic!("no {field} in {info}")).to_owned()
+}
+
+/// Waits until a field of INFO has a value.
+#[track_caller]
+fn wait_for(wire: &mut Wire, field: &str, expected: &str) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let value = info(wire, field);
+        if value == expected {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{field} stays {value}, not {expected}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn the_rules_save_when_one_of_them_says_so_whatever_the_clock_does() {
+    let server = Server::start(MANY_SHARDS);
+    let mut wire = server.wire();
+    wire.expect("SET a 1", "+OK\r\n").expect("SET b 1", "+OK\r\n");
+    // There are too few changes for the quick rule, and the slow one takes its time.
+    wire.expect("CONFIG SET save \"1 3 3600 1\"", "+OK\r\n");
+    thread::sleep(Duration::from_millis(1_500));
+    assert_eq!(info(&mut wire, "rdb_saves"), "0");
+    // An hour back: what has passed since the last save has passed.
+    server.advance_ms(-3_600_000);
+    wire.expect("SET c 1", "+OK\r\n");
+    wait_for(&mut wire, "rdb_saves", "1");
+    assert_eq!(info(&mut wire, "rdb_changes_since_last_save"), "0");
+    assert_eq!(read_dump(&server.dump_path()).len(), 3);
+    // Nothing has changed: nothing is saved. Without rules nothing is saved either.
+    wire.expect("CONFIG SET save \"1 1\"", "+OK\r\n");
+    thread::sleep(Duration::from_millis(1_300));
+    assert_eq!(info(&mut wire, "rdb_saves"), "1");
+    wire.expect("CONFIG SET save \"\"", "+OK\r\n").expect("SET d 1", "+OK\r\n");
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(info(&mut wire, "rdb_saves"), "1");
+    wire.expect("CONFIG SET save \"1 1\"", "+OK\r\n");
+    wait_for(&mut wire, "rdb_saves", "2");
+    let last = info(&mut wire, "rdb_last_save_time");
+    wire.expect("LASTSAVE", format!(":{last}\r\n"));
+}
+
+#[cfg(debug_assertions)]
+it!(a_panic_of_the_saving_thread_is_a_failed_save, |server| {
+    let mut wire = server.wire();
+    fill(&mut wire);
+    wire.expect("SAVE", "+OK\r\n").expect("CONFIG SET save \"86400 1\"", "+OK\r\n");
+    let before = fs::read(server.dump_path()).unwrap();
+    for asks in ["SAVE", "BGSAVE"] {
+        wire.expect("SET number 1", "+OK\r\n");
+        plant_in_saving(SaveBug::PanicWhileSaving, server.services().saver.path());
+        let reply = wire.run(asks);
+        assert!(reply == b"-ERR\r\n" || reply.starts_with(b"+Background"), "{reply:?}");
+        wait_for(&mut wire, "rdb_bgsave_in_progress", "0");
+        wait_for(&mut wire, "rdb_last_bgsave_status", "err");
+        wire.expect_start("SET number 2", "-MISCONF ").expect("GET number", "$1\r\n1\r\n");
+        assert_eq!(fs::read(server.dump_path()).unwrap(), before);
+        assert!(strays(server.folder().path()).is_empty());
+        // What was put aside for the save that broke off is gone, and a new one is whole.
+        assert_eq!(info(&mut wire, "my_redis_snapshot_aside_keys"), "0");
+        wire.expect("SAVE", "+OK\r\n").expect("SET number -129", "+OK\r\n");
+        wait_for(&mut wire, "rdb_last_bgsave_status", "ok");
+        wire.expect("SAVE", "+OK\r\n");
+        redis_accepts(&server.dump_path());
+        let again = Server::start_in(copy_of_folder(server), 4, |_| {});
+        check(&mut again.wire());
+        fs::write(server.dump_path(), &before).unwrap();
+    }
+});
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_panic_of_the_task_behind_the_rules_is_counted_and_the_rules_go_on() {
+    let server = Server::start(1);
+    let mut wire = server.wire();
+    assert_eq!(info(&mut wire, "my_redis_background_restarts"), "0");
+    plant_in_saving(SaveBug::PanicInTheRules, server.services().saver.path());
+    wait_for(&mut wire, "my_redis_background_restarts", "1");
+    wire.expect("SET key value", "+OK\r\n").expect("CONFIG SET save \"1 1\"", "+OK\r\n");
+    wait_for(&mut wire, "rdb_saves", "1");
+    assert_eq!(info(&mut wire, "my_redis_background_restarts"), "1");
+    // The sweeper as well: keys go on to expire.
+    plant_in_saving(SaveBug::PanicInTheSweeper, server.services().saver.path());
+    wire.expect("SET dies value PX 100", "+OK\r\n");
+    server.advance_ms(1_000);
+    wait_for(&mut wire, "my_redis_background_restarts", "2");
+    wait_for(&mut wire, "expired_keys", "1");
+}
+
+#[test]
+fn info_persistence_has_the_fields_of_redis_in_their_order() {
+    let server = Server::start(1);
+    let oracle = Oracle::start();
+    let fields = |mut wire: Wire| -> Vec<String> {
+        wire.expect("SET key value", "+OK\r\n").expect("SAVE", "+OK\r\n");
+        let info = String::from_utf8(wire.run("INFO persistence")).unwrap();
+        let fields = info.lines().filter_map(|line| Some(line.split_once(':')?.0.to_owned()));
+        fields.filter(|field| !field.starts_with("my_redis_")).collect()
+    };
+    let (ours, theirs) = (fields(server.wire()), fields(Wire::connect(oracle.addr())));
+    assert!(theirs.len() > 20 && ours == theirs, "{ours:?}\n{theirs:?}");
 }
 
 /// Moves tokens, writes pairs and numbers in order while dumps are made; returns how many of
@@ -275,11 +388,7 @@ fn an_end_without_saving_in_the_middle_of_a_save_leaves_no_temporary_file() {
     wire.expect("BGSAVE", "+Background saving started\r\n");
     assert!(server.shut_down(ShutdownMode::NoSave));
     assert!(!server.services().saver.is_running());
-    let files: Vec<_> = fs::read_dir(server.folder().path()).unwrap().collect();
-    let names = files.iter().map(|file| file.as_ref().unwrap().file_name());
-    let strays: Vec<_> =
-        names.filter(|name| name != "dump.my_rdb" && name != "dump.my_rdb.lock").collect();
-    assert!(strays.is_empty(), "{strays:?}");
+    assert!(strays(server.folder().path()).is_empty());
 }
 
 #[test]
