@@ -87,22 +87,22 @@ fn kill_in_a_save_loop(random: &mut Random, rounds: usize) -> usize {
     let began = Instant::now();
     assert!(save(&mut process.wire()));
     let mut acknowledged = 1;
-    let loop_micros = 2_000 + 3 * usize::try_from(began.elapsed().as_micros()).unwrap();
+    let loop_micros = 20_000 + 4 * usize::try_from(began.elapsed().as_micros()).unwrap();
     let mut cut_off = 0;
     for round in 0..rounds {
         let mut wire = process.wire();
-        // Not too near to the start, so that a loop of saves is what is hit.
         let moment = Duration::from_micros(random.between(1, loop_micros) as u64);
         let stop = AtomicBool::new(false);
         acknowledged = thread::scope(|scope| {
             let writer = scope.spawn(|| {
                 let mut saved = acknowledged;
-                // Written before the clock runs: most of the time is then spent in saves.
                 while !stop.load(Ordering::Relaxed)
                     && data.write(&mut wire, saved + 1)
                     && save(&mut wire)
                 {
                     saved += 1;
+                    // Several times, so that more time goes by in saves than in writes.
+                    let _killed = (0..3).all(|_| save(&mut wire));
                 }
                 saved
             });

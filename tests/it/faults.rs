@@ -5,7 +5,7 @@
 //! system, a limit on the size of files, a folder that is gone or may not be written.
 
 use crate::harness::dump::{read_dump, redis_accepts, strays};
-use crate::harness::process::{Process, free_port, program, refusal};
+use crate::harness::process::{Process, free_port, program, refusal, refusal_of};
 use crate::harness::server::Folder;
 use crate::harness::strace::{Call, Strace, paths_of_save};
 use crate::harness::wire::Wire;
@@ -348,9 +348,7 @@ fn a_folder_that_may_not_be_written_any_more() {
     allow(0o555);
     let mut command = as_nobody(folder.path());
     command.args(["--port", &free_port().to_string(), "--dir"]).arg(&data);
-    let output = command.stderr(Stdio::piped()).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{text}");
+    let text = refusal_of(command);
     assert!(text.contains("cannot keep the dump") && text.contains("Permission denied"), "{text}");
 }
 
@@ -372,9 +370,8 @@ fn a_file_system_without_locks_is_used_with_a_warning() {
     assert!(log.contains("WARN") && log.contains("cannot be locked"), "{log}");
     // An error that says nothing about locks in general is not passed over.
     let mut command = traced("EIO");
-    let output = command.args(["--port", &free_port().to_string()]).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{text}");
+    command.args(["--port", &free_port().to_string()]);
+    let text = refusal_of(command);
     assert!(text.contains("cannot lock"), "{text}");
 }
 

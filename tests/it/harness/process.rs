@@ -145,10 +145,19 @@ impl Drop for Process {
 /// What the program says when it does not start; it must say it in one line and exit with 1.
 #[track_caller]
 pub fn refusal(folder: &Path, options: &[&str]) -> String {
-    let mut command = program(folder, options);
-    let output = command.stderr(Stdio::piped()).stdout(Stdio::piped()).output().unwrap();
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{text}");
+    refusal_of(program(folder, options))
+}
+
+/// As `refusal`, of any command.
+#[track_caller]
+pub fn refusal_of(mut command: Command) -> String {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let child = child.unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    // Ended also if it is not refused.
+    let mut process = Process { child, addr: SocketAddr::from(([127, 0, 0, 1], 0)) };
+    let status = process.wait();
+    let text = process.log();
+    assert_eq!(status.code(), Some(1), "{text}");
     let complaints: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
     complaints.last().unwrap_or(&"").to_string()
 }
