@@ -13,8 +13,10 @@
 mod client;
 mod commands;
 mod concurrency;
+mod crash;
 mod differential;
 mod expiry;
+mod faults;
 mod harness;
 mod persistence;
 mod protocol;
