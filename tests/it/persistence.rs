@@ -29,7 +29,9 @@ fn alone() -> MutexGuard<'static, ()> {
 fn read_dump(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let keyspace = Keyspace::new(MANY_SHARDS);
     let progress = LoadProgress::default();
-    load(&keyspace, path, UnixMillis(0), &progress, |_| ()).expect("a good dump").expect("a file");
+    load(&keyspace, path, UnixMillis(0), &progress, &AtomicBool::new(false), |_| ())
+        .expect("a good dump")
+        .expect("a file");
     let mut content = BTreeMap::new();
     let mut add = |entry: &Entry| {
         let value = match entry.value() {
@@ -215,7 +217,16 @@ fn torn_dumps(server: &Server, dumps: usize) -> usize {
 fn is_torn(path: &Path, tokens: usize) -> bool {
     // A key that is in the dump twice is refused by the loader.
     let keyspace = Keyspace::new(1);
-    if load(&keyspace, path, UnixMillis(0), &LoadProgress::default(), |_| ()).is_err() {
+    if load(
+        &keyspace,
+        path,
+        UnixMillis(0),
+        &LoadProgress::default(),
+        &AtomicBool::new(false),
+        |_| (),
+    )
+    .is_err()
+    {
         return true;
     }
     let dump = read_dump(path);
