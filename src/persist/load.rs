@@ -30,6 +30,8 @@ use crate::persist::read::{KeyHead, PlainString, Record};
 use crate::persist::source::{BUFFER_BYTES, Block};
 use crate::persist::value::{DuplicateFinder, RdbValue};
 use crate::util::clock::UnixMillis;
+use crate::util::hash::KeyHash;
+use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -131,15 +133,44 @@ pub fn load(
     cancelled: &AtomicBool,
     report: impl FnMut(&LoadProgress),
 ) -> Result<Option<Loaded>, LoadError> {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    // The only core is the reader's.
-    let workers_max = if cores == 1 { 0 } else { cores.min(WORKERS_MAX) };
-    load_with(workers_max, keyspace, path, now, progress, cancelled, report)
+    load_with(LoadOptions::for_machine(), keyspace, path, now, progress, cancelled, report)
 }
 
-/// As [`load`], with at most so many threads besides the calling one; 0 is none.
-pub(crate) fn load_with(
-    workers_max: usize,
+/// How to load; the server has no reason to load in another way than
+/// [`for_machine`](Self::for_machine), but tests have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Threads besides the calling one, fewer for a small file; without any, that one does it all.
+    pub workers_max: usize,
+    /// The size of a block; a smaller file is one block.
+    pub block_bytes: usize,
+    /// A value that does not fit in a block is built in parts of about this size.
+    pub part_bytes: usize,
+    /// As in [`ReadOptions`].
+    pub verify_checksum: bool,
+}
+
+impl LoadOptions {
+    /// The fastest way on this machine.
+    #[must_use]
+    pub fn for_machine() -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            // The only core is the reader's.
+            workers_max: if cores == 1 { 0 } else { cores.min(WORKERS_MAX) },
+            block_bytes: BUFFER_BYTES,
+            part_bytes: PART_BYTES,
+            verify_checksum: true,
+        }
+    }
+}
+
+/// As [`load`], in another way.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(
+    options: LoadOptions,
     keyspace: &Keyspace,
     path: &Path,
     now: UnixMillis,
@@ -156,6 +187,7 @@ pub(crate) fn load_with(
     let bytes = file.metadata().map_err(opened)?.len();
     progress.begin(bytes);
     let shared = Shared {
+        options,
         keyspace,
         now,
         progress,
@@ -164,8 +196,7 @@ pub(crate) fn load_with(
         faulty: AtomicBool::new(false),
         empty_collections: AtomicU64::new(0),
     };
-    let workers = workers_max.min(usize::try_from(bytes).unwrap_or(usize::MAX) / BUFFER_BYTES);
-    let state = read_with_workers(&shared, file, bytes, workers, &mut report);
+    let state = read_with_workers(&shared, file, bytes, &mut report);
     if let Some(fault) = shared.into_fault() {
         let fault = match fault.reason {
             Reason::DuplicateKey => first_fault(path, bytes, now, fault),
@@ -187,6 +218,7 @@ pub(crate) fn load_with(
 
 /// What the threads of one loading share.
 struct Shared<'a> {
+    options: LoadOptions,
     keyspace: &'a Keyspace,
     now: UnixMillis,
     progress: &'a LoadProgress,
@@ -394,9 +426,12 @@ fn read_with_workers(
     shared: &Shared<'_>,
     file: File,
     bytes: u64,
-    workers: usize,
     report: &mut impl FnMut(&LoadProgress),
 ) -> Option<ChecksumState> {
+    let LoadOptions { workers_max, block_bytes, verify_checksum, .. } = shared.options;
+    let blocks = usize::try_from(bytes).unwrap_or(usize::MAX) / block_bytes.max(1);
+    let workers = workers_max.min(blocks);
+    let options = ReadOptions { verify_checksum, ..ReadOptions::default() };
     thread::scope(|scope| {
         let (give_back, empties) = mpsc::channel();
         let (sender, jobs) = mpsc::sync_channel(workers);
@@ -414,7 +449,8 @@ fn read_with_workers(
         }
         // Only workers hold the other end, so that sending fails when none is left.
         drop(jobs);
-        let state = RdbReader::new(file, bytes, ReadOptions::default()).and_then(|reader| {
+        let reader = RdbReader::with_buffer(file, bytes, options, block_bytes);
+        let state = reader.and_then(|reader| {
             let own = Worker::new(shared, bytes);
             let jobs = (started > 0).then_some(sender);
             Reading { own, reader, jobs, empties }.read(report)
@@ -485,7 +521,7 @@ impl Reading<'_> {
             if !std::mem::take(&mut is_first) && (!reader.has_more_parts() || shared.must_stop()) {
                 return None;
             }
-            let part = reader.next_part(PART_BYTES);
+            let part = reader.next_part(shared.options.part_bytes);
             shared.progress.loaded_bytes.store(reader.offset(), Ordering::Relaxed);
             report(shared.progress);
             Some((part, reader.has_more_parts()))
@@ -509,28 +545,29 @@ impl Reading<'_> {
 }
 
 /// The first fault in a file in which `found` is known to be: a key twice. Whichever thread added it
-/// first, what is wrong is the one that comes second in the file.
+/// first, what is wrong is the one that comes second in the file, or another one before that.
+///
+/// Cost: reading up to there, and up to 18 bytes of memory for each key.
 fn first_fault(path: &Path, bytes: u64, now: UnixMillis, found: RdbError) -> RdbError {
     let options =
         ReadOptions { verify_checksum: false, check_duplicates: true, ..ReadOptions::default() };
-    let again = || -> Result<Option<u64>, RdbError> {
+    let again = || -> Result<Option<RdbError>, RdbError> {
         let file = File::open(path).map_err(|e| RdbError::new(0, Reason::Io(e)))?;
         let mut reader = RdbReader::new(file, bytes, options)?;
-        let mut seen = false;
+        let mut seen: HashSet<u64> = HashSet::new();
         while let Some(item) = reader.next_item()? {
             if let Item::Entry(entry) = item
-                && found.key.as_ref() == Some(&entry.key)
                 && entry.deadline_ms.is_none_or(|deadline_ms| deadline_ms > now.0)
-                && std::mem::replace(&mut seen, true)
+                && !seen.insert(KeyHash::of_key(&entry.key).to_bits())
             {
-                return Ok(Some(entry.offset));
+                let twice = RdbError::new(entry.offset, Reason::DuplicateKey);
+                return Ok(Some(twice.at_key(&entry.key)));
             }
         }
         Ok(None)
     };
     match again() {
-        Ok(Some(offset)) => RdbError { offset, ..found },
         Ok(None) => found,
-        Err(earlier) => earlier,
+        Ok(Some(first)) | Err(first) => first,
     }
 }

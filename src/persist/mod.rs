@@ -14,6 +14,8 @@ pub mod dump;
 pub mod error;
 pub mod format;
 pub mod load;
+#[cfg(test)]
+mod load_tests;
 pub mod lzf;
 pub mod read;
 pub mod saver;

@@ -26,6 +26,7 @@ use crate::persist::format::opcode;
 use crate::persist::format::string_form;
 use crate::persist::lzf;
 use crate::persist::skim;
+use crate::persist::source::BUFFER_BYTES;
 use crate::persist::source::Block;
 use crate::persist::source::Source;
 use crate::persist::source::split_plain_string;
@@ -200,7 +201,18 @@ impl<R: Read> RdbReader<R> {
     /// `reader` need not be buffered. Cost: one buffer, of 512 KB or as long as the file.
     /// Errors: not a dump, or of a version or family that this server does not read.
     pub fn new(reader: R, total_bytes: u64, options: ReadOptions) -> Result<Self> {
-        let mut source = Source::new(reader, total_bytes, options.verify_checksum);
+        Self::with_buffer(reader, total_bytes, options, BUFFER_BYTES)
+    }
+
+    /// As [`new`](Self::new), with a buffer of another size.
+    pub(crate) fn with_buffer(
+        reader: R,
+        total_bytes: u64,
+        options: ReadOptions,
+        buffer_bytes: usize,
+    ) -> Result<Self> {
+        let with_checksum = options.verify_checksum;
+        let mut source = Source::new(reader, total_bytes, with_checksum, buffer_bytes);
         let version = read_header(&mut source)?;
         Ok(Self::with_source(source, version, options))
     }

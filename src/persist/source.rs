@@ -18,6 +18,8 @@ use std::io::Read;
 
 /// The size of the buffer, unless the file is smaller.
 pub(crate) const BUFFER_BYTES: usize = 512 * 1024;
+/// It must hold what is taken in one piece: numbers, and scores of the old form.
+const BUFFER_BYTES_MIN: usize = 256;
 /// Long strings are read and summed up in steps of this, while they are still in the cache.
 const STEP_BYTES: usize = 512 * 1024;
 
@@ -51,8 +53,16 @@ pub(crate) struct Source<R> {
 }
 
 impl<R: Read> Source<R> {
-    pub(crate) fn new(reader: R, total_bytes: u64, with_checksum: bool) -> Self {
-        let buffer_bytes = usize::try_from(total_bytes).unwrap_or(usize::MAX).min(BUFFER_BYTES);
+    /// A source that is buffered by `buffer_bytes` or as many as the file has; those are the most
+    /// that `take` can lend, and never fewer than a number has.
+    pub(crate) fn new(
+        reader: R,
+        total_bytes: u64,
+        with_checksum: bool,
+        buffer_bytes: usize,
+    ) -> Self {
+        let file_bytes = usize::try_from(total_bytes).unwrap_or(usize::MAX);
+        let buffer_bytes = buffer_bytes.max(BUFFER_BYTES_MIN).min(file_bytes);
         Self {
             reader,
             buffer: vec![0; buffer_bytes],
