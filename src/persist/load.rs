@@ -42,6 +42,9 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+mod tests;
+
 /// More workers than this have nothing to do: one reader cannot feed them.
 const WORKERS_MAX: usize = 16;
 /// A value that is longer than this is built by a worker while the reader goes on decoding it.
@@ -192,16 +195,12 @@ pub fn load_with(
         now,
         progress,
         cancelled,
-        fault: Mutex::new(None),
+        faults: Mutex::default(),
         faulty: AtomicBool::new(false),
         empty_collections: AtomicU64::new(0),
     };
     let state = read_with_workers(&shared, file, bytes, &mut report);
-    if let Some(fault) = shared.into_fault() {
-        let fault = match fault.reason {
-            Reason::DuplicateKey => first_fault(path, bytes, now, fault),
-            _ => fault,
-        };
+    if let Some(fault) = shared.into_fault(path, bytes) {
         return Err(LoadError::Refused(path.to_owned(), fault));
     }
     let Some(state) = state else {
@@ -223,17 +222,29 @@ struct Shared<'a> {
     now: UnixMillis,
     progress: &'a LoadProgress,
     cancelled: &'a AtomicBool,
-    /// The fault with the smallest offset so far.
-    fault: Mutex<Option<RdbError>>,
+    faults: Mutex<Faults>,
     faulty: AtomicBool,
     empty_collections: AtomicU64,
 }
 
+/// Of each sort of fault the one with the smallest offset so far.
+#[derive(Default)]
+struct Faults {
+    first: Option<RdbError>,
+    /// A key that was there already when it was added, which says nothing about which of the two
+    /// comes second in the file.
+    twice: Option<RdbError>,
+}
+
 impl Shared<'_> {
     fn note(&self, error: RdbError) {
-        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
-        if fault.as_ref().is_none_or(|first| error.offset < first.offset) {
-            *fault = Some(error);
+        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = match error.reason {
+            Reason::DuplicateKey => &mut faults.twice,
+            _ => &mut faults.first,
+        };
+        if place.as_ref().is_none_or(|first| error.offset < first.offset) {
+            *place = Some(error);
         }
         self.faulty.store(true, Ordering::Relaxed);
     }
@@ -246,13 +257,18 @@ impl Shared<'_> {
     /// Whether what stands at `offset` matters no more. What comes before a fault does: there may
     /// be another one in it, and the first one is told.
     fn is_past(&self, offset: u64) -> bool {
-        let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
         self.cancelled.load(Ordering::Relaxed)
-            || fault.as_ref().is_some_and(|first| first.offset < offset)
+            || faults.first.as_ref().is_some_and(|first| first.offset < offset)
     }
 
-    fn into_fault(self) -> Option<RdbError> {
-        self.fault.into_inner().unwrap_or_else(PoisonError::into_inner)
+    /// The fault that reading in order would have met first.
+    fn into_fault(self, path: &Path, bytes: u64) -> Option<RdbError> {
+        let now = self.now;
+        let Faults { first, twice } =
+            self.faults.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let twice = twice.map(|found| second_place(path, bytes, now, found));
+        [first, twice].into_iter().flatten().min_by_key(|error| error.offset)
     }
 
     fn note_empty(&self, key: &[u8]) {
@@ -281,26 +297,13 @@ enum Job {
     Value(KeyHead, mpsc::Receiver<RdbValue>),
 }
 
-/// Adds to the keyspace what was read. The reader has one for what it decodes itself.
+/// Decodes blocks and builds values.
 struct Worker<'a> {
-    shared: &'a Shared<'a>,
+    adder: Adder<'a>,
     blocks: RdbReader<Empty>,
-    batch: LoadBatch,
-    after: AfterUnlock,
-    finder: DuplicateFinder,
 }
 
-impl<'a> Worker<'a> {
-    fn new(shared: &'a Shared<'a>, total_bytes: u64) -> Self {
-        Self {
-            shared,
-            blocks: RdbReader::of_blocks(total_bytes),
-            batch: LoadBatch::new(shared.keyspace),
-            after: AfterUnlock::default(),
-            finder: DuplicateFinder::new(),
-        }
-    }
-
+impl Worker<'_> {
     /// Works until the reader has no more to do. `empties` takes back the buffers of blocks.
     fn work(mut self, jobs: &Mutex<mpsc::Receiver<Job>>, empties: &mpsc::Sender<Vec<u8>>) {
         loop {
@@ -311,11 +314,7 @@ impl<'a> Worker<'a> {
                     // The reader may have come to its end.
                     let _unwanted = empties.send(buffer);
                 }
-                Ok(Job::Value(head, parts)) => {
-                    if !self.shared.is_past(head.offset) {
-                        self.add_value(head, parts.iter().map(Ok));
-                    }
-                }
+                Ok(Job::Value(head, parts)) => self.add_value(head, &parts),
                 Err(mpsc::RecvError) => return,
             }
         }
@@ -323,12 +322,13 @@ impl<'a> Worker<'a> {
 
     /// Adds the records of a block; returns its buffer.
     fn add_block(&mut self, block: Block) -> Vec<u8> {
-        if !self.shared.is_past(block.offset) {
-            self.blocks.begin_block(block);
+        let is_past = self.adder.shared.is_past(block.offset);
+        self.blocks.begin_block(block);
+        if !is_past {
             if let Err(error) = self.decode_block() {
-                self.shared.note(error);
+                self.adder.shared.note(error);
             }
-            self.settle();
+            self.adder.settle();
         }
         self.blocks.begin_block(Block::default())
     }
@@ -336,28 +336,56 @@ impl<'a> Worker<'a> {
     fn decode_block(&mut self) -> Result<(), RdbError> {
         while !self.blocks.is_at_block_end() {
             if let Some(string) = self.blocks.next_plain_string() {
-                add_string(self.shared, &mut self.batch, string);
+                self.adder.add_string(string);
             } else if let Some(Record::Key(head)) = self.blocks.next_record()? {
-                let value = self.blocks.next_part(usize::MAX).map_err(|e| e.at_key(&head.key))?;
-                self.add_parts(head, std::iter::once(Ok(value)))?;
+                let part_bytes = self.adder.shared.options.part_bytes;
+                self.adder.add_value(head, self.blocks.parts(part_bytes))?;
             }
         }
         Ok(())
     }
 
-    /// Adds a value that comes in `parts`.
-    fn add_value(
-        &mut self,
-        head: KeyHead,
-        parts: impl Iterator<Item = Result<RdbValue, RdbError>>,
-    ) {
-        if let Err(error) = self.add_parts(head, parts) {
-            self.shared.note(error);
+    /// Adds a value whose parts the reader sends.
+    fn add_value(&mut self, head: KeyHead, parts: &mpsc::Receiver<RdbValue>) {
+        if !self.adder.shared.is_past(head.offset) {
+            if let Err(error) = self.adder.add_value(head, parts.iter().map(Ok)) {
+                self.adder.shared.note(error);
+            }
+            self.adder.settle();
         }
-        self.settle();
+    }
+}
+
+/// Gathers keys that were read and adds them to the keyspace.
+struct Adder<'a> {
+    shared: &'a Shared<'a>,
+    batch: LoadBatch,
+    after: AfterUnlock,
+    finder: DuplicateFinder,
+}
+
+impl<'a> Adder<'a> {
+    fn new(shared: &'a Shared<'a>) -> Self {
+        Self {
+            shared,
+            batch: LoadBatch::new(shared.keyspace),
+            after: AfterUnlock::default(),
+            finder: DuplicateFinder::new(),
+        }
     }
 
-    fn add_parts(
+    fn add_string(&mut self, string: PlainString<'_>) {
+        let PlainString { offset, key, deadline_ms, value } = string;
+        if self.shared.is_expired(deadline_ms) {
+            self.shared.progress.expired_keys.fetch_add(1, Ordering::Relaxed);
+        } else {
+            let entry = Entry::string(key, value, deadline_ms.map(UnixMillis), 0);
+            self.batch.add(self.shared.keyspace, offset, entry);
+        }
+    }
+
+    /// Adds a value that comes in `parts`.
+    fn add_value(
         &mut self,
         head: KeyHead,
         parts: impl Iterator<Item = Result<RdbValue, RdbError>>,
@@ -400,19 +428,9 @@ impl<'a> Worker<'a> {
     }
 }
 
-fn add_string(shared: &Shared<'_>, batch: &mut LoadBatch, string: PlainString<'_>) {
-    let PlainString { offset, key, deadline_ms, value } = string;
-    if shared.is_expired(deadline_ms) {
-        shared.progress.expired_keys.fetch_add(1, Ordering::Relaxed);
-    } else {
-        let entry = Entry::string(key, value, deadline_ms.map(UnixMillis), 0);
-        batch.add(shared.keyspace, offset, entry);
-    }
-}
-
 /// The calling thread's part: it reads the file in order.
 struct Reading<'a> {
-    own: Worker<'a>,
+    own: Adder<'a>,
     reader: RdbReader<File>,
     /// `None` without workers.
     jobs: Option<mpsc::SyncSender<Job>>,
@@ -439,7 +457,10 @@ fn read_with_workers(
         let mut started = 0;
         for _ in 0..workers {
             let (jobs, give_back) = (Arc::clone(&jobs), give_back.clone());
-            let work = move || Worker::new(shared, bytes).work(&jobs, &give_back);
+            let work = move || {
+                let blocks = RdbReader::of_blocks(bytes);
+                Worker { adder: Adder::new(shared), blocks }.work(&jobs, &give_back);
+            };
             // Fewer threads than cores will do as well.
             let Ok(_) = thread::Builder::new().name("loader".into()).spawn_scoped(scope, work)
             else {
@@ -451,7 +472,7 @@ fn read_with_workers(
         drop(jobs);
         let reader = RdbReader::with_buffer(file, bytes, options, block_bytes);
         let state = reader.and_then(|reader| {
-            let own = Worker::new(shared, bytes);
+            let own = Adder::new(shared);
             let jobs = (started > 0).then_some(sender);
             Reading { own, reader, jobs, empties }.read(report)
         });
@@ -495,7 +516,7 @@ impl Reading<'_> {
             return Ok(());
         }
         if let Some(string) = self.reader.next_plain_string() {
-            add_string(self.own.shared, &mut self.own.batch, string);
+            self.own.add_string(string);
         } else {
             match self.reader.next_record()? {
                 Some(Record::Key(head)) => self.read_value(head, report)?,
@@ -516,27 +537,27 @@ impl Reading<'_> {
         report: &mut impl FnMut(&LoadProgress),
     ) -> Result<(), RdbError> {
         let (shared, reader) = (self.own.shared, &mut self.reader);
-        let mut is_first = true;
-        let mut parts = std::iter::from_fn(|| {
-            if !std::mem::take(&mut is_first) && (!reader.has_more_parts() || shared.must_stop()) {
+        let mut next_part = || {
+            if !reader.has_more_parts() || shared.must_stop() {
                 return None;
             }
             let part = reader.next_part(shared.options.part_bytes);
             shared.progress.loaded_bytes.store(reader.offset(), Ordering::Relaxed);
             report(shared.progress);
             Some((part, reader.has_more_parts()))
-        });
-        let Some(jobs) = &self.jobs else {
-            return self.own.add_parts(head, parts.map(|(part, _)| part));
         };
-        let first = parts.next();
+        let Some(jobs) = &self.jobs else {
+            let parts = std::iter::from_fn(next_part).map(|(part, _)| part);
+            return self.own.add_value(head, parts);
+        };
+        let first = next_part();
         let Some((Ok(first), true)) = first else {
-            return self.own.add_parts(head, first.into_iter().map(|(part, _)| part));
+            return self.own.add_value(head, first.into_iter().map(|(part, _)| part));
         };
         let key = head.key.clone();
         let (sender, receiver) = mpsc::sync_channel(PARTS_QUEUED);
         let mut sent = jobs.send(Job::Value(head, receiver)).is_ok() && sender.send(first).is_ok();
-        while sent && let Some((part, _)) = parts.next() {
+        while sent && let Some((part, _)) = next_part() {
             // It fails when the worker has noted a fault.
             sent = sender.send(part.map_err(|error| error.at_key(&key))?).is_ok();
         }
@@ -544,13 +565,13 @@ impl Reading<'_> {
     }
 }
 
-/// The first fault in a file in which `found` is known to be: a key twice. Whichever thread added it
-/// first, what is wrong is the one that comes second in the file, or another one before that.
+/// Where in a file in which `found` is true, a key that is there twice, the first such key comes for
+/// the second time; or what keeps from reading that far.
 ///
 /// Cost: reading up to there, and up to 18 bytes of memory for each key.
-fn first_fault(path: &Path, bytes: u64, now: UnixMillis, found: RdbError) -> RdbError {
+fn second_place(path: &Path, bytes: u64, now: UnixMillis, found: RdbError) -> RdbError {
     let options =
-        ReadOptions { verify_checksum: false, check_duplicates: true, ..ReadOptions::default() };
+        ReadOptions { verify_checksum: false, check_duplicates: false, ..ReadOptions::default() };
     let again = || -> Result<Option<RdbError>, RdbError> {
         let file = File::open(path).map_err(|e| RdbError::new(0, Reason::Io(e)))?;
         let mut reader = RdbReader::new(file, bytes, options)?;

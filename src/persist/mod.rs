@@ -14,8 +14,6 @@ pub mod dump;
 pub mod error;
 pub mod format;
 pub mod load;
-#[cfg(test)]
-mod load_tests;
 pub mod lzf;
 pub mod read;
 pub mod saver;

@@ -341,6 +341,11 @@ impl<R: Read> RdbReader<R> {
         self.unread.is_some()
     }
 
+    /// The parts that are left of the value of the record that was read last.
+    pub(crate) fn parts(&mut self, part_bytes: usize) -> impl Iterator<Item = Result<RdbValue>> {
+        std::iter::from_fn(move || self.has_more_parts().then(|| self.next_part(part_bytes)))
+    }
+
     /// The next record if it is a plain string under a plain key, no stranger than with a deadline,
     /// and as a whole in the buffer. `None` says nothing.
     ///
