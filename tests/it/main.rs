@@ -13,6 +13,7 @@
 mod client;
 mod commands;
 mod concurrency;
+mod damaged;
 mod differential;
 mod expiry;
 mod harness;
