@@ -231,6 +231,21 @@ impl Hash {
         new
     }
 
+    /// Adds `field`, which the caller knows not to be there: unlike [`set`](Self::set) this does not
+    /// look through a packed hash. Cost: O(1).
+    pub fn push_new(&mut self, field: &[u8], value: &[u8]) {
+        if let Self::Packed(seq) = self {
+            let short = field.len().max(value.len()) <= PACKED_HASH_ELEMENT_BYTES_MAX;
+            if short && seq.count() < 2 * PACKED_HASH_FIELDS_MAX {
+                seq.push_back(field);
+                seq.push_back(value);
+                return;
+            }
+        }
+        let entry = FieldEntry::new(field, value);
+        self.make_table().insert_new(KeyHash::of_field(field), entry);
+    }
+
     /// Removes `field`; returns true when it was there. Cost: O(1).
     pub fn remove(&mut self, field: &[u8]) -> bool {
         match self {

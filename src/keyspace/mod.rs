@@ -39,7 +39,6 @@ pub use view::{
     LocatedKey, NewDeadline, ReadManyView, ReadView, Tally, WriteManyView, WriteView, WrongType,
 };
 
-use crate::data::Value;
 use crate::util::clock::UnixMillis;
 use crate::util::hash::{KeyHash, POSITION_END, Position};
 pub use lock::LOOK_AHEAD_MAX;
@@ -89,9 +88,48 @@ impl Figures {
     }
 }
 
-/// A key is already there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DuplicateKey;
+/// Keys of a dump on their way into the keyspace, sorted by shard.
+#[derive(Debug)]
+pub struct LoadBatch {
+    by_shard: Vec<Vec<LoadKey>>,
+    len: usize,
+}
+
+#[derive(Debug)]
+struct LoadKey {
+    hash: KeyHash,
+    offset: u64,
+    entry: Entry,
+}
+
+impl LoadBatch {
+    /// An empty batch for `keyspace`.
+    #[must_use]
+    pub fn new(keyspace: &Keyspace) -> Self {
+        Self { by_shard: (0..keyspace.shard_count()).map(|_| Vec::new()).collect(), len: 0 }
+    }
+
+    /// Number of keys.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True when there are no keys.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Puts `entry` in; `offset` is where it was read, to tell which of several keys is there twice.
+    pub fn add(&mut self, keyspace: &Keyspace, offset: u64, entry: Entry) {
+        let LocatedKey { hash, shard, .. } = keyspace.locate(entry.key());
+        if let Some(keys) = self.by_shard.get_mut(shard) {
+            keys.push(LoadKey { hash, offset, entry });
+            self.len += 1;
+        }
+    }
+}
 
 /// All keys, spread over shards by the hash of the key.
 #[derive(Debug)]
@@ -318,24 +356,34 @@ impl Keyspace {
         swept
     }
 
-    /// Adds a key that was read from a dump; it does not count as a change.
+    /// Adds the keys of `batch`, which were read from a dump, and empties it; they do not count as
+    /// changes. Returns how many were added; `duplicate` is called for those that are there already.
     ///
-    /// # Errors
-    /// `DuplicateKey` when the key is there already.
+    /// Each shard is locked once. Cost: O(keys + shards).
     pub fn load(
         &self,
-        key: &[u8],
-        value: Value,
-        deadline: Option<UnixMillis>,
+        batch: &mut LoadBatch,
         after: &mut AfterUnlock,
-    ) -> Result<(), DuplicateKey> {
-        let located = self.locate(key);
-        self.shards.write(located.shard, |shard, epoch| {
-            if shard.find(located.hash, key).is_some() {
-                return Err(DuplicateKey);
+        mut duplicate: impl FnMut(u64, &[u8]),
+    ) -> u64 {
+        let mut added = 0;
+        batch.len = 0;
+        for (number, keys) in batch.by_shard.iter_mut().enumerate() {
+            if keys.is_empty() {
+                continue;
             }
-            shard.insert(located.hash, Entry::new(key, value, deadline, epoch.number), after);
-            Ok(())
-        })
+            self.shards.write(number, |shard, epoch| {
+                for LoadKey { hash, offset, mut entry } in keys.drain(..) {
+                    if shard.find(hash, entry.key()).is_some() {
+                        duplicate(offset, entry.key());
+                        continue;
+                    }
+                    entry.set_version(epoch.number);
+                    shard.insert(hash, entry, after);
+                    added += 1;
+                }
+            });
+        }
+        added
     }
 }

@@ -283,7 +283,8 @@ impl Saver {
             saver.keyspace.flush(&mut after);
             drop(after);
             let progress = LoadProgress::default();
-            let loaded = load::load(&saver.keyspace, saver.path(), now, &progress, |_| ());
+            let (path, cancelled) = (saver.path(), AtomicBool::new(false));
+            let loaded = load::load(&saver.keyspace, path, now, &progress, &cancelled, |_| ());
             match &loaded {
                 Ok(loaded) => {
                     tracing::info!(keys = loaded.map_or(0, |loaded| loaded.keys), "loaded again");

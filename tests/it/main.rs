@@ -14,6 +14,7 @@ mod client;
 mod commands;
 mod concurrency;
 mod crash;
+mod damaged;
 mod differential;
 mod expiry;
 mod faults;

@@ -306,7 +306,16 @@ fn torn_dumps(server: &Server, dumps: usize) -> usize {
 fn is_torn(path: &Path, tokens: usize) -> bool {
     // A key that is in the dump twice is refused by the loader.
     let keyspace = Keyspace::new(1);
-    if load(&keyspace, path, UnixMillis(0), &LoadProgress::default(), |_| ()).is_err() {
+    if load(
+        &keyspace,
+        path,
+        UnixMillis(0),
+        &LoadProgress::default(),
+        &AtomicBool::new(false),
+        |_| (),
+    )
+    .is_err()
+    {
         return true;
     }
     let dump = read_dump(path);

@@ -8,13 +8,16 @@ use my_redis::util::clock::UnixMillis;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
 
 /// The strings and the number of elements of collections in a dump.
 #[track_caller]
 pub fn read_dump(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let keyspace = Keyspace::new(MANY_SHARDS);
     let progress = LoadProgress::default();
-    load(&keyspace, path, UnixMillis(0), &progress, |_| ()).expect("a good dump").expect("a file");
+    load(&keyspace, path, UnixMillis(0), &progress, &AtomicBool::new(false), |_| ())
+        .expect("a good dump")
+        .expect("a file");
     let mut content = BTreeMap::new();
     let mut add = |entry: &Entry| {
         let value = match entry.value() {

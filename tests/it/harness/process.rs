@@ -78,6 +78,11 @@ impl Process {
         Self { child, addr: SocketAddr::from(([127, 0, 0, 1], port)) }
     }
 
+    /// Where it listens once it does.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     pub fn wire(&self) -> Wire {
         Wire::connect(self.addr)
     }
