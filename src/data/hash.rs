@@ -231,8 +231,8 @@ impl Hash {
         new
     }
 
-    /// Adds `field`, which the caller knows not to be there: unlike [`set`](Self::set) this does not
-    /// look through a packed hash. Cost: O(1).
+    /// Adds `field`, which the caller knows not to be there: unlike [`set`](Self::set) this does
+    /// not look through a packed hash. Cost: O(1).
     pub fn push_new(&mut self, field: &[u8], value: &[u8]) {
         if let Self::Packed(seq) = self {
             let short = field.len().max(value.len()) <= PACKED_HASH_ELEMENT_BYTES_MAX;

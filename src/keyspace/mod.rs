@@ -121,7 +121,8 @@ impl LoadBatch {
         self.len == 0
     }
 
-    /// Puts `entry` in; `offset` is where it was read, to tell which of several keys is there twice.
+    /// Puts `entry` in; `offset` is where it was read, to tell which of several keys is there
+    /// twice.
     pub fn add(&mut self, keyspace: &Keyspace, offset: u64, entry: Entry) {
         let LocatedKey { hash, shard, .. } = keyspace.locate(entry.key());
         if let Some(keys) = self.by_shard.get_mut(shard) {
@@ -357,7 +358,8 @@ impl Keyspace {
     }
 
     /// Adds the keys of `batch`, which were read from a dump, and empties it; they do not count as
-    /// changes. Returns how many were added; `duplicate` is called for those that are there already.
+    /// changes. Returns how many were added; `duplicate` is called for those that are there
+    /// already.
     ///
     /// Each shard is locked once. Cost: O(keys + shards).
     pub fn load(

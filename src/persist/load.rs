@@ -565,8 +565,8 @@ impl Reading<'_> {
     }
 }
 
-/// Where in a file in which `found` is true, a key that is there twice, the first such key comes for
-/// the second time; or what keeps from reading that far.
+/// Where in a file in which `found` is true, a key that is there twice, the first such key comes
+/// for the second time; or what keeps from reading that far.
 ///
 /// Cost: reading up to there, and up to 18 bytes of memory for each key.
 fn second_place(path: &Path, bytes: u64, now: UnixMillis, found: RdbError) -> RdbError {

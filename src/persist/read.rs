@@ -10,8 +10,8 @@
 //! there twice; and it cuts the file into blocks of whole records for readers on other threads.
 //!
 //! Memory: the item or part at hand, which takes no more than the bytes it has in the file, the
-//! buffer, and what packed strings unpack to (at most 88 times their bytes and 512 MB each). Finding
-//! duplicates takes up to 18 bytes a member for the time of one collection.
+//! buffer, and what packed strings unpack to (at most 88 times their bytes and 512 MB each).
+//! Finding duplicates takes up to 18 bytes a member for the time of one collection.
 
 use crate::persist::compact;
 use crate::persist::compact::CompactError;

@@ -12,6 +12,8 @@ use crate::persist::dump::{self, DumpOptions};
 use crate::persist::file::DumpFile;
 use crate::persist::load::{self, LoadError, LoadProgress};
 use crate::util::clock::UnixMillis;
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
+
+/// The niceness of a thread that saves. With 10 it gets a tenth of the time that a serving thread
+/// gets when there are not enough cores for both.
+const SAVER_NICENESS: i32 = 10;
 
 /// Where the end of a save is told.
 pub type SaveTicket = oneshot::Receiver<Result<(), SaveError>>;
@@ -326,6 +332,7 @@ struct Ending<'a> {
 
 impl Ending<'_> {
     fn run(mut self, options: &DumpOptions) {
+        give_way_to_clients();
         let saver = self.saver;
         let written = saver
             .file
@@ -363,6 +370,13 @@ impl Drop for Ending<'_> {
             self.saver.end(&self.result, 0);
             self.tell();
         }
+    }
+}
+
+/// Lowers the priority of this thread: while all cores are taken, a save costs clients little.
+fn give_way_to_clients() {
+    if let Err(error) = setpriority_process(Some(gettid()), SAVER_NICENESS) {
+        tracing::debug!("the saver keeps its priority: {error}");
     }
 }
 
