@@ -3,6 +3,7 @@
 //! The packed form lists field, value, field, value in the order of insertion, as Redis' does, and
 //! changes to the table at the same sizes as Redis, so that HGETALL answers in the same order.
 
+use crate::data::packed;
 use crate::data::packed::{PackedRef, PackedSeq, Span};
 use crate::data::segmented::{Hashed, Segment, SegmentedTable};
 use crate::data::{Collection, Form, LargeValue, Value, ValueType};
@@ -173,6 +174,15 @@ impl Hash {
     #[must_use]
     pub fn new() -> Self {
         Self::Packed(PackedSeq::new())
+    }
+
+    /// An empty hash with room for fields and values of so many bytes together, as long as it is
+    /// packed.
+    #[must_use]
+    pub fn with_room(fields: usize, bytes: usize) -> Self {
+        let elements = 2 * fields.min(PACKED_HASH_FIELDS_MAX);
+        let bytes = bytes.min(elements * PACKED_HASH_ELEMENT_BYTES_MAX);
+        Self::Packed(PackedSeq::with_room(packed::sequence_bytes_max(elements, bytes)))
     }
 
     /// The hash for reading.

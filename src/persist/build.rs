@@ -31,7 +31,7 @@ impl Builder {
         let value = match part {
             RdbValue::String(bytes) => Value::String(bytes.into()),
             RdbValue::List(elements) => {
-                let mut list = List::new();
+                let mut list = List::with_room(elements.len(), elements.bytes());
                 extend_list(&mut list, elements)?;
                 Value::List(list)
             }
@@ -84,7 +84,7 @@ fn small_hash(pairs: Pairs, finder: &mut DuplicateFinder) -> Result<Hash> {
     if let Some(field) = finder.find_field(&pairs) {
         return Err(Reason::Duplicate(field.to_vec()));
     }
-    let mut hash = Hash::new();
+    let mut hash = Hash::with_room(pairs.len(), pairs.elements.bytes());
     let pushed: Result<()> = pairs.consume(|field, value| {
         hash.push_new(field, value);
         Ok(())

@@ -112,6 +112,11 @@ impl Elements {
         self.closed_bytes
     }
 
+    /// Bytes of all elements, their lengths included.
+    pub(crate) fn bytes(&self) -> usize {
+        self.closed_bytes + self.last.len()
+    }
+
     /// Appends one element. Cost: its length.
     pub fn push(&mut self, element: &[u8]) {
         self.open(element.len()).extend_from_slice(element);
