@@ -26,7 +26,7 @@ pub mod planted;
 mod shard;
 mod snapshot;
 #[cfg(all(test, not(feature = "shuttle")))]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 mod tests;
 mod view;
 
