@@ -14,7 +14,9 @@
 use crate::data::packed::{PackedRef, PackedSeq};
 use crate::data::segmented::Hashed;
 use crate::data::string::PACKED_STRING_BYTES_MAX;
-use crate::data::{Collection, Form, HashRef, LargeValue, ListRef, StringRef};
+use crate::data::{
+    Collection, Form, HashRef, LargeValue, ListRef, SetRef, SortedSetRef, StringRef,
+};
 use crate::data::{Value, ValueRef, ValueType};
 use crate::util::clock::UnixMillis;
 use crate::util::hash::KeyHash;
@@ -23,6 +25,8 @@ use bytes::Bytes;
 const KIND_STRING: u8 = 0;
 const KIND_LIST: u8 = 1;
 const KIND_HASH: u8 = 2;
+const KIND_SET: u8 = 3;
+const KIND_SORTED_SET: u8 = 4;
 const KIND_MASK: u8 = 0x07;
 const HAS_DEADLINE: u8 = 0x80;
 
@@ -63,6 +67,8 @@ fn kind_of(value_type: ValueType) -> u8 {
         ValueType::String => KIND_STRING,
         ValueType::List => KIND_LIST,
         ValueType::Hash => KIND_HASH,
+        ValueType::Set => KIND_SET,
+        ValueType::SortedSet => KIND_SORTED_SET,
     }
 }
 
@@ -169,6 +175,8 @@ impl Entry {
             Value::String(bytes) => Self::large(key, LargeValue::String(bytes), deadline, version),
             Value::List(list) => Self::from_form(key, list.into_form(), deadline, version),
             Value::Hash(hash) => Self::from_form(key, hash.into_form(), deadline, version),
+            Value::Set(set) => Self::from_form(key, set.into_form(), deadline, version),
+            Value::SortedSet(set) => Self::from_form(key, set.into_form(), deadline, version),
         }
     }
 
@@ -254,6 +262,8 @@ impl Entry {
                 match entry.byte(0) & KIND_MASK {
                     KIND_STRING => ValueRef::String(StringRef::Packed(bytes)),
                     KIND_LIST => ValueRef::List(ListRef::Packed(PackedRef(bytes))),
+                    KIND_SET => ValueRef::Set(SetRef::packed(bytes)),
+                    KIND_SORTED_SET => ValueRef::SortedSet(SortedSetRef::Packed(PackedRef(bytes))),
                     _ => ValueRef::Hash(HashRef::Packed(PackedRef(bytes))),
                 }
             }
@@ -261,6 +271,8 @@ impl Entry {
                 LargeValue::String(bytes) => ValueRef::String(StringRef::Large(bytes)),
                 LargeValue::List(list) => ValueRef::List(ListRef::Chunked(list)),
                 LargeValue::Hash(table) => ValueRef::Hash(HashRef::Table(table)),
+                LargeValue::Set(table) => ValueRef::Set(SetRef::Table(table)),
+                LargeValue::SortedSet(set) => ValueRef::SortedSet(SortedSetRef::Ranked(set)),
             },
         }
     }
@@ -290,6 +302,8 @@ impl Entry {
                 LargeValue::String(_) => 2,
                 LargeValue::List(list) => list.chunk_count(),
                 LargeValue::Hash(table) => table.len(),
+                LargeValue::Set(table) => table.len(),
+                LargeValue::SortedSet(set) => set.len(),
             },
         }
     }

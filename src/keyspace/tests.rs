@@ -172,6 +172,8 @@ impl Stress {
                 ValueRef::String(_) => {}
                 ValueRef::List(list) => assert!(!list.is_empty(), "{name} is an empty list"),
                 ValueRef::Hash(hash) => assert!(!hash.is_empty(), "{name} is an empty hash"),
+                ValueRef::Set(set) => assert!(!set.is_empty(), "{name} is an empty set"),
+                ValueRef::SortedSet(set) => assert!(!set.is_empty(), "{name} has no members"),
             }
             assert!(keys.insert(name.clone()), "{name} is twice in a snapshot");
         };

@@ -5,10 +5,9 @@
 //! with the next save.
 
 use crate::data::list::End;
-use crate::data::{Hash, List, Value};
+use crate::data::{Hash, List, Set, SortedSet, Value};
 use crate::keyspace::{AfterUnlock, Keyspace};
 use crate::persist::error::{RdbError, Reason};
-use crate::persist::format::kind_name;
 use crate::persist::read::{ChecksumState, Entry, Item, RdbReader, ReadOptions};
 use crate::persist::value::RdbValue;
 use crate::util::clock::UnixMillis;
@@ -127,7 +126,7 @@ pub fn load(
 }
 
 fn add(keyspace: &Keyspace, entry: Entry, after: &mut AfterUnlock) -> Result<(), RdbError> {
-    let Entry { offset, kind, key, deadline_ms, value } = entry;
+    let Entry { offset, kind: _, key, deadline_ms, value } = entry;
     let value = match value {
         RdbValue::String(bytes) => Value::String(bytes.into()),
         RdbValue::List(elements) => {
@@ -148,9 +147,23 @@ fn add(keyspace: &Keyspace, entry: Entry, after: &mut AfterUnlock) -> Result<(),
             set?;
             Value::Hash(hash)
         }
-        RdbValue::Set(_) | RdbValue::ZSet(_) => {
-            let reason = Reason::UnsupportedType { code: kind, name: kind_name(kind) };
-            return Err(RdbError { offset, key: Some(key), reason });
+        RdbValue::Set(members) => {
+            let mut set = Set::new();
+            let added: Result<(), RdbError> = members.consume(|member| {
+                set.insert(member);
+                Ok(())
+            });
+            added?;
+            Value::Set(set)
+        }
+        RdbValue::ZSet(scored) => {
+            let mut set = SortedSet::new();
+            let added: Result<(), RdbError> = scored.consume(|member, score| {
+                set.set(score, member);
+                Ok(())
+            });
+            added?;
+            Value::SortedSet(set)
         }
     };
     keyspace.load(&key, value, deadline_ms.map(UnixMillis), after).map_err(|_| RdbError {
