@@ -229,9 +229,7 @@ impl Gate {
     }
 
     fn locate_keys<'k>(&self, spec: &CommandSpec, args: Args<'k>) -> SmallVec<[LocatedKey<'k>; 4]> {
-        key_numbers(spec.keys, args.len())
-            .map(|number| self.keyspace.locate(args.at(number)))
-            .collect()
+        key_numbers(spec.keys, args).map(|number| self.keyspace.locate(args.at(number))).collect()
     }
 }
 

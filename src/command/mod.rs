@@ -19,6 +19,8 @@ pub mod introspection;
 pub mod list;
 pub mod scan;
 pub mod server;
+pub mod set;
+pub mod set_algebra;
 pub mod spec;
 pub mod string;
 pub mod sweep;

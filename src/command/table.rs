@@ -1,7 +1,8 @@
 //! The table of all commands: joins the families and finds a row by its name.
 
 use crate::command::spec::CommandSpec;
-use crate::command::{connection, expire, generic, hash, introspection, list, server, string};
+use crate::command::{connection, expire, generic, hash, introspection, list, server};
+use crate::command::{set, set_algebra, string};
 use hashbrown::HashTable;
 use std::sync::OnceLock;
 
@@ -12,6 +13,8 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     string::COMMANDS,
     list::COMMANDS,
     hash::COMMANDS,
+    set::COMMANDS,
+    set_algebra::COMMANDS,
     connection::COMMANDS,
     introspection::COMMANDS,
     server::COMMANDS,

@@ -95,7 +95,7 @@ pub struct Segment<T> {
 }
 
 /// Where an entry stands; valid until the next change of the table.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Slot {
     segment: usize,
     bucket: usize,

@@ -13,6 +13,7 @@ use crate::data::{Collection, Form, LargeValue, Value, ValueType};
 use crate::util::hash::{KeyHash, Position};
 use crate::util::number::{IntegerText, parse_i64};
 use crate::util::random::Random;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A set keeps its numbers sorted up to this many (set-max-intset-entries).
@@ -21,6 +22,9 @@ pub const INT_SET_MEMBERS_MAX: usize = 512;
 pub const PACKED_SET_MEMBERS_MAX: usize = 128;
 /// A set of byte strings stays packed while none is longer.
 pub const PACKED_SET_MEMBER_BYTES_MAX: usize = 64;
+
+/// When more than this part of a large set is drawn it is walked through instead.
+const WALK_SHARE: usize = 3;
 
 /// The form byte of a packed sequence.
 const FORM_STRINGS: u8 = 0;
@@ -131,6 +135,34 @@ impl<'a> SetRef<'a> {
                 Some(use_member(table.at(slot)?.bytes()))
             }
         }
+    }
+
+    /// Calls `each` with `count` different members drawn at random, each choice as likely; with all
+    /// when there are no more. Cost: O(count), O(n) for a small set or more than a third of one.
+    pub fn draw_distinct(self, count: usize, random: &mut Random, mut each: impl FnMut(&[u8])) {
+        if let Self::Table(table) = self
+            && count < table.len() / WALK_SHARE
+        {
+            let mut drawn = HashSet::with_capacity(count);
+            while drawn.len() < count {
+                let Some(slot) = table.draw(random) else { break };
+                if drawn.insert(slot)
+                    && let Some(member) = table.at(slot)
+                {
+                    each(member.bytes());
+                }
+            }
+            return;
+        }
+        let mut chosen = random.distinct_below(count, self.len()).into_iter().peekable();
+        let mut index = 0;
+        self.visit(|member| {
+            if chosen.next_if_eq(&index).is_some() {
+                each(member);
+            }
+            index += 1;
+            chosen.peek().is_some()
+        });
     }
 
     /// Calls `each` with at least `count` members from `cursor` on; returns where to go on, `None`
@@ -462,6 +494,13 @@ mod tests {
                 assert_eq!(counts.len(), count);
                 // Six standard deviations.
                 assert!(counts.values().all(|n| (280..520).contains(n)), "{counts:?}");
+                for share in [0, 1, count / 4, count / 2, count, count + 1] {
+                    let mut drawn = BTreeSet::new();
+                    set.as_ref().draw_distinct(share, &mut random, |member| {
+                        assert!(drawn.insert(member.to_vec()) && counts.contains_key(member));
+                    });
+                    assert_eq!(drawn.len(), share.min(count));
+                }
                 while let Some(popped) = set.pop(&mut random, <[u8]>::to_vec) {
                     assert!(counts.remove(&popped).is_some());
                 }

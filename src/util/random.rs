@@ -1,5 +1,6 @@
 //! Chance: small, fast numbers for drawing members and keys. Not for secrets.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
 /// A splitmix64 generator.
@@ -51,6 +52,24 @@ impl Random {
             }
         }
     }
+
+    /// `count` different numbers below `limit` in ascending order, each choice as likely; all of
+    /// them when there are no more. Cost: O(count log count).
+    pub fn distinct_below(&mut self, count: usize, limit: usize) -> Vec<usize> {
+        if count >= limit {
+            return (0..limit).collect();
+        }
+        let mut chosen = HashSet::with_capacity(count);
+        for last in limit - count..limit {
+            let drawn = self.below(last + 1);
+            if !chosen.insert(drawn) {
+                chosen.insert(last);
+            }
+        }
+        let mut chosen: Vec<usize> = chosen.into_iter().collect();
+        chosen.sort_unstable();
+        chosen
+    }
 }
 
 #[cfg(test)]
@@ -67,6 +86,14 @@ mod tests {
             counts[random.below(7)] += 1;
         }
         assert!(counts.iter().all(|count| (9_600..10_400).contains(count)), "{counts:?}");
+        // Each of the ten pairs of five numbers.
+        let mut pairs = std::collections::BTreeMap::<Vec<usize>, u32>::new();
+        for _ in 0..10_000 {
+            *pairs.entry(random.distinct_below(2, 5)).or_default() += 1;
+        }
+        assert_eq!(pairs.len(), 10);
+        assert!(pairs.values().all(|count| (850..1_150).contains(count)), "{pairs:?}");
+        assert_eq!(random.distinct_below(9, 3), [0, 1, 2]);
         // Above half of all numbers, a plain remainder would give the low ones twice as often.
         let limit = 3 * (usize::MAX / 4);
         let low = (0..10_000).filter(|_| random.below(limit) < limit / 3).count();

@@ -13,6 +13,8 @@ use my_redis::command::expire as expire_rows;
 use my_redis::command::generic as generic_rows;
 use my_redis::command::hash as hash_rows;
 use my_redis::command::list as list_rows;
+use my_redis::command::set as set_rows;
+use my_redis::command::set_algebra as set_algebra_rows;
 use my_redis::command::string as string_rows;
 
 /// Expands to three tests of one session with an empty server; `resp3` before the session's
@@ -63,6 +65,7 @@ mod hash;
 mod introspection;
 mod list;
 mod server;
+mod set;
 mod string;
 
 const OK: &str = "+OK\r\n";
@@ -199,6 +202,31 @@ const CHANGES: &[(&str, u64)] = &[
     ("DEL a b none", 2),
     ("UNLINK none", 0),
     ("EXPIREAT c 1", 1),
+    ("SADD t a b c b", 3),
+    ("SADD t a b", 0),
+    ("SADD t a d", 1),
+    ("SREM t x", 0),
+    ("SREM none x", 0),
+    ("SREM t a b x", 2),
+    ("SMOVE t u none", 0),
+    ("SMOVE none u c", 0),
+    ("SMOVE t u c", 2),
+    ("SADD t c", 1),
+    ("SMOVE t u c", 1),
+    ("SMOVE t t d", 0),
+    ("SADD u 1 2 3 4 5 6 7 8 9", 9),
+    ("SPOP u", 1),
+    ("SPOP u 0", 0),
+    ("SPOP u 2", 2),
+    ("SPOP u 6", 6),
+    ("SPOP u 6", 1),
+    ("SPOP none", 0),
+    ("SPOP none 2", 0),
+    ("SINTERSTORE v t none", 0),
+    ("SINTERSTORE v t t", 1),
+    ("SUNIONSTORE v t u", 1),
+    ("SDIFFSTORE v t t", 1),
+    ("SDIFFSTORE v t t", 0),
 ];
 
 it!(changes_are_counted_as_redis_counts_them, |server| {
@@ -246,6 +274,12 @@ it!(a_refused_write_creates_no_key, |server| {
         "EXPIRE k 100",
         "PERSIST k",
         "APPEND k",
+        "SREM k m",
+        "SPOP k",
+        "SPOP k 3",
+        "SMOVE k other m",
+        "SINTERSTORE k none other",
+        "SINTERCARD 0 k",
     ] {
         wire.run(line);
         wire.expect("DBSIZE", ":0\r\n");
@@ -263,6 +297,8 @@ fn every_row_says_what_redis_says_of_the_command() {
         string_rows::COMMANDS,
         list_rows::COMMANDS,
         hash_rows::COMMANDS,
+        set_rows::COMMANDS,
+        set_algebra_rows::COMMANDS,
     ];
     for spec in families.into_iter().flatten() {
         let request = format!("COMMAND INFO {}", spec.name);
