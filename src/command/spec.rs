@@ -9,7 +9,7 @@ use crate::command::error::CommandError;
 use crate::command::sweep::Sweeper;
 use crate::keyspace::{ReadManyView, ReadView, WriteManyView, WriteView};
 use crate::protocol::Args;
-use crate::util::number::parse_i64;
+use crate::util::number::parse_prefix;
 
 /// How a handler ends: its reply is written, or this error takes the place of what it wrote.
 pub type Outcome = Result<(), CommandError>;
@@ -96,11 +96,11 @@ impl KeySpec {
     }
 
     /// The argument number of the last key; `None` when the request does not have as many as it
-    /// says.
+    /// says. The number of keys is read leniently, as Redis does here; the command is stricter.
     fn last_number(&self, args: Args<'_>) -> Option<usize> {
         let last = args.len().checked_sub(1)?;
         if self.is_counted() {
-            let keys = parse_i64(args.at(self.first.checked_sub(1)?))?;
+            let keys = parse_prefix(args.at(self.first.checked_sub(1)?));
             let keys = usize::try_from(keys).ok()?.checked_sub(1)?;
             return self.first.checked_add(keys).filter(|number| *number <= last);
         }
@@ -356,6 +356,7 @@ mod tests {
         let counted = [KeySpec::one(&[]), KeySpec::counted(2, &[])];
         assert_eq!(numbers(&counted, "C to 1 a b c"), all(&[1, 3]));
         assert_eq!(numbers(&counted, "C to 3 a b c"), all(&[1, 3, 4, 5]));
+        assert_eq!(numbers(&counted, "C to 02x a b c"), all(&[1, 3, 4]));
         for wrong in ["0", "4", "-1", "x", "9223372036854775807", "18446744073709551615"] {
             assert_eq!(numbers(&counted, &format!("C to {wrong} a b c")), (vec![1], false));
         }

@@ -2,7 +2,8 @@
 
 use crate::command::spec::CommandSpec;
 use crate::command::{connection, expire, generic, hash, introspection, list, server};
-use crate::command::{set, set_algebra, string};
+use crate::command::{set, set_algebra, sorted_set, sorted_set_algebra};
+use crate::command::{sorted_set_pop, sorted_set_range, string};
 use hashbrown::HashTable;
 use std::sync::OnceLock;
 
@@ -15,6 +16,10 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     hash::COMMANDS,
     set::COMMANDS,
     set_algebra::COMMANDS,
+    sorted_set::COMMANDS,
+    sorted_set_range::COMMANDS,
+    sorted_set_algebra::COMMANDS,
+    sorted_set_pop::COMMANDS,
     connection::COMMANDS,
     introspection::COMMANDS,
     server::COMMANDS,

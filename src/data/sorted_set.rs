@@ -6,9 +6,9 @@
 //!   [ kind: 1 byte ][ score: as many bytes as the kind says ][ member ]
 //! ```
 //!
-//! A whole score takes 1, 2, 4 or 8 bytes, any other the 8 of a double; so -0 becomes 0 there, as in
-//! Redis' packed form. The set changes to the large form at the same sizes as Redis and stays.
-//! The large form finds a score by its member in the table and everything about order in the tree.
+//! A whole score takes 1, 2, 4 or 8 bytes, any other the 8 of a double; so -0 becomes 0 there, as
+//! in Redis' packed form. The set changes to the large form at the same sizes as Redis and stays.
+//! The large form finds a score by its member in the table, and all about order in the tree.
 
 use crate::data::member::Member;
 use crate::data::packed::{PackedRef, PackedSeq, Span};
@@ -28,7 +28,7 @@ pub const PACKED_SORTED_SET_MEMBER_BYTES_MAX: usize = 64;
 
 /// The kind of a score that is a double; lower kinds are the width of a whole number.
 const KIND_DOUBLE: u8 = 9;
-/// Doubles up to this hold every whole number below.
+/// Whole scores up to this are stored and shown as integers, as Redis does in its packed form.
 const WHOLE_SCORE_MAX: f64 = 4_611_686_018_427_387_904.0;
 
 type ElementBytes = SmallVec<[u8; 96]>;
@@ -60,7 +60,7 @@ fn element(score: f64, member: &[u8]) -> ElementBytes {
 /// The score as a whole number, where it is one and not out of all bounds.
 #[must_use]
 pub fn whole(score: f64) -> Option<i64> {
-    let is_whole = score.abs() < WHOLE_SCORE_MAX && score.fract() == 0.0;
+    let is_whole = score.abs() <= WHOLE_SCORE_MAX && score.fract() == 0.0;
     is_whole.then_some(score as i64)
 }
 
@@ -238,19 +238,35 @@ impl<'a> SortedSetRef<'a> {
 
     /// The ranks from the first member that `is_below` refuses, as long as `is_above` refuses them.
     ///
-    /// Both judge by score and member and must change their mind only once in the order of the
-    /// set. Cost: O(log n).
+    /// Both judge by score and member and should change their mind only once in the order of the
+    /// set. If they do not, as in a range of members whose scores differ, a packed set answers
+    /// what Redis does: it looks from the end where the range is to begin, as long as the last
+    /// member is not below it nor the first one above. Cost: O(log n).
     #[must_use]
     pub fn ranks(
         self,
+        is_reverse: bool,
         is_below: impl Fn(f64, &[u8]) -> bool,
         is_above: impl Fn(f64, &[u8]) -> bool,
     ) -> Range<usize> {
         match self {
             Self::Packed(seq) => {
                 let mut members = seq.iter().map(parse);
-                let start = members.clone().take_while(|(s, m)| is_below(*s, m)).count();
-                let inside = members.by_ref().skip(start).take_while(|(s, m)| !is_above(*s, m));
+                let below = |(score, member): &(f64, &[u8])| is_below(*score, member);
+                let above = |(score, member): &(f64, &[u8])| is_above(*score, member);
+                let ends = (members.clone().next(), members.clone().next_back());
+                if ends.0.as_ref().is_none_or(above) || ends.1.as_ref().is_none_or(below) {
+                    return 0..0;
+                }
+                if is_reverse {
+                    let behind = members.by_ref().rev().take_while(above).count();
+                    let end = seq.count() - behind;
+                    let mut inside = seq.iter().map(parse).rev().skip(behind);
+                    let count = inside.by_ref().take_while(|entry| !below(entry)).count();
+                    return end - count..end;
+                }
+                let start = members.clone().take_while(below).count();
+                let inside = members.skip(start).take_while(|entry| !above(entry));
                 start..start + inside.count()
             }
             Self::Ranked(set) => {
@@ -691,7 +707,8 @@ mod tests {
                 let (min, max) = bounds;
                 let inside: Vec<_> =
                     all.iter().filter(|(_, s)| min <= *s && *s <= max).cloned().collect();
-                let ranks = copy.as_ref().ranks(|s, _| s < min, |s, _| s > max);
+                let ranks = copy.as_ref().ranks(false, |s, _| s < min, |s, _| s > max);
+                prop_assert_eq!(&copy.as_ref().ranks(true, |s, _| s < min, |s, _| s > max), &ranks);
                 prop_assert_eq!(ranks.len(), inside.len());
                 let (mut forward, mut back) = (Vec::new(), Vec::new());
                 copy.as_ref().for_each(ranks.clone(), false, |m, s| forward.push((m.to_vec(), s)));
