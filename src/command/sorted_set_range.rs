@@ -202,8 +202,9 @@ impl<'a> Span<'a> {
         })
     }
 
-    /// The ranks of the members inside; indices of a reverse range count from the last.
-    fn ranks(self, set: SortedSetRef<'_>, is_reverse: bool) -> Range<usize> {
+    /// The ranks of the members inside, without the first `skip` in a range of scores or members;
+    /// indices of a reverse range count from the last.
+    fn ranks(self, set: SortedSetRef<'_>, is_reverse: bool, skip: usize) -> Range<usize> {
         let len = set.len();
         match self {
             Self::Ranks(start, stop) => match normalize_range(start, stop, len) {
@@ -213,6 +214,7 @@ impl<'a> Span<'a> {
             },
             Self::Scores(min, max) => set.ranks(
                 is_reverse,
+                skip,
                 |score, _| score < min.score || (min.is_open && score == min.score),
                 |score, _| score > max.score || (max.is_open && score == max.score),
             ),
@@ -224,6 +226,7 @@ impl<'a> Span<'a> {
                 }
                 set.ranks(
                     is_reverse,
+                    skip,
                     |_, member| min.is_behind(member),
                     |_, member| max.is_before(member),
                 )
@@ -295,19 +298,12 @@ impl<'a> Query<'a> {
 
     /// The ranks that are to be answered.
     fn ranks(&self, set: SortedSetRef<'_>) -> Range<usize> {
-        let Range { start, end } = self.span.ranks(set, self.is_reverse);
-        if matches!(self.span, Span::Ranks(..)) {
-            return start..end;
-        }
-        let count = end - start;
         // A negative offset is never reached, a negative limit is none.
-        let offset = usize::try_from(self.offset).unwrap_or(count).min(count);
-        let limit = usize::try_from(self.limit).unwrap_or(count).min(count - offset);
-        if self.is_reverse {
-            end - offset - limit..end - offset
-        } else {
-            start + offset..start + offset + limit
-        }
+        let skip = usize::try_from(self.offset).unwrap_or(usize::MAX);
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let Range { start, end } = self.span.ranks(set, self.is_reverse, skip);
+        let count = (end - start).min(limit);
+        if self.is_reverse { end - count..end } else { start..start + count }
     }
 }
 
@@ -384,7 +380,7 @@ pub fn store(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>, entries: Vec
 
 fn count(view: &ReadView<'_>, call: &mut Call<'_>, by: By) -> Outcome {
     let span = Span::parse(by, call.args.at(2), call.args.at(3))?;
-    call.reply.count(view.sorted_set()?.map_or(0, |set| span.ranks(set, false).len()));
+    call.reply.count(view.sorted_set()?.map_or(0, |set| span.ranks(set, false, 0).len()));
     Ok(())
 }
 
@@ -398,7 +394,7 @@ fn zlexcount(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
 
 fn remove(view: &mut WriteView<'_>, call: &mut Call<'_>, by: By) -> Outcome {
     let span = Span::parse(by, call.args.at(2), call.args.at(3))?;
-    let ranks = view.read().sorted_set()?.map_or(0..0, |set| span.ranks(set, false));
+    let ranks = view.read().sorted_set()?.map_or(0..0, |set| span.ranks(set, false, 0));
     call.reply.count(ranks.len());
     if !ranks.is_empty() {
         view.note_more_changes(ranks.len() - 1);

@@ -236,43 +236,45 @@ impl<'a> SortedSetRef<'a> {
         }
     }
 
-    /// The ranks from the first member that `is_below` refuses, as long as `is_above` refuses them.
+    /// The ranks from the first member that `is_below` refuses, as long as `is_above` refuses them,
+    /// without the first `skip` of them, or the last when the range is read backwards.
     ///
     /// Both judge by score and member and should change their mind only once in the order of the
     /// set. If they do not, as in a range of members whose scores differ, a packed set answers
-    /// what Redis does: it looks from the end where the range is to begin, as long as the last
-    /// member is not below it nor the first one above. Cost: O(log n).
+    /// what Redis does: it looks from the end where the range is to begin, and what it skips need
+    /// not be in the range. Cost: O(log n).
     #[must_use]
     pub fn ranks(
         self,
         is_reverse: bool,
+        skip: usize,
         is_below: impl Fn(f64, &[u8]) -> bool,
         is_above: impl Fn(f64, &[u8]) -> bool,
     ) -> Range<usize> {
+        let len = self.len();
         match self {
             Self::Packed(seq) => {
-                let mut members = seq.iter().map(parse);
                 let below = |(score, member): &(f64, &[u8])| is_below(*score, member);
                 let above = |(score, member): &(f64, &[u8])| is_above(*score, member);
-                let ends = (members.clone().next(), members.clone().next_back());
-                if ends.0.as_ref().is_none_or(above) || ends.1.as_ref().is_none_or(below) {
+                let members = || seq.iter().map(parse);
+                if members().next().is_none_or(|first| above(&first))
+                    || members().next_back().is_none_or(|last| below(&last))
+                {
                     return 0..0;
                 }
                 if is_reverse {
-                    let behind = members.by_ref().rev().take_while(above).count();
-                    let end = seq.count() - behind;
-                    let mut inside = seq.iter().map(parse).rev().skip(behind);
-                    let count = inside.by_ref().take_while(|entry| !below(entry)).count();
-                    return end - count..end;
+                    let count = inside(|| members().rev(), skip, above, below);
+                    len - count.end..len - count.start
+                } else {
+                    inside(members, skip, below, above)
                 }
-                let start = members.clone().take_while(below).count();
-                let inside = members.skip(start).take_while(|entry| !above(entry));
-                start..start + inside.count()
             }
             Self::Ranked(set) => {
                 let start = set.tree.count_before(is_below);
                 let end = set.tree.count_before(|score, member| !is_above(score, member));
-                start..end.max(start)
+                let end = end.max(start);
+                let skip = skip.min(end - start);
+                if is_reverse { start..end - skip } else { start + skip..end }
             }
         }
     }
@@ -525,6 +527,21 @@ fn find_packed(seq: &PackedSeq, member: &[u8]) -> Option<(Span, f64)> {
     None
 }
 
+/// The places of the members that neither `before` nor `behind` accepts, `skip` passed over.
+fn inside<'a, I: Iterator<Item = (f64, &'a [u8])>>(
+    members: impl Fn() -> I,
+    skip: usize,
+    before: impl Fn(&I::Item) -> bool,
+    behind: impl Fn(&I::Item) -> bool,
+) -> Range<usize> {
+    let start = members().take_while(before).count();
+    if members().nth(start).is_none_or(|first| behind(&first)) {
+        return start..start;
+    }
+    let start = start.saturating_add(skip).min(members().count());
+    start..start + members().skip(start).take_while(|entry| !behind(entry)).count()
+}
+
 /// Inserts a member that is not there at its place in the order.
 fn insert_packed(seq: &mut PackedSeq, score: f64, member: &[u8]) {
     let element = element(score, member);
@@ -707,8 +724,19 @@ mod tests {
                 let (min, max) = bounds;
                 let inside: Vec<_> =
                     all.iter().filter(|(_, s)| min <= *s && *s <= max).cloned().collect();
-                let ranks = copy.as_ref().ranks(false, |s, _| s < min, |s, _| s > max);
-                prop_assert_eq!(&copy.as_ref().ranks(true, |s, _| s < min, |s, _| s > max), &ranks);
+                let find = |is_reverse, skip| {
+                    copy.as_ref().ranks(is_reverse, skip, |s, _| s < min, |s, _| s > max)
+                };
+                let ranks = find(false, 0);
+                for skip in [0, 1, 5, inside.len(), usize::MAX] {
+                    let skipped = skip.min(inside.len());
+                    prop_assert_eq!(find(false, skip).len(), inside.len() - skipped);
+                    prop_assert_eq!(find(true, skip).len(), inside.len() - skipped);
+                    if skipped < inside.len() {
+                        prop_assert_eq!(find(false, skip), ranks.start + skipped..ranks.end);
+                        prop_assert_eq!(find(true, skip), ranks.start..ranks.end - skipped);
+                    }
+                }
                 prop_assert_eq!(ranks.len(), inside.len());
                 let (mut forward, mut back) = (Vec::new(), Vec::new());
                 copy.as_ref().for_each(ranks.clone(), false, |m, s| forward.push((m.to_vec(), s)));
