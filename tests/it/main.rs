@@ -19,3 +19,4 @@ mod harness;
 mod persistence;
 mod protocol;
 mod regressions;
+mod samples;

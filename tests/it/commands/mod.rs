@@ -112,7 +112,7 @@ fn expect_alike(resp3: bool, lines: &[&str]) {
 
 /// The byte strings of a flat array.
 #[track_caller]
-fn elements(reply: &[u8]) -> Vec<Vec<u8>> {
+pub fn elements(reply: &[u8]) -> Vec<Vec<u8>> {
     let (head, mut rest) = line(reply);
     assert_eq!(head.first(), Some(&b'*'), "no array: {}", shown(reply));
     let mut all = Vec::new();
