@@ -22,6 +22,24 @@ pub fn integer(arg: &[u8]) -> Result<i64, CommandError> {
     parse_i64(arg).ok_or(CommandError::NotAnInteger)
 }
 
+/// An integer that is not negative.
+///
+/// # Errors
+/// `NotPositive` when `arg` is none.
+#[inline]
+pub fn count(arg: &[u8]) -> Result<usize, CommandError> {
+    at_least(arg, 0, CommandError::NotPositive)
+}
+
+/// An integer of at least `least`.
+///
+/// # Errors
+/// `refusal` when `arg` is none.
+pub fn at_least(arg: &[u8], least: i64, refusal: CommandError) -> Result<usize, CommandError> {
+    let number = parse_i64(arg).filter(|number| *number >= least);
+    number.and_then(|number| usize::try_from(number).ok()).ok_or(refusal)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@ use crate::persist::saver::{SaveTicket, Saver};
 use crate::protocol::{Args, Protocol, ReplyWriter};
 use crate::stats::Stats;
 use crate::util::clock::{Clock, UnixMillis};
+use crate::util::random::Random;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub struct Call<'a> {
     pub now: UnixMillis,
     /// Bytes that one string may have (proto-max-bulk-len).
     pub string_bytes_max: usize,
+    /// Chance, for commands that draw.
+    pub random: Random,
 }
 
 /// Whether the replies of a client are sent: CLIENT REPLY.

@@ -14,6 +14,7 @@ use crate::protocol::{Args, OutputBuffer, ReplyWriter};
 use crate::stats::Counter;
 use crate::util::clock::UnixMillis;
 use crate::util::hash::KeyHash;
+use crate::util::random::Random;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -39,6 +40,7 @@ pub struct Gate {
 pub struct Scratch {
     tally: Tally,
     after: AfterUnlock,
+    random: Random,
     last: Option<&'static CommandSpec>,
     /// The row that the client's record names.
     noted: Option<&'static CommandSpec>,
@@ -77,8 +79,10 @@ impl Gate {
         }
         let reply = ReplyWriter::new(output, context.protocol);
         let string_bytes_max = self.services.config.string_bytes_max();
-        let mut call = Call { args, reply, now, string_bytes_max };
+        let random = scratch.random;
+        let mut call = Call { args, reply, now, string_bytes_max, random };
         let outcome = self.check_and_run(context, scratch, &mut call);
+        scratch.random = call.random;
         if let Err(error) = outcome {
             call.reply.truncate(mark);
             let text = error.text();
@@ -225,9 +229,7 @@ impl Gate {
     }
 
     fn locate_keys<'k>(&self, spec: &CommandSpec, args: Args<'k>) -> SmallVec<[LocatedKey<'k>; 4]> {
-        key_numbers(spec.keys, args.len())
-            .map(|number| self.keyspace.locate(args.at(number)))
-            .collect()
+        key_numbers(spec.keys, args).map(|number| self.keyspace.locate(args.at(number))).collect()
     }
 }
 

@@ -54,6 +54,8 @@ pub enum CommandError {
     NoProto,
     /// The password, or the user, is wrong.
     WrongPass,
+    /// A reply would be longer than a string may be.
+    ReplyTooLong,
     /// A text of the family's own, beginning with its code.
     Text(&'static str),
     /// A text made for the occasion, beginning with its code.
@@ -143,6 +145,7 @@ impl fmt::Display for CommandError {
                 return write!(f, "ERR invalid expire time in '{name}' command");
             }
             Self::StringTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
+            Self::ReplyTooLong => "ERR the reply would exceed proto-max-bulk-len",
             Self::InvalidCursor => "ERR invalid cursor",
             Self::DatabaseOutOfRange => "ERR DB index is out of range",
             Self::NoAuth => "NOAUTH Authentication required.",

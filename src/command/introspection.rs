@@ -3,7 +3,8 @@
 use crate::command::context::{Call, Context};
 use crate::command::error::CommandError;
 use crate::command::help::reply_help;
-use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run, key_numbers};
+use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
+use crate::command::spec::{has_all_keys, key_numbers};
 use crate::command::syntax::{self, Argument};
 use crate::command::table;
 use crate::protocol::ReplyWriter;
@@ -138,6 +139,7 @@ impl CommandSpec {
             own(Flags::NO_AUTH, "no_auth"),
             own(Flags::NO_ASYNC_LOADING, "no_async_loading"),
             own(Flags::NO_MULTI, "no_multi"),
+            (self.keys.iter().any(KeySpec::is_counted), "movablekeys"),
             own(Flags::ALLOW_BUSY, "allow_busy"),
         ];
         all.into_iter().filter_map(|(has, name)| has.then_some(name)).collect()
@@ -153,6 +155,8 @@ impl CommandSpec {
             Group::String => "string",
             Group::List => "list",
             Group::Hash => "hash",
+            Group::Set => "set",
+            Group::SortedSet => "sortedset",
             Group::Connection => "connection",
             Group::Scripting => "scripting",
             Group::Server | Group::Cluster | Group::Sentinel => "",
@@ -181,7 +185,9 @@ impl CommandSpec {
             ..0 => key.last,
             offset => number(key.first) + offset,
         };
-        match self.keys {
+        let fixed: Vec<KeySpec> =
+            self.keys.iter().filter(|key| !key.is_counted()).copied().collect();
+        match fixed.as_slice() {
             [] => (0, 0, 0),
             [only] => (number(only.first), last(only), number(only.step)),
             [first, .., final_one] => (number(first.first), last(final_one), 1),
@@ -250,10 +256,20 @@ fn key_spec(reply: &mut ReplyWriter<'_>, key: &KeySpec) {
     text(reply, "spec");
     reply.map(1);
     text(reply, "index");
-    reply.count(key.first);
+    reply.count(if key.is_counted() { key.first - 1 } else { key.first });
     text(reply, "find_keys");
     reply.map(2);
     text(reply, "type");
+    if key.is_counted() {
+        text(reply, "keynum");
+        text(reply, "spec");
+        reply.map(3);
+        for (name, number) in [("keynumidx", 0), ("firstkey", 1), ("keystep", key.step)] {
+            text(reply, name);
+            reply.count(number);
+        }
+        return;
+    }
     text(reply, "range");
     text(reply, "spec");
     reply.map(3);
@@ -451,33 +467,36 @@ fn request_row(call: &Call<'_>) -> Result<&'static CommandSpec, CommandError> {
     if !spec.arity.accepts(args.len() - 2) {
         return Err(CommandError::Text("ERR Invalid number of arguments specified for command"));
     }
+    if !has_all_keys(spec.keys, args.skip(2)) {
+        return Err(CommandError::Text("ERR Invalid arguments specified for command"));
+    }
     Ok(spec)
 }
 
 fn get_keys(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
     let spec = request_row(call)?;
-    let args = call.args;
-    call.reply.array(key_numbers(spec.keys, args.len() - 2).count());
-    for number in key_numbers(spec.keys, args.len() - 2) {
-        call.reply.bulk(args.at(2 + number));
+    let args = call.args.skip(2);
+    call.reply.array(key_numbers(spec.keys, args).count());
+    for number in key_numbers(spec.keys, args) {
+        call.reply.bulk(args.at(number));
     }
     Ok(())
 }
 
 fn get_keys_and_flags(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
     let spec = request_row(call)?;
-    let args = call.args;
-    call.reply.array(key_numbers(spec.keys, args.len() - 2).count());
+    let args = call.args.skip(2);
+    call.reply.array(key_numbers(spec.keys, args).count());
     for key in spec.keys {
         let mut access = key.access.to_vec();
         if access.contains(&VARIABLE) {
             // SET reads the old value only when it is asked to.
-            let gets = args.iter_from(5).any(|word| word.eq_ignore_ascii_case(b"get"));
+            let gets = args.iter_from(3).any(|word| word.eq_ignore_ascii_case(b"get"));
             access = if gets { vec!["RW", "ACCESS", "UPDATE"] } else { vec!["OW", "UPDATE"] };
         }
-        for number in key_numbers(std::slice::from_ref(key), args.len() - 2) {
+        for number in key_numbers(std::slice::from_ref(key), args) {
             call.reply.array(2);
-            call.reply.bulk(args.at(2 + number));
+            call.reply.bulk(args.at(number));
             call.reply.set(access.len());
             for access in &access {
                 status(&mut call.reply, &access_name(access));

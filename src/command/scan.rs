@@ -93,6 +93,18 @@ impl Collected {
         self.count += 1;
     }
 
+    /// Bytes of the replies so far.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.output.len()
+    }
+
+    /// Replies with the set of them.
+    pub fn reply_set(self, call: &mut Call<'_>) {
+        call.reply.set(self.count);
+        call.reply.append(self.output);
+    }
+
     /// Replies with the array of them.
     pub fn reply(self, call: &mut Call<'_>) {
         call.reply.array(self.count);

@@ -8,6 +8,8 @@ use crate::command::context::{Call, Context};
 use crate::command::error::CommandError;
 use crate::command::sweep::Sweeper;
 use crate::keyspace::{ReadManyView, ReadView, WriteManyView, WriteView};
+use crate::protocol::Args;
+use crate::util::number::parse_prefix;
 
 /// How a handler ends: its reply is written, or this error takes the place of what it wrote.
 pub type Outcome = Result<(), CommandError>;
@@ -68,7 +70,8 @@ impl Arity {
 pub struct KeySpec {
     /// The argument number of the first.
     pub first: usize,
-    /// The last, counted from the first; -1 is the last argument.
+    /// The last, counted from the first; -1 is the last argument, [`COUNTED`](Self::COUNTED) as
+    /// many as the argument before the first one says.
     pub last: i64,
     /// The distance between two.
     pub step: usize,
@@ -77,6 +80,36 @@ pub struct KeySpec {
 }
 
 impl KeySpec {
+    /// In the place of the last: there are as many keys as the argument before the first one says.
+    pub const COUNTED: i64 = i64::MIN;
+
+    /// As many keys as argument `count` says, which stands in front of them.
+    #[must_use]
+    pub const fn counted(count: usize, access: &'static [&'static str]) -> Self {
+        Self { first: count + 1, last: Self::COUNTED, step: 1, access }
+    }
+
+    /// True when an argument says how many keys there are.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        self.last == Self::COUNTED
+    }
+
+    /// The argument number of the last key; `None` when the request does not have as many as it
+    /// says. The number of keys is read leniently, as Redis does here; the command is stricter.
+    fn last_number(&self, args: Args<'_>) -> Option<usize> {
+        let last = args.len().checked_sub(1)?;
+        if self.is_counted() {
+            let keys = parse_prefix(args.at(self.first.checked_sub(1)?));
+            let keys = usize::try_from(keys).ok()?.checked_sub(1)?;
+            return self.first.checked_add(keys).filter(|number| *number <= last);
+        }
+        Some(match usize::try_from(self.last) {
+            Ok(offset) => last.min(self.first + offset),
+            Err(_) => last,
+        })
+    }
+
     /// One key, the first argument.
     #[must_use]
     pub const fn one(access: &'static [&'static str]) -> Self {
@@ -90,15 +123,23 @@ impl KeySpec {
     }
 }
 
-/// The argument numbers of the keys that `specs` name in a request of `count` arguments.
-pub fn key_numbers(specs: &[KeySpec], count: usize) -> impl Iterator<Item = usize> {
+/// The argument numbers of the keys that `specs` name in a request.
+///
+/// A wrong number of keys names none of them: the command itself refuses it.
+pub fn key_numbers<'a>(
+    specs: &'a [KeySpec],
+    args: Args<'a>,
+) -> impl Iterator<Item = usize> + use<'a> {
     specs.iter().flat_map(move |spec| {
-        let last = match usize::try_from(spec.last) {
-            Ok(offset) => spec.first + offset,
-            Err(_) => count.saturating_sub(1),
-        };
-        (spec.first..=last.min(count.saturating_sub(1))).step_by(spec.step)
+        let end = spec.last_number(args).map_or(spec.first, |last| last + 1);
+        (spec.first..end).step_by(spec.step)
     })
+}
+
+/// True when a request has as many keys as it says.
+#[must_use]
+pub fn has_all_keys(specs: &[KeySpec], args: Args<'_>) -> bool {
+    specs.iter().all(|spec| spec.last_number(args).is_some())
 }
 
 /// Properties of a command that do not follow from anything else.
@@ -172,6 +213,10 @@ pub enum Group {
     List,
     /// Hashes.
     Hash,
+    /// Sets.
+    Set,
+    /// Sorted sets.
+    SortedSet,
     /// The connection.
     Connection,
     /// The server.
@@ -193,6 +238,8 @@ impl Group {
             Self::String => "string",
             Self::List => "list",
             Self::Hash => "hash",
+            Self::Set => "set",
+            Self::SortedSet => "sorted-set",
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Scripting => "scripting",
@@ -284,18 +331,34 @@ impl CommandSpec {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::protocol::RequestDecoder;
 
     #[test]
     fn key_numbers_follow_the_specs() {
-        let numbers = |specs: &[KeySpec], count| key_numbers(specs, count).collect::<Vec<_>>();
-        assert_eq!(numbers(&[KeySpec::one(&[])], 5), [1]);
-        assert_eq!(numbers(&[KeySpec::all(&[])], 4), [1, 2, 3]);
-        assert_eq!(numbers(&[KeySpec { first: 1, last: -1, step: 2, access: &[] }], 5), [1, 3]);
+        let numbers = |specs: &[KeySpec], line: &str| {
+            let (mut decoder, line) = (RequestDecoder::new(), format!("{line}\r\n"));
+            let request = decoder.decode(line.as_bytes()).unwrap().unwrap();
+            let args = decoder.args(request, line.as_bytes());
+            let numbers = key_numbers(specs, args).collect::<Vec<_>>();
+            (numbers, has_all_keys(specs, args))
+        };
+        let all = |numbers: &[usize]| (numbers.to_vec(), true);
+        assert_eq!(numbers(&[KeySpec::one(&[])], "C a b c d"), all(&[1]));
+        assert_eq!(numbers(&[KeySpec::all(&[])], "C a b c"), all(&[1, 2, 3]));
+        let pairs = [KeySpec { first: 1, last: -1, step: 2, access: &[] }];
+        assert_eq!(numbers(&pairs, "C a b c d"), all(&[1, 3]));
         let two = [KeySpec::one(&[]), KeySpec { first: 2, last: 0, step: 1, access: &[] }];
-        assert_eq!(numbers(&two, 3), [1, 2]);
-        assert_eq!(numbers(&two, 2), [1]);
-        assert_eq!(numbers(&[KeySpec::all(&[])], 0), Vec::<usize>::new());
+        assert_eq!(numbers(&two, "C a b"), all(&[1, 2]));
+        assert_eq!(numbers(&two, "C a"), all(&[1]));
+        let counted = [KeySpec::one(&[]), KeySpec::counted(2, &[])];
+        assert_eq!(numbers(&counted, "C to 1 a b c"), all(&[1, 3]));
+        assert_eq!(numbers(&counted, "C to 3 a b c"), all(&[1, 3, 4, 5]));
+        assert_eq!(numbers(&counted, "C to 02x a b c"), all(&[1, 3, 4]));
+        for wrong in ["0", "4", "-1", "x", "9223372036854775807", "18446744073709551615"] {
+            assert_eq!(numbers(&counted, &format!("C to {wrong} a b c")), (vec![1], false));
+        }
     }
 }

@@ -71,11 +71,12 @@ impl Argument {
 
     fn named(name: &str) -> Self {
         let kind = match name {
-            "key" | "newkey" | "source" | "destination" => Kind::Key,
+            "key" | "newkey" | "source" | "destination" | "dst" | "src" => Kind::Key,
             "pattern" => Kind::Pattern,
             "seconds" | "milliseconds" | "count" | "increment" | "decrement" | "cursor"
-            | "start" | "stop" | "index" | "client-id" | "protover" | "numreplicas" | "timeout"
-            | "port" | "slot" | "start-slot" | "end-slot" | "config-epoch" => Kind::Integer,
+            | "numkeys" | "limit" | "offset" | "start" | "stop" | "index" | "client-id"
+            | "protover" | "numreplicas" | "timeout" | "port" | "slot" | "start-slot"
+            | "end-slot" | "config-epoch" => Kind::Integer,
             name if name.starts_with("unix-time") => Kind::UnixTime,
             _ => Kind::String,
         };

@@ -1,9 +1,9 @@
 //! The table of all commands: joins the families and finds a row by its name.
 
 use crate::command::spec::CommandSpec;
-use crate::command::{
-    connection, debug, expire, generic, hash, introspection, list, server, string,
-};
+use crate::command::{connection, debug, expire, generic, hash, introspection, list, server};
+use crate::command::{set, set_algebra, sorted_set, sorted_set_algebra};
+use crate::command::{sorted_set_pop, sorted_set_range, string};
 use hashbrown::HashTable;
 use std::sync::OnceLock;
 
@@ -14,6 +14,12 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     string::COMMANDS,
     list::COMMANDS,
     hash::COMMANDS,
+    set::COMMANDS,
+    set_algebra::COMMANDS,
+    sorted_set::COMMANDS,
+    sorted_set_range::COMMANDS,
+    sorted_set_algebra::COMMANDS,
+    sorted_set_pop::COMMANDS,
     connection::COMMANDS,
     introspection::COMMANDS,
     server::COMMANDS,

@@ -6,13 +6,20 @@
 //! snapshot can keep the old form of a list of millions without stalling anyone.
 
 pub mod hash;
+pub mod int_seq;
 pub mod list;
+pub mod member;
 pub mod packed;
+pub mod ranked_tree;
 pub mod segmented;
+pub mod set;
+pub mod sorted_set;
 pub mod string;
 
 pub use hash::{FieldTable, Hash, HashRef};
 pub use list::{ChunkedList, List, ListRef};
+pub use set::{MemberTable, Set, SetRef};
+pub use sorted_set::{RankedMembers, SortedSet, SortedSetRef};
 pub use string::StringRef;
 
 use bytes::Bytes;
@@ -27,6 +34,10 @@ pub enum ValueType {
     List,
     /// A map from field to byte string.
     Hash,
+    /// A set of byte strings.
+    Set,
+    /// A set of byte strings in the order of their scores.
+    SortedSet,
 }
 
 impl ValueType {
@@ -37,6 +48,8 @@ impl ValueType {
             Self::String => "string",
             Self::List => "list",
             Self::Hash => "hash",
+            Self::Set => "set",
+            Self::SortedSet => "zset",
         }
     }
 }
@@ -50,6 +63,10 @@ pub enum Value {
     List(List),
     /// A hash.
     Hash(Hash),
+    /// A set.
+    Set(Set),
+    /// A sorted set.
+    SortedSet(SortedSet),
 }
 
 /// A value borrowed from where it is stored.
@@ -61,6 +78,10 @@ pub enum ValueRef<'a> {
     List(ListRef<'a>),
     /// A hash.
     Hash(HashRef<'a>),
+    /// A set.
+    Set(SetRef<'a>),
+    /// A sorted set.
+    SortedSet(SortedSetRef<'a>),
 }
 
 impl ValueRef<'_> {
@@ -71,6 +92,8 @@ impl ValueRef<'_> {
             Self::String(_) => ValueType::String,
             Self::List(_) => ValueType::List,
             Self::Hash(_) => ValueType::Hash,
+            Self::Set(_) => ValueType::Set,
+            Self::SortedSet(_) => ValueType::SortedSet,
         }
     }
 }
@@ -84,6 +107,10 @@ pub enum LargeValue {
     List(ChunkedList),
     /// A hash of segments.
     Hash(FieldTable),
+    /// A set of segments.
+    Set(MemberTable),
+    /// A sorted set of table and tree.
+    SortedSet(RankedMembers),
 }
 
 impl LargeValue {
@@ -94,6 +121,8 @@ impl LargeValue {
             Self::String(_) => 1,
             Self::List(list) => list.chunk_count(),
             Self::Hash(table) => table.segment_count(),
+            Self::Set(table) => table.segment_count(),
+            Self::SortedSet(set) => set.pieces(),
         }
     }
 
@@ -104,6 +133,8 @@ impl LargeValue {
             Self::String(bytes) => bytes.len(),
             Self::List(list) => list.memory_bytes(),
             Self::Hash(table) => table.memory_bytes(),
+            Self::Set(table) => table.memory_bytes(),
+            Self::SortedSet(set) => set.memory_bytes(),
         }
     }
 }

@@ -335,6 +335,12 @@ impl PackedSeq {
         self.add_to_count(1);
     }
 
+    /// Puts an element where another one starts, in front of it. Cost: O(bytes behind it).
+    pub fn insert(&mut self, at: usize, data: &[u8]) {
+        insert_element(&mut self.buffer, at, data);
+        self.add_to_count(1);
+    }
+
     /// Replaces the element at `span`. Cost: O(bytes behind it).
     pub fn replace(&mut self, span: &Span, data: &[u8]) {
         replace_element(&mut self.buffer, span, data);

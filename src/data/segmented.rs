@@ -16,6 +16,7 @@
 //! Linear hashing was rejected because its order of splits has nothing to do with the hash order.
 
 use crate::util::hash::{KeyHash, PLACE_BITS_MAX, POSITION_BITS, POSITION_END, Position};
+use crate::util::random::Random;
 use hashbrown::HashTable;
 use hashbrown::hash_table::{Entry, IterHash};
 use std::sync::Arc;
@@ -32,6 +33,10 @@ const DIRECTORY_PLACES_PER_SEGMENT: usize = 32;
 const SHRINK_CAPACITY_MIN: usize = 28;
 /// So many segments at most stand for all when the memory is judged.
 const SAMPLED_SEGMENTS_MAX: usize = 4;
+
+/// Buckets of a segment that is not overfilled: twice what its entries need, because a table full
+/// of traces of removed entries grows once.
+const SEGMENT_BUCKETS_MAX: usize = 1024;
 
 /// What the table stores: something with a hash that it can compute again.
 pub trait Hashed: Clone {
@@ -111,7 +116,7 @@ impl<T: Hashed> Segment<T> {
 }
 
 /// Where an entry stands; valid until the next change of the table.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Slot {
     segment: usize,
     bucket: usize,
@@ -131,6 +136,8 @@ pub struct SegmentedTable<T: Hashed, H: Hold<Segment<T>>> {
     len: usize,
     /// Bytes of segments that were copied because a clone of the table shared them.
     copied_bytes: usize,
+    /// No segment has more buckets; every bucket is as likely in a draw.
+    buckets_max: usize,
     entry: std::marker::PhantomData<T>,
 }
 
@@ -149,6 +156,7 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
             first,
             len: 0,
             copied_bytes: 0,
+            buckets_max: SEGMENT_BUCKETS_MAX,
             entry: std::marker::PhantomData,
         }
     }
@@ -167,6 +175,7 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
             first: 0,
             len: 0,
             copied_bytes: 0,
+            buckets_max: SEGMENT_BUCKETS_MAX,
             entry: std::marker::PhantomData,
         }
     }
@@ -298,7 +307,28 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
         }
         let table = &mut self.segment_mut(index).table;
         table.insert_unique(hash.in_segment(), entry, |e| e.hash().in_segment());
+        let (entries, buckets) = (table.len(), table.num_buckets());
+        if entries > SEGMENT_ENTRIES_MAX {
+            self.buckets_max = self.buckets_max.max(buckets);
+        }
         self.len += 1;
+    }
+
+    /// Where an entry stands that is drawn at random, each as likely; `None` when there are none.
+    ///
+    /// Draws a bucket until one is taken. Cost: O(1) expected.
+    pub fn draw(&self, random: &mut Random) -> Option<Slot> {
+        if self.len == 0 {
+            return None;
+        }
+        loop {
+            let place = random.below(self.segments.len() * self.buckets_max);
+            let slot = Slot { segment: place / self.buckets_max, bucket: place % self.buckets_max };
+            let table = &self.segment(slot.segment).table;
+            if slot.bucket < table.num_buckets() && table.get_bucket(slot.bucket).is_some() {
+                return Some(slot);
+            }
+        }
     }
 
     /// Removes the entry at `slot`. Cost: O(1), with at most two segments merged.
@@ -580,6 +610,22 @@ mod tests {
         let mut seen = 0;
         let next = table.scan(0, 1, |_| seen += 1);
         assert_eq!((seen, table.scan(next, 10, |_| seen += 1)), (2_000, POSITION_END));
+    }
+
+    #[test]
+    fn a_draw_is_as_likely_to_hit_an_overfilled_segment_as_any_other_entry() {
+        let mut table = SegmentedTable::<Number, Owned<Segment<Number>>>::new(0, 0);
+        for value in 0..1_500 {
+            table.insert_new(hash_of(7), Number(7, value));
+            let other = 1_000 + u64::from(value);
+            table.insert_new(hash_of(other), Number(other, value));
+        }
+        assert!(table.buckets_max > SEGMENT_BUCKETS_MAX);
+        let mut random = Random::new(1);
+        let drawn = |_| table.at(table.draw(&mut random).unwrap()).unwrap().0;
+        let alike = (0..40_000).map(drawn).filter(|n| *n == 7).count();
+        assert!((19_500..20_500).contains(&alike), "{alike}");
+        assert!(Table::new(0, 0).draw(&mut random).is_none());
     }
 
     #[test]

@@ -16,7 +16,9 @@
 use crate::data::packed::{PackedRef, PackedSeq};
 use crate::data::segmented::Hashed;
 use crate::data::string::PACKED_STRING_BYTES_MAX;
-use crate::data::{Collection, Form, HashRef, LargeValue, ListRef, StringRef};
+use crate::data::{
+    Collection, Form, HashRef, LargeValue, ListRef, SetRef, SortedSetRef, StringRef,
+};
 use crate::data::{Value, ValueRef, ValueType};
 use crate::util::clock::UnixMillis;
 use crate::util::hash::KeyHash;
@@ -26,6 +28,8 @@ use std::sync::Arc;
 const KIND_STRING: u8 = 0;
 const KIND_LIST: u8 = 1;
 const KIND_HASH: u8 = 2;
+const KIND_SET: u8 = 3;
+const KIND_SORTED_SET: u8 = 4;
 const KIND_MASK: u8 = 0x07;
 const HAS_DEADLINE: u8 = 0x80;
 
@@ -66,6 +70,8 @@ fn kind_of(value_type: ValueType) -> u8 {
         ValueType::String => KIND_STRING,
         ValueType::List => KIND_LIST,
         ValueType::Hash => KIND_HASH,
+        ValueType::Set => KIND_SET,
+        ValueType::SortedSet => KIND_SORTED_SET,
     }
 }
 
@@ -172,6 +178,8 @@ impl Entry {
             Value::String(bytes) => Self::large(key, LargeValue::String(bytes), deadline, version),
             Value::List(list) => Self::from_form(key, list.into_form(), deadline, version),
             Value::Hash(hash) => Self::from_form(key, hash.into_form(), deadline, version),
+            Value::Set(set) => Self::from_form(key, set.into_form(), deadline, version),
+            Value::SortedSet(set) => Self::from_form(key, set.into_form(), deadline, version),
         }
     }
 
@@ -257,6 +265,8 @@ impl Entry {
                 match entry.byte(0) & KIND_MASK {
                     KIND_STRING => ValueRef::String(StringRef::Packed(bytes)),
                     KIND_LIST => ValueRef::List(ListRef::Packed(PackedRef(bytes))),
+                    KIND_SET => ValueRef::Set(SetRef::packed(bytes)),
+                    KIND_SORTED_SET => ValueRef::SortedSet(SortedSetRef::Packed(PackedRef(bytes))),
                     _ => ValueRef::Hash(HashRef::Packed(PackedRef(bytes))),
                 }
             }
@@ -264,6 +274,8 @@ impl Entry {
                 LargeValue::String(bytes) => ValueRef::String(StringRef::Large(bytes)),
                 LargeValue::List(list) => ValueRef::List(ListRef::Chunked(list)),
                 LargeValue::Hash(table) => ValueRef::Hash(HashRef::Table(table)),
+                LargeValue::Set(table) => ValueRef::Set(SetRef::Table(table)),
+                LargeValue::SortedSet(set) => ValueRef::SortedSet(SortedSetRef::Ranked(set)),
             },
         }
     }
@@ -291,6 +303,8 @@ impl Entry {
             Self::Packed(_) => 1,
             Self::Large(entry) => match &entry.value {
                 LargeValue::Hash(table) => table.len(),
+                LargeValue::Set(table) => table.len(),
+                LargeValue::SortedSet(set) => set.len(),
                 value => value.pieces(),
             },
         }

@@ -166,6 +166,14 @@ impl Locked<'_> {
         #[expect(clippy::indexing_slicing, reason = "the door locked the shards of all its keys")]
         &mut self.guards[index]
     }
+
+    /// The same for reading.
+    #[inline]
+    pub fn read(&self, number: usize) -> &Shard {
+        let index = index_of(self.numbers, number);
+        #[expect(clippy::indexing_slicing, reason = "the door locked the shards of all its keys")]
+        &self.guards[index]
+    }
 }
 
 impl Shared<'_> {

@@ -7,7 +7,7 @@
 
 use super::*;
 use crate::data::list::End;
-use crate::data::{Hash, List, StringRef, ValueRef};
+use crate::data::{Hash, List, Set, SortedSet, SortedSetRef, StringRef, ValueRef};
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -44,6 +44,17 @@ impl Chance {
 
 fn count_of(text: StringRef<'_>) -> u64 {
     std::str::from_utf8(text.bytes()).unwrap().parse().unwrap()
+}
+
+/// Table and tree of a sorted set must agree on every member.
+fn check_order(set: SortedSetRef<'_>) {
+    let (mut count, mut last) = (0, f64::NEG_INFINITY);
+    set.for_all(|member, score| {
+        assert!(score >= last && set.score(member) == Some(score));
+        last = score;
+        count += 1;
+    });
+    assert!(count > 0 && count == set.len());
 }
 
 struct Stress {
@@ -100,7 +111,7 @@ impl Stress {
     }
 
     fn change_one(&self, chance: &mut Chance, after: &mut AfterUnlock) {
-        let (key, value, kind) = (chance.key(), chance.value(), chance.below(15));
+        let (key, value, kind) = (chance.key(), chance.value(), chance.below(19));
         let (number, count) = (chance.below(200), chance.below(150));
         let deadline = Some(UnixMillis(self.now().0 + 1 + i64::try_from(number).unwrap()));
         let field = number.to_string().into_bytes();
@@ -124,6 +135,20 @@ impl Stress {
             })),
             13 => drop(view.change_collection(false, |hash: &mut Hash| {
                 let _gone = (0..2 * count).filter(|n| hash.remove(&n.to_le_bytes())).count();
+            })),
+            14 => drop(view.change_collection(true, |set: &mut Set| {
+                let _new = (0..=5 * count).filter(|n| set.insert(&n.to_le_bytes())).count();
+            })),
+            15 => drop(view.change_collection(false, |set: &mut Set| {
+                let _gone = (0..9 * count).filter(|n| set.remove(&n.to_le_bytes())).count();
+            })),
+            16 => drop(view.change_collection(true, |set: &mut SortedSet| {
+                (0..=5 * count).for_each(|n| {
+                    set.set((n * number % 97) as f64, &n.to_le_bytes());
+                });
+            })),
+            17 => drop(view.change_collection(false, |set: &mut SortedSet| {
+                set.remove_ranks(0..2 * count as usize, number % 2 == 0, |_, _| ());
             })),
             _ => {
                 if let Some(entry) = view.take() {
@@ -172,6 +197,8 @@ impl Stress {
                 ValueRef::String(_) => {}
                 ValueRef::List(list) => assert!(!list.is_empty(), "{name} is an empty list"),
                 ValueRef::Hash(hash) => assert!(!hash.is_empty(), "{name} is an empty hash"),
+                ValueRef::Set(set) => assert!(!set.is_empty(), "{name} is an empty set"),
+                ValueRef::SortedSet(set) => check_order(set),
             }
             assert!(keys.insert(name.clone()), "{name} is twice in a snapshot");
         };

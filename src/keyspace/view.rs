@@ -5,7 +5,8 @@
 //! such a key, a view for writing removes it first.
 
 use crate::data::segmented::Slot;
-use crate::data::{Collection, HashRef, ListRef, StringRef, Value, ValueRef, ValueType};
+use crate::data::{Collection, HashRef, ListRef, SetRef, SortedSetRef, StringRef};
+use crate::data::{Value, ValueRef, ValueType};
 use crate::keyspace::after::AfterUnlock;
 use crate::keyspace::entry::Entry;
 use crate::keyspace::lock::{Epoch, Locked, Shared};
@@ -119,6 +120,32 @@ impl<'a> ReadView<'a> {
         match self.value() {
             None => Ok(None),
             Some(ValueRef::Hash(value)) => Ok(Some(value)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// The set.
+    ///
+    /// # Errors
+    /// `WrongType` when the key holds another type.
+    #[inline]
+    pub fn set(&self) -> Result<Option<SetRef<'a>>, WrongType> {
+        match self.value() {
+            None => Ok(None),
+            Some(ValueRef::Set(value)) => Ok(Some(value)),
+            Some(_) => Err(WrongType),
+        }
+    }
+
+    /// The sorted set.
+    ///
+    /// # Errors
+    /// `WrongType` when the key holds another type.
+    #[inline]
+    pub fn sorted_set(&self) -> Result<Option<SortedSetRef<'a>>, WrongType> {
+        match self.value() {
+            None => Ok(None),
+            Some(ValueRef::SortedSet(value)) => Ok(Some(value)),
             Some(_) => Err(WrongType),
         }
     }
@@ -383,5 +410,14 @@ impl WriteManyView<'_, '_> {
         let key = *self.keys.get(index)?;
         let shard = self.shards.shard(key.shard);
         Some(WriteView::new(shard, key, self.now, self.epoch, self.after))
+    }
+
+    /// All keys for reading, in the order of the command, at one moment; not counted as hits or
+    /// misses.
+    pub fn reads(&self) -> impl Iterator<Item = ReadView<'_>> {
+        self.keys.iter().map(|key| {
+            let entry = self.shards.read(key.shard).get(key.hash, key.key);
+            ReadView { entry: entry.filter(|entry| !entry.is_expired(self.now)) }
+        })
     }
 }

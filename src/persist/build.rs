@@ -7,13 +7,13 @@
 
 use crate::data::hash::PACKED_HASH_FIELDS_MAX;
 use crate::data::list::End;
-use crate::data::{Hash, List, Value};
+use crate::data::{Hash, List, Set, SortedSet, Value};
 use crate::persist::error::Reason;
-use crate::persist::format::kind_name;
 use crate::persist::value::DuplicateFinder;
 use crate::persist::value::Elements;
 use crate::persist::value::Pairs;
 use crate::persist::value::RdbValue;
+use crate::persist::value::Scored;
 
 type Result<T> = std::result::Result<T, Reason>;
 
@@ -24,10 +24,8 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    /// Begins with the first part of a value that is stored as `kind` says.
-    ///
-    /// Cost: O(part). Errors: a type that the keyspace does not have; see also [`add`](Self::add).
-    pub(crate) fn new(kind: u8, part: RdbValue, finder: &mut DuplicateFinder) -> Result<Self> {
+    /// Begins with the first part of a value. Cost: O(part). Errors: as [`add`](Self::add).
+    pub(crate) fn new(part: RdbValue, finder: &mut DuplicateFinder) -> Result<Self> {
         let value = match part {
             RdbValue::String(bytes) => Value::String(bytes.into()),
             RdbValue::List(elements) => {
@@ -43,8 +41,15 @@ impl Builder {
                 extend_hash(&mut hash, pairs)?;
                 Value::Hash(hash)
             }
-            RdbValue::Set(_) | RdbValue::ZSet(_) => {
-                return Err(Reason::UnsupportedType { code: kind, name: kind_name(kind) });
+            RdbValue::Set(members) => {
+                let mut set = Set::new();
+                extend_set(&mut set, members)?;
+                Value::Set(set)
+            }
+            RdbValue::ZSet(scored) => {
+                let mut set = SortedSet::new();
+                extend_sorted_set(&mut set, scored)?;
+                Value::SortedSet(set)
             }
         };
         Ok(Self { value })
@@ -57,6 +62,8 @@ impl Builder {
         match (&mut self.value, part) {
             (Value::List(list), RdbValue::List(elements)) => extend_list(list, elements),
             (Value::Hash(hash), RdbValue::Hash(pairs)) => extend_hash(hash, pairs),
+            (Value::Set(set), RdbValue::Set(members)) => extend_set(set, members),
+            (Value::SortedSet(set), RdbValue::ZSet(scored)) => extend_sorted_set(set, scored),
             _ => unreachable!("all parts of a value are of its type, and a string is one part"),
         }
     }
@@ -77,6 +84,19 @@ fn extend_list(list: &mut List, elements: Elements) -> Result<()> {
 fn extend_hash(hash: &mut Hash, pairs: Pairs) -> Result<()> {
     pairs.consume(|field, value| {
         if hash.set(field, value) { Ok(()) } else { Err(Reason::Duplicate(field.to_vec())) }
+    })
+}
+
+fn extend_set(set: &mut Set, members: Elements) -> Result<()> {
+    members.consume(|member| {
+        if set.insert(member) { Ok(()) } else { Err(Reason::Duplicate(member.to_vec())) }
+    })
+}
+
+fn extend_sorted_set(set: &mut SortedSet, scored: Scored) -> Result<()> {
+    scored.consume(|member, score| match set.set(score, member) {
+        None => Ok(()),
+        Some(_) => Err(Reason::Duplicate(member.to_vec())),
     })
 }
 

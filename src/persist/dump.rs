@@ -4,7 +4,7 @@
 //! lock is held.
 
 use crate::config::Config;
-use crate::data::{HashRef, ListRef, ValueRef};
+use crate::data::{HashRef, ListRef, SetRef, SortedSetRef, ValueRef};
 use crate::keyspace::{Entry, Keyspace, ShardFigures};
 use crate::persist::file::TemporaryFile;
 use crate::persist::format::CHECKSUM_BYTES;
@@ -224,6 +224,8 @@ impl<'a> Encoder<'a> {
             ValueRef::String(_) => WrittenType::String,
             ValueRef::List(_) => WrittenType::List,
             ValueRef::Hash(_) => WrittenType::Hash,
+            ValueRef::Set(_) => WrittenType::Set,
+            ValueRef::SortedSet(_) => WrittenType::ZSet,
         };
         write::encode_key_prefix(
             &mut self.output.bytes,
@@ -236,6 +238,8 @@ impl<'a> Encoder<'a> {
             ValueRef::String(string) => self.string(string.bytes()),
             ValueRef::List(list) => self.list(list),
             ValueRef::Hash(hash) => self.hash(hash),
+            ValueRef::Set(set) => self.set(set),
+            ValueRef::SortedSet(set) => self.sorted_set(set),
         }
         self.output.relieve();
     }
@@ -259,6 +263,21 @@ impl<'a> Encoder<'a> {
         hash.for_each(|field, value| {
             self.string(field);
             self.element(value);
+        });
+    }
+
+    fn set(&mut self, set: SetRef<'_>) {
+        write::encode_length(&mut self.output.bytes, set.len() as u64);
+        set.for_each(|member| self.element(member));
+    }
+
+    /// From the highest score down, as Redis writes them.
+    fn sorted_set(&mut self, set: SortedSetRef<'_>) {
+        write::encode_length(&mut self.output.bytes, set.len() as u64);
+        set.for_each(0..set.len(), true, |member, score| {
+            self.string(member);
+            write::encode_score(&mut self.output.bytes, score);
+            self.output.relieve();
         });
     }
 }

@@ -390,7 +390,7 @@ impl<'a> Adder<'a> {
         head: KeyHead,
         parts: impl Iterator<Item = Result<RdbValue, RdbError>>,
     ) -> Result<(), RdbError> {
-        let KeyHead { offset, kind, key, deadline_ms } = head;
+        let KeyHead { offset, key, deadline_ms, .. } = head;
         let refused = |reason| RdbError::new(offset, reason).at_key(&key);
         let mut builder = None;
         for part in parts {
@@ -400,7 +400,7 @@ impl<'a> Adder<'a> {
                 _ if self.shared.is_expired(deadline_ms) => {}
                 None if part.is_empty() => {}
                 None => {
-                    let first = Builder::new(kind, part, &mut self.finder).map_err(refused)?;
+                    let first = Builder::new(part, &mut self.finder).map_err(refused)?;
                     builder = Some(first);
                 }
                 Some(builder) => builder.add(part).map_err(refused)?,

@@ -61,6 +61,18 @@ impl<'a> ReplyWriter<'a> {
         self.output.mark()
     }
 
+    /// Bytes of the output so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.output.len()
+    }
+
+    /// True when there is no output.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.output.is_empty()
+    }
+
     /// Takes back all replies since `mark`.
     pub fn truncate(&mut self, mark: Mark) {
         self.output.truncate(mark);

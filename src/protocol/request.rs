@@ -60,6 +60,12 @@ impl<'a> Args<'a> {
         self.get(index).unwrap_or_default()
     }
 
+    /// The arguments from number `from` on, as if they were a request of their own.
+    #[must_use]
+    pub fn skip(self, from: usize) -> Self {
+        Self { places: self.places.get(from..).unwrap_or_default(), ..self }
+    }
+
     /// All arguments from number `from` on.
     pub fn iter_from(self, from: usize) -> impl ExactSizeIterator<Item = &'a [u8]> {
         (from.min(self.len())..self.len()).map(move |index| self.at(index))

@@ -5,5 +5,6 @@ pub mod glob;
 pub mod hash;
 pub mod log;
 pub mod number;
+pub mod random;
 pub mod range;
 pub mod text;

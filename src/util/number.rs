@@ -45,6 +45,30 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
     }
 }
 
+/// Reads the number at the start of a text by the rules of C's `atoi`: leading blanks and a sign
+/// are taken, whatever follows the digits ends it, and no digits mean 0. What does not fit is as
+/// large as can be.
+#[must_use]
+pub fn parse_prefix(text: &[u8]) -> i64 {
+    let start = text.iter().position(|byte| !is_blank(*byte)).unwrap_or(text.len());
+    let text = text.get(start..).unwrap_or_default();
+    let (is_negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    let number = digits
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .fold(0, |sum: i64, byte| sum.saturating_mul(10).saturating_add(i64::from(byte - b'0')));
+    if is_negative { -number } else { number }
+}
+
+/// A blank of C's `isspace`.
+fn is_blank(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == 0x0b
+}
+
 /// Reads an unsigned integer, as strictly as [`parse_i64`].
 #[inline]
 #[must_use]
@@ -94,26 +118,53 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
         [b'+', rest @ ..] => (false, rest),
         _ => (false, text),
     };
-    let magnitude = match unsigned {
-        [b'0', b'x' | b'X', rest @ ..] => parse_hex_float(rest)?,
-        [b'0'..=b'9' | b'.', ..] => parse_decimal_float(unsigned)?,
-        _ if is_infinity(unsigned) => f64::INFINITY,
-        _ => return None,
+    let magnitude = parse_magnitude(unsigned)?;
+    let fits = (magnitude.is_finite() || is_infinity(unsigned))
+        && (magnitude != 0.0 || is_zero_written(unsigned));
+    fits.then_some(if negative { -magnitude } else { magnitude })
+}
+
+/// Reads the bound of a range of scores, for which Redis uses C's lenient `strtod`.
+///
+/// More than [`parse_f64`] takes: leading blanks, what overflows to infinity or vanishes to zero,
+/// the empty text as 0, and a zero byte ends the text.
+#[must_use]
+pub fn parse_bound(text: &[u8]) -> Option<f64> {
+    let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
+    if text.is_empty() {
+        return Some(0.0);
+    }
+    let start = text.iter().position(|byte| !is_blank(*byte))?;
+    let (negative, unsigned) = match text.get(start..)? {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        rest => (false, rest),
     };
+    let magnitude = parse_magnitude(unsigned)?;
     Some(if negative { -magnitude } else { magnitude })
+}
+
+/// A number without a sign; what overflows is infinite, what vanishes is 0.
+fn parse_magnitude(unsigned: &[u8]) -> Option<f64> {
+    match unsigned {
+        [b'0', b'x' | b'X', rest @ ..] => parse_hex_float(rest),
+        [b'0'..=b'9' | b'.', ..] => std::str::from_utf8(unsigned).ok()?.parse().ok(),
+        _ => is_infinity(unsigned).then_some(f64::INFINITY),
+    }
+}
+
+/// True when all digits in front of the exponent are zeros.
+fn is_zero_written(unsigned: &[u8]) -> bool {
+    let (digits, exponent) = match unsigned {
+        [b'0', b'x' | b'X', rest @ ..] => (rest, b'p'),
+        _ => (unsigned, b'e'),
+    };
+    let mantissa = digits.split(|byte| byte.to_ascii_lowercase() == exponent).next();
+    mantissa.unwrap_or_default().iter().all(|byte| matches!(byte, b'0' | b'.'))
 }
 
 fn is_infinity(text: &[u8]) -> bool {
     text.eq_ignore_ascii_case(b"inf") || text.eq_ignore_ascii_case(b"infinity")
-}
-
-fn parse_decimal_float(text: &[u8]) -> Option<f64> {
-    let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-    let is_zero_written = || {
-        let mantissa = text.split(|byte| matches!(byte, b'e' | b'E')).next().unwrap_or_default();
-        mantissa.iter().all(|byte| matches!(byte, b'0' | b'.'))
-    };
-    (number.is_finite() && (number != 0.0 || is_zero_written())).then_some(number)
 }
 
 /// Reads what follows "0x": hexadecimal digits with at most one point, then an optional `p` and a
@@ -150,7 +201,7 @@ fn parse_hex_float(text: &[u8]) -> Option<f64> {
         [b'p' | b'P', power @ ..] => exponent += parse_exponent(power)?,
         _ => return None,
     }
-    scale_by_power_of_two(mantissa, exponent)
+    Some(scale_by_power_of_two(mantissa, exponent))
 }
 
 fn parse_exponent(text: &[u8]) -> Option<i64> {
@@ -168,14 +219,13 @@ fn parse_exponent(text: &[u8]) -> Option<i64> {
     Some(if negative { -power } else { power })
 }
 
-/// `mantissa * 2^exponent`, rounded once to the nearest float, ties to even; `None` when the
-/// result overflows or a number that is not zero becomes zero.
-fn scale_by_power_of_two(mantissa: u64, exponent: i64) -> Option<f64> {
+/// `mantissa * 2^exponent`, rounded once to the nearest float, ties to even.
+fn scale_by_power_of_two(mantissa: u64, exponent: i64) -> f64 {
     const FRACTION_BITS: i64 = 52;
     const EXPONENT_OF_SMALLEST: i64 = -1074;
     const EXPONENT_OF_LARGEST: i64 = 971;
     if mantissa == 0 {
-        return Some(0.0);
+        return 0.0;
     }
     let width = i64::from(u64::BITS - mantissa.leading_zeros());
     // Cut to 53 bits, or fewer where the result is subnormal.
@@ -183,23 +233,23 @@ fn scale_by_power_of_two(mantissa: u64, exponent: i64) -> Option<f64> {
     let (kept, exponent) = if cut <= 0 {
         (mantissa, exponent)
     } else if cut > width {
-        return None;
+        return 0.0;
     } else {
         let half = 1_u128 << (cut - 1);
         let whole = u128::from(mantissa);
         let low = whole & ((half << 1) - 1);
-        let mut kept = mantissa.checked_shr(u32::try_from(cut).ok()?).unwrap_or(0);
+        let mut kept = mantissa.checked_shr(u32::try_from(cut).unwrap_or(u32::MAX)).unwrap_or(0);
         if low > half || (low == half && kept & 1 == 1) {
             kept += 1;
         }
         (kept, exponent + cut)
     };
     if kept == 0 {
-        return None;
+        return 0.0;
     }
     let width = i64::from(u64::BITS - kept.leading_zeros());
     if width - 1 + exponent > EXPONENT_OF_LARGEST + FRACTION_BITS {
-        return None;
+        return f64::INFINITY;
     }
     // Both steps are exact: the bits were cut to what the result can hold.
     let mut number = kept as f64;
@@ -209,7 +259,7 @@ fn scale_by_power_of_two(mantissa: u64, exponent: i64) -> Option<f64> {
         number *= 2_f64.powi(i32::try_from(step).unwrap_or(0));
         left -= step;
     }
-    Some(number)
+    number
 }
 
 /// Prints a float as Redis does in replies: `%.17g`.
@@ -531,5 +581,56 @@ mod tests {
         fn no_bytes_upset_the_readers(text: Vec<u8>) {
             let _ = (parse_i64(&text), parse_u64(&text), parse_cursor(&text), parse_f64(&text));
         }
+    }
+
+    #[test]
+    fn a_prefix_is_read_as_far_as_it_is_a_number() {
+        let cases: [(&[u8], i64); 9] = [
+            (b"12", 12),
+            (b" \x0b+012x", 12),
+            (b"-3", -3),
+            (b"- 3", 0),
+            (b"", 0),
+            (b"x1", 0),
+            (b"1.5", 1),
+            (b"99999999999999999999", i64::MAX),
+            (b"-99999999999999999999", -i64::MAX),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_prefix(text), expected, "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn a_bound_is_read_leniently() {
+        let cases: &[(&[u8], Option<f64>)] = &[
+            (b"", Some(0.0)),
+            (b"1", Some(1.0)),
+            (b" \t\n\x0b1", Some(1.0)),
+            (b" ", None),
+            (b"1 ", None),
+            (b"+1.5", Some(1.5)),
+            (b"- 1", None),
+            (b"-0x10", Some(-16.0)),
+            (b"0x", None),
+            (b"0x1p-2000", Some(0.0)),
+            (b"0x1p2000", Some(f64::INFINITY)),
+            (b"1e400", Some(f64::INFINITY)),
+            (b"-1e400", Some(f64::NEG_INFINITY)),
+            (b"1e-400", Some(0.0)),
+            (b"inf", Some(f64::INFINITY)),
+            (b"-INFINITY", Some(f64::NEG_INFINITY)),
+            (b"nan", None),
+            (b"1\0x", Some(1.0)),
+            (b"\0x", Some(0.0)),
+            (b"abc", None),
+            (b"1x", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_bound(text), *expected, "{}", String::from_utf8_lossy(text));
+        }
+        assert_eq!(parse_f64(b"0x1p2000"), None);
+        assert_eq!(parse_f64(b"0x1p-2000"), None);
+        assert_eq!(parse_f64(b"0x0.0p9"), Some(0.0));
     }
 }

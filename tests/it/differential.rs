@@ -273,6 +273,8 @@ impl Run {
             let content: &[&str] = match type_name.as_slice() {
                 b"+string\r\n" => &["GET"],
                 b"+list\r\n" => &["LRANGE", "0", "-1"],
+                b"+set\r\n" => &["SMEMBERS"],
+                b"+zset\r\n" => &["ZRANGE", "0", "-1", "WITHSCORES"],
                 _ => &["HGETALL"],
             };
             let asked: [&[&str]; 3] = [&["TYPE"], content, &["PEXPIRETIME"]];

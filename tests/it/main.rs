@@ -22,3 +22,4 @@ mod harness;
 mod persistence;
 mod protocol;
 mod regressions;
+mod samples;

@@ -4,15 +4,17 @@ use crate::harness::dump::{read_dump, redis_accepts, strays};
 use crate::harness::oracle::Oracle;
 use crate::harness::process::{free_port, refusal};
 use crate::harness::server::{Folder, MANY_SHARDS, Server};
-use crate::harness::wire::Wire;
+use crate::harness::wire::{Wire, bulks};
 use crate::it;
 use my_redis::command::context::ShutdownMode;
-use my_redis::keyspace::Keyspace;
+use my_redis::data::ValueRef;
 use my_redis::keyspace::planted::{Bug, plant};
+use my_redis::keyspace::{Entry, Keyspace};
 use my_redis::persist::load::{LoadProgress, load};
 #[cfg(debug_assertions)]
 use my_redis::persist::planted::{Bug as SaveBug, plant as plant_in_saving};
 use my_redis::util::clock::UnixMillis;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -38,6 +40,10 @@ fn fill(wire: &mut Wire) {
         "RPUSH list a b c".to_owned(),
         "HSET hash f1 v1 f2 v2".to_owned(),
         "EXPIREAT hash 33000000000".to_owned(),
+        "SADD numbers 3 -7 70000 5000000000".to_owned(),
+        "SADD set a \"\" 17".to_owned(),
+        "ZADD zset 1 a 2.5 b -inf c inf d -1e300 e".to_owned(),
+        "PEXPIREAT zset 33000000000123".to_owned(),
     ] {
         let reply = wire.run(&line);
         assert!(reply[0] != b'-', "{line}: {}", String::from_utf8_lossy(&reply));
@@ -45,11 +51,22 @@ fn fill(wire: &mut Wire) {
     for n in 0..1_000 {
         wire.run(&format!("RPUSH biglist element:{n}"));
         wire.run(&format!("HSET bighash field:{n} value:{n}"));
+        wire.run(&format!("SADD bignumbers {n}"));
+        wire.run(&format!("SADD bigset member:{n}"));
+        wire.run(&format!("ZADD bigzset {} member:{n}", n % 7));
     }
 }
 
 fn check(wire: &mut Wire) {
-    wire.expect("DBSIZE", ":9\r\n");
+    wire.expect("DBSIZE", ":15\r\n");
+    wire.expect("SMEMBERS numbers", bulks(&["-7", "3", "70000", "5000000000"]));
+    wire.expect("SCARD set", ":3\r\n").expect("SMISMEMBER set a \"\"", "*2\r\n:1\r\n:1\r\n");
+    let members = ["c", "-inf", "e", "-1.0000000000000001e+300", "a", "1", "b", "2.5", "d", "inf"];
+    wire.expect("ZRANGE zset 0 -1 WITHSCORES", bulks(&members));
+    wire.expect("PEXPIRETIME zset", ":33000000000123\r\n").expect("SCARD bignumbers", ":1000\r\n");
+    wire.expect("SISMEMBER bignumbers 999", ":1\r\n").expect("SCARD bigset", ":1000\r\n");
+    wire.expect("SISMEMBER bigset member:7", ":1\r\n").expect("ZCARD bigzset", ":1000\r\n");
+    wire.expect("ZCOUNT bigzset 3 (4", ":143\r\n").expect("ZRANK bigzset member:6", ":936\r\n");
     wire.expect("GET string", "$5\r\nvalue\r\n").expect("GET number", "$4\r\n-129\r\n");
     wire.expect("GET empty", "$0\r\n\r\n").expect("STRLEN long", ":20000\r\n");
     wire.expect("PEXPIRETIME dies", ":33000000000123\r\n");
@@ -74,6 +91,66 @@ it!(everything_is_there_after_a_save_and_a_start, |server| {
     redis_accepts(&server.dump_path());
     let again = Server::start_in(copy_of_folder(server), 4, |_| {});
     check(&mut again.wire());
+});
+
+/// The members of all sets in an entry, with their scores.
+fn members(entry: &Entry) -> Vec<(Vec<u8>, f64)> {
+    let mut all = Vec::new();
+    match entry.value() {
+        ValueRef::Set(set) => set.for_each(|member| all.push((member.to_vec(), 0.0))),
+        ValueRef::SortedSet(set) => set.for_all(|member, score| all.push((member.to_vec(), score))),
+        _ => {}
+    }
+    all.sort_by(|a, b| a.partial_cmp(b).unwrap());
+    all
+}
+
+it!(sets_that_change_during_a_snapshot_are_in_it_as_they_were, |server| {
+    let mut wire = server.wire();
+    fill(&mut wire);
+    let mut snapshot = server.keyspace().begin_snapshot(u64::MAX).unwrap();
+    for line in [
+        "SADD numbers 1 x",
+        "SREM set a",
+        "ZADD zset 9 a 1 f",
+        "SPOP bignumbers 700",
+        "SMOVE bigset set member:5",
+        "SUNIONSTORE bigset bigset bignumbers",
+        "ZREMRANGEBYSCORE bigzset 2 5",
+        "ZPOPMAX bigzset 50",
+        "ZUNIONSTORE bigzset 2 bigzset zset WEIGHTS 3 3",
+        "DEL zset",
+    ] {
+        let reply = wire.run(line);
+        assert!(reply[0] != b'-' && reply != b":0\r\n", "{line}");
+    }
+    for n in 0..1_000 {
+        wire.run(&format!("ZINCRBY bigzset 2.5 member:{n}"));
+        wire.run(&format!("SADD bigset new:{n}"));
+    }
+    let mut saved = BTreeMap::new();
+    let mut save = |entry: &Entry| {
+        assert!(saved.insert(entry.key().to_vec(), members(entry)).is_none());
+    };
+    while snapshot.step(&mut save).unwrap() {}
+    let pairs = |pairs: &[(&str, f64)]| -> Vec<(Vec<u8>, f64)> {
+        pairs.iter().map(|(member, score)| (member.as_bytes().to_vec(), *score)).collect()
+    };
+    assert_eq!(saved[&b"set"[..]], pairs(&[("", 0.0), ("17", 0.0), ("a", 0.0)]));
+    let numbers = [("-7", 0.0), ("3", 0.0), ("5000000000", 0.0), ("70000", 0.0)];
+    assert_eq!(saved[&b"numbers"[..]], pairs(&numbers));
+    let infinite = f64::INFINITY;
+    let scores = [("a", 1.0), ("b", 2.5), ("c", -infinite), ("d", infinite), ("e", -1e300)];
+    assert_eq!(saved[&b"zset"[..]], pairs(&scores));
+    let name = |key: &str, n: usize| match key {
+        "bignumbers" => n.to_string().into_bytes(),
+        _ => format!("member:{n}").into_bytes(),
+    };
+    for (key, modulus) in [("bignumbers", 1), ("bigset", 1), ("bigzset", 7)] {
+        let mut all: Vec<_> = (0..1_000).map(|n| (name(key, n), (n % modulus) as f64)).collect();
+        all.sort_by(|a, b| a.partial_cmp(b).unwrap());
+        assert!(saved[key.as_bytes()] == all, "{key} is not as it was");
+    }
 });
 
 it!(the_end_saves_when_saving_is_configured, |server| {

@@ -112,12 +112,29 @@ fn content(keyspace: &Keyspace) -> Content {
                     hash.for_each(|field, value| pairs.push((field.to_vec(), value.to_vec())));
                     sorted(pairs)
                 }
+                ValueRef::Set(set) => {
+                    let mut members = Vec::new();
+                    set.for_each(|member| members.push((member.to_vec(), Vec::new())));
+                    sorted(members)
+                }
+                ValueRef::SortedSet(set) => {
+                    let mut members = Vec::new();
+                    set.for_all(|member, score| {
+                        members.push((member.to_vec(), bytes_of(score)));
+                    });
+                    sorted(members)
+                }
             };
             let deadline_ms = entry.deadline().map(|deadline| deadline.0);
             assert!(content.insert(entry.key().to_vec(), (deadline_ms, value)).is_none());
         });
     }
     content
+}
+
+/// -0 and 0 are the same score.
+fn bytes_of(score: f64) -> Vec<u8> {
+    (score + 0.0).to_le_bytes().to_vec()
 }
 
 fn sorted(mut pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Vec<u8>> {
@@ -149,9 +166,12 @@ fn read_in_order(file: &[u8]) -> Result<Content, RdbError> {
             RdbValue::Hash(pairs) => sorted(
                 pairs.iter().map(|(field, value)| (field.to_vec(), value.to_vec())).collect(),
             ),
-            RdbValue::Set(_) | RdbValue::ZSet(_) => {
-                let name = crate::persist::format::kind_name(entry.kind);
-                return fault(Reason::UnsupportedType { code: entry.kind, name });
+            RdbValue::Set(members) => {
+                sorted(members.iter().map(|member| (member.to_vec(), Vec::new())).collect())
+            }
+            RdbValue::ZSet(scored) => {
+                let pair = |(member, score): (&[u8], f64)| (member.to_vec(), bytes_of(score));
+                sorted(scored.iter().map(pair).collect())
             }
         };
         if content.insert(entry.key.clone(), (entry.deadline_ms, value)).is_some() {

@@ -13,6 +13,12 @@ use my_redis::command::expire as expire_rows;
 use my_redis::command::generic as generic_rows;
 use my_redis::command::hash as hash_rows;
 use my_redis::command::list as list_rows;
+use my_redis::command::set as set_rows;
+use my_redis::command::set_algebra as set_algebra_rows;
+use my_redis::command::sorted_set as sorted_set_rows;
+use my_redis::command::sorted_set_algebra as sorted_set_algebra_rows;
+use my_redis::command::sorted_set_pop as sorted_set_pop_rows;
+use my_redis::command::sorted_set_range as sorted_set_range_rows;
 use my_redis::command::string as string_rows;
 
 /// Expands to three tests of one session with an empty server; `resp3` before the session's
@@ -64,6 +70,8 @@ mod hash;
 mod introspection;
 mod list;
 mod server;
+mod set;
+mod sorted_set;
 mod string;
 
 const OK: &str = "+OK\r\n";
@@ -105,7 +113,7 @@ fn expect_alike(resp3: bool, lines: &[&str]) {
 
 /// The byte strings of a flat array.
 #[track_caller]
-fn elements(reply: &[u8]) -> Vec<Vec<u8>> {
+pub fn elements(reply: &[u8]) -> Vec<Vec<u8>> {
     let (head, mut rest) = line(reply);
     assert_eq!(head.first(), Some(&b'*'), "no array: {}", shown(reply));
     let mut all = Vec::new();
@@ -200,6 +208,63 @@ const CHANGES: &[(&str, u64)] = &[
     ("DEL a b none", 2),
     ("UNLINK none", 0),
     ("EXPIREAT c 1", 1),
+    ("SADD t a b c b", 3),
+    ("SADD t a b", 0),
+    ("SADD t a d", 1),
+    ("SREM t x", 0),
+    ("SREM none x", 0),
+    ("SREM t a b x", 2),
+    ("SMOVE t u none", 0),
+    ("SMOVE none u c", 0),
+    ("SMOVE t u c", 2),
+    ("SADD t c", 1),
+    ("SMOVE t u c", 1),
+    ("SMOVE t t d", 0),
+    ("SADD u 1 2 3 4 5 6 7 8 9", 9),
+    ("SPOP u", 1),
+    ("SPOP u 0", 0),
+    ("SPOP u 2", 2),
+    ("SPOP u 6", 6),
+    ("SPOP u 6", 1),
+    ("SPOP none", 0),
+    ("SPOP none 2", 0),
+    ("SINTERSTORE v t none", 0),
+    ("SINTERSTORE v t t", 1),
+    ("SUNIONSTORE v t u", 1),
+    ("SDIFFSTORE v t t", 1),
+    ("SDIFFSTORE v t t", 0),
+    ("ZADD z 1 a 2 b 1 a", 2),
+    ("ZADD z 1 a 2 b", 0),
+    ("ZADD z NX 5 a 6 c", 1),
+    ("ZADD z XX 5 a 5 d", 1),
+    ("ZADD z GT 1 a", 0),
+    ("ZADD z 7 a 8 a 8 a", 2),
+    ("ZADD none XX 1 a", 0),
+    ("ZADD z NX XX 1 a", 0),
+    ("ZINCRBY z 1 a", 1),
+    ("ZINCRBY z 0 a", 0),
+    ("ZINCRBY z x a", 0),
+    ("ZREM z none", 0),
+    ("ZREM none a", 0),
+    ("ZREM z a b none", 2),
+    ("ZADD z 1 a 2 b 3 d 4 e 5 f 6 g 7 h 8 i", 8),
+    ("ZREMRANGEBYRANK z 0 1", 2),
+    ("ZREMRANGEBYSCORE z 100 200", 0),
+    ("ZREMRANGEBYSCORE z 3 4", 2),
+    ("ZPOPMIN z", 1),
+    ("ZPOPMIN z 0", 0),
+    ("ZPOPMAX z 2", 2),
+    ("ZPOPMAX none 2", 0),
+    ("ZMPOP 2 none z MIN COUNT 5", 2),
+    ("ZMPOP 1 none MIN", 0),
+    ("ZADD z 1 a 1 b 1 c", 3),
+    ("ZREMRANGEBYLEX z [a (c", 2),
+    ("ZRANGESTORE w z 0 -1", 1),
+    ("ZRANGESTORE w z 5 9", 1),
+    ("ZRANGESTORE w z 5 9", 0),
+    ("ZUNIONSTORE w 1 z", 1),
+    ("ZINTERSTORE w 2 z none", 1),
+    ("ZDIFFSTORE w 2 z z", 0),
 ];
 
 it!(changes_are_counted_as_redis_counts_them, |server| {
@@ -247,6 +312,22 @@ it!(a_refused_write_creates_no_key, |server| {
         "EXPIRE k 100",
         "PERSIST k",
         "APPEND k",
+        "SREM k m",
+        "SPOP k",
+        "SPOP k 3",
+        "SMOVE k other m",
+        "SINTERSTORE k none other",
+        "SINTERCARD 0 k",
+        "ZADD k x m",
+        "ZADD k XX 1 m",
+        "ZINCRBY k x m",
+        "ZREM k m",
+        "ZPOPMIN k",
+        "ZMPOP 1 k MIN",
+        "ZREMRANGEBYRANK k 0 -1",
+        "ZRANGESTORE k none 0 -1",
+        "ZUNIONSTORE k 1 none",
+        "ZUNIONSTORE k 2 none",
     ] {
         wire.run(line);
         wire.expect("DBSIZE", ":0\r\n");
@@ -264,6 +345,12 @@ fn every_row_says_what_redis_says_of_the_command() {
         string_rows::COMMANDS,
         list_rows::COMMANDS,
         hash_rows::COMMANDS,
+        set_rows::COMMANDS,
+        set_algebra_rows::COMMANDS,
+        sorted_set_rows::COMMANDS,
+        sorted_set_range_rows::COMMANDS,
+        sorted_set_algebra_rows::COMMANDS,
+        sorted_set_pop_rows::COMMANDS,
     ];
     for spec in families.into_iter().flatten() {
         let request = format!("COMMAND INFO {}", spec.name);

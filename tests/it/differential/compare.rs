@@ -28,6 +28,8 @@ pub enum Rule {
     PairScan,
     /// A time in seconds or in milliseconds that follows from a relative deadline.
     Deadline { unit_ms: i64 },
+    /// What was drawn at random: the number of elements must be the same.
+    Drawn,
     /// The connection's id.
     Greeting,
     /// All of a command's row behind its key positions; the order of its flags.
@@ -48,6 +50,11 @@ impl Rule {
             (b"HSCAN", _) if orderless => Self::PairScan,
             (b"HGETALL", _) if orderless => Self::AnyPairOrder,
             (b"HKEYS" | b"HVALS", _) if orderless => Self::AnyOrder,
+            (b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF" | b"SPOP", _) => Self::AnyOrder,
+            (b"SRANDMEMBER" | b"ZRANDMEMBER", _) => Self::Drawn,
+            (b"SSCAN", _) if args.get(2).is_none_or(|cursor| cursor != b"0") => Self::Kind,
+            (b"SSCAN", _) => Self::Scan,
+            (b"ZSCAN", _) if orderless => Self::PairScan,
             (b"TTL" | b"EXPIRETIME", _) => Self::Deadline { unit_ms: 1_000 },
             (b"PTTL" | b"PEXPIRETIME", _) => Self::Deadline { unit_ms: 1 },
             (b"TIME" | b"INFO" | b"LASTSAVE", _) => Self::Kind,
@@ -80,6 +87,10 @@ impl Rule {
             Self::Scan => same_scan(&left, &right, 1),
             Self::PairScan => same_scan(&left, &right, 2),
             Self::Deadline { unit_ms } => same_deadline(&left, &right, unit_ms),
+            Self::Drawn => {
+                let shape = |node: &Node| (node.kind, node.is_null(), node.children.len());
+                shape(&left) == shape(&right)
+            }
             Self::Greeting => left.kind == right.kind && left.without_id() == right.without_id(),
             Self::CommandRows => left.kind == right.kind && left.rows() == right.rows(),
         }
@@ -165,6 +176,10 @@ impl Node {
         }
         groups.sort();
         groups
+    }
+
+    fn is_null(&self) -> bool {
+        self.kind == b'$' && self.text == b"null"
     }
 
     fn integer(&self) -> Option<i64> {
@@ -289,6 +304,14 @@ mod tests {
         ("EXPIRETIME a", ":4102444800\r\n", ":4102444801\r\n", false),
         ("PEXPIRETIME a", ":4102444800499\r\n", ":4102444800498\r\n", false),
         ("PEXPIRETIME a", ":1800000000000\r\n", ":1800000000010\r\n", true),
+        ("SMEMBERS a", "~2\r\n+a\r\n+b\r\n", "~2\r\n+b\r\n+a\r\n", true),
+        ("SMEMBERS a", "~2\r\n+a\r\n+b\r\n", "~2\r\n+b\r\n+c\r\n", false),
+        ("SMEMBERS a", "~1\r\n+a\r\n", "*1\r\n+a\r\n", false),
+        ("SRANDMEMBER a", "$1\r\na\r\n", "$1\r\nb\r\n", true),
+        ("SRANDMEMBER a", "$1\r\na\r\n", "$-1\r\n", false),
+        ("ZRANDMEMBER a 2", "*2\r\n+a\r\n+b\r\n", "*2\r\n+b\r\n+b\r\n", true),
+        ("ZRANDMEMBER a 2", "*2\r\n+a\r\n+b\r\n", "*1\r\n+b\r\n", false),
+        ("ZRANGE a 0 -1", "*2\r\n+a\r\n+b\r\n", "*2\r\n+b\r\n+a\r\n", false),
         ("TIME", "*2\r\n+1\r\n+2\r\n", "*2\r\n+1\r\n+3\r\n", true),
         ("TIME x", "-ERR a\r\n", "-ERR b\r\n", false),
         ("CLIENT ID", ":1\r\n", ":2\r\n", true),

@@ -9,7 +9,11 @@
 //! - relative deadlines are far away and never used twice, so `GT` and `LT` have one answer;
 //! - a key that is created expired is read and deleted in the same breath: when a server drops
 //!   it otherwise is its own affair, and DBSIZE shows it;
-//! - hashes whose fields have no order (many or long fields) live in keys of their own (`BIG`).
+//! - hashes whose fields have no order (many or long fields) live in keys of their own (`BIG`);
+//! - a range of members in their own order has a meaning where all scores are the same: other than
+//!   in small sorted sets, it is asked for only where they are (`LEX`);
+//! - members that leave a set at random would leave two servers with different sets: SPOP takes
+//!   all or none.
 
 use crate::harness::random::Random;
 
@@ -48,6 +52,9 @@ const PLAIN: &[&[u8]] = &[
 
 /// Keys that may hold hashes of many or long fields, whose order is the server's own.
 pub const BIG: &[&[u8]] = &[b"big:1", b"big:2", b"big:3"];
+
+/// Keys of sorted sets, large ones as well, whose scores are all the same.
+const LEX: &[&[u8]] = &[b"lex:1", b"lex:2"];
 
 const VALUES: &[&[u8]] = &[
     b"",
@@ -119,6 +126,50 @@ const INTEGERS: &[&[u8]] = &[
     b"99999999999999999999",
 ];
 
+const SCORES: &[&[u8]] = &[
+    b"inf",
+    b"-inf",
+    b"+inf",
+    b"Infinity",
+    b"-0",
+    b"0.0",
+    b"1e308",
+    b"-1e308",
+    b"1.7976931348623157e308",
+    b"5e-324",
+    b"1e-400",
+    b"1e400",
+    b"nan",
+    b"-nan",
+    b"0x1",
+    b"0x1p-3",
+    b" 1",
+    b"1 ",
+    b"",
+    b".5",
+    b"5.",
+    b"3.14",
+    b"-3.14",
+    b"0.1",
+    b"0.30000000000000004",
+    b"1e18",
+    b"4611686018427387904",
+    b"-4611686018427387904",
+    b"4611686018427388928",
+    b"9007199254740993",
+    b"9223372036854775807",
+    b"123456789012345678901234567890",
+    b"127",
+    b"-128",
+    b"128",
+    b"32767",
+    b"-32769",
+    b"2147483648",
+    b"-2147483649",
+    b"abc",
+    b"1\x00x",
+];
+
 /// Garbage for any place: none of it is a number, an option or a name.
 const GARBAGE: &[&[u8]] = &[
     b"",
@@ -178,9 +229,10 @@ const PATTERNS: &[&[u8]] = &[
     b"nothing-fits*",
 ];
 
-/// Commands that, spoilt, could turn into one that works and ends the server, ends a connection
-/// or saves in the background.
-const NEVER_SPOILT: &[&[u8]] = &[b"shutdown", b"client", b"bgsave", b"save"];
+/// Commands that, spoilt, could turn into one that works and ends the server, ends a connection,
+/// saves in the background, removes what is drawn at random or draws without end.
+const NEVER_SPOILT: &[&[u8]] =
+    &[b"shutdown", b"client", b"bgsave", b"save", b"spop", b"srandmember", b"zrandmember"];
 
 /// Names whose row COMMAND INFO must show as Redis does.
 const NAMES: &[&[u8]] = &[
@@ -210,6 +262,16 @@ const NAMES: &[&[u8]] = &[
     b"ttl",
     b"hscan",
     b"append",
+    b"sadd",
+    b"smove",
+    b"sintercard",
+    b"sinterstore",
+    b"zadd",
+    b"zrange",
+    b"zrangestore",
+    b"zunion",
+    b"zunionstore",
+    b"zmpop",
     b"nosuch",
     b"",
 ];
@@ -284,6 +346,81 @@ pub const FORMS: &[(usize, &str)] = &[
     (8, "HSCAN {key} 0 COUNT 1000000 {hscan_options}"),
     (6, "HSCAN {plain} {cursor} {hscan_options}"),
     (4, "HSCAN {plain} {cursor} COUNT {int}"),
+    // sets
+    (45, "SADD {key} {members}"),
+    (3, "SADD {key} {many_members}"),
+    (25, "SREM {key} {members}"),
+    (15, "SISMEMBER {key} {member}"),
+    (10, "SMISMEMBER {key} {members}"),
+    (20, "SMEMBERS {key}"),
+    (12, "SCARD {key}"),
+    (30, "SMOVE {key} {key} {member}"),
+    (4, "SPOP {key} {word:1000000|0|-1|abc|1.5|9223372036854775808}"),
+    (1, "SPOP {key} 1000000 {garbage}"),
+    (10, "SRANDMEMBER {key}"),
+    (10, "SRANDMEMBER {key} {word:0|1|2|5|1000000|-1|-7|abc|-9223372036854775808}"),
+    (15, "SINTER {keys}"),
+    (12, "SINTERCARD {counted_keys} {limit_option}"),
+    (12, "SINTERSTORE {key} {keys}"),
+    (15, "SUNION {keys}"),
+    (12, "SUNIONSTORE {key} {keys}"),
+    (15, "SDIFF {keys}"),
+    (12, "SDIFFSTORE {key} {keys}"),
+    (6, "SSCAN {key} 0 COUNT 1000000 {hscan_options}"),
+    (4, "SSCAN {key} {cursor} {hscan_options}"),
+    (3, "SSCAN {key} {cursor} COUNT {int}"),
+    // sorted sets
+    (60, "ZADD {key} {zadd_options} {score_members}"),
+    (4, "ZADD {key} {many_score_members}"),
+    (30, "ZINCRBY {key} {score} {member}"),
+    (25, "ZREM {key} {members}"),
+    (10, "ZCARD {key}"),
+    (20, "ZSCORE {key} {member}"),
+    (10, "ZMSCORE {key} {members}"),
+    (15, "ZRANK {key} {member}"),
+    (15, "ZREVRANK {key} {member}"),
+    (20, "ZCOUNT {key} {bound} {bound}"),
+    (10, "ZLEXCOUNT {plain} {lex} {lex}"),
+    (25, "ZRANGE {key} {int} {int} {withscores}"),
+    (6, "ZRANGE {key} {int} {int} {zrange_options}"),
+    (15, "ZRANGE {key} {bound} {bound} BYSCORE {zrange_options}"),
+    (10, "ZRANGE {plain} {lex} {lex} BYLEX {zrange_options}"),
+    (12, "ZRANGESTORE {key} {key} {int} {int} {rev}"),
+    (12, "ZRANGESTORE {key} {key} {bound} {bound} BYSCORE {zrange_options}"),
+    (8, "ZRANGESTORE {plain} {plain} {lex} {lex} BYLEX {zrange_options}"),
+    (12, "ZREVRANGE {key} {int} {int} {withscores}"),
+    (15, "ZRANGEBYSCORE {key} {bound} {bound} {zrange_options}"),
+    (15, "ZREVRANGEBYSCORE {key} {bound} {bound} {zrange_options}"),
+    (10, "ZRANGEBYLEX {plain} {lex} {lex} {zrange_options}"),
+    (10, "ZREVRANGEBYLEX {plain} {lex} {lex} {zrange_options}"),
+    (8, "ZREMRANGEBYRANK {key} {int} {int}"),
+    (8, "ZREMRANGEBYSCORE {key} {bound} {bound}"),
+    (6, "ZREMRANGEBYLEX {plain} {lex} {lex}"),
+    (15, "ZUNION {counted_keys} {combine_options} {withscores}"),
+    (15, "ZINTER {counted_keys} {combine_options} {withscores}"),
+    (12, "ZDIFF {counted_keys} {withscores}"),
+    (15, "ZUNIONSTORE {key} {counted_keys} {combine_options}"),
+    (15, "ZINTERSTORE {key} {counted_keys} {combine_options}"),
+    (12, "ZDIFFSTORE {key} {counted_keys}"),
+    (10, "ZINTERCARD {counted_keys} {limit_option}"),
+    (15, "ZMPOP {counted_keys} {word:MIN|MAX|min|nonsense} {count_option}"),
+    (15, "ZPOPMIN {key}"),
+    (10, "ZPOPMIN {key} {int}"),
+    (15, "ZPOPMAX {key}"),
+    (10, "ZPOPMAX {key} {int}"),
+    (8, "ZRANDMEMBER {key}"),
+    (8, "ZRANDMEMBER {key} {word:0|1|2|5|1000000|-1|-7|abc} {withscores}"),
+    (2, "ZRANDMEMBER {key} -9223372036854775808 WITHSCORES"),
+    (6, "ZSCAN {key} 0 COUNT 1000000 {hscan_options}"),
+    (4, "ZSCAN {plain} {cursor} {hscan_options}"),
+    (3, "ZSCAN {plain} {cursor} COUNT {int}"),
+    (15, "ZADD {lexkey} 0 {member}"),
+    (3, "ZADD {lexkey} {many_zero_members}"),
+    (6, "ZREM {lexkey} {member}"),
+    (8, "ZLEXCOUNT {lexkey} {lex} {lex}"),
+    (8, "ZRANGE {lexkey} {lex} {lex} BYLEX {zrange_options}"),
+    (6, "ZREVRANGEBYLEX {lexkey} {lex} {lex} {zrange_options}"),
+    (1, "ZREMRANGEBYLEX {lexkey} {lex} {lex}"),
     // connection
     (10, "PING"),
     (6, "PING {value}"),
@@ -329,6 +466,9 @@ pub const FORMS: &[(usize, &str)] = &[
     (2, "COMMAND GETKEYS RENAME {key} {key}"),
     (2, "COMMAND GETKEYS SET {key} {value} {set_options}"),
     (2, "COMMAND GETKEYS {name} {values}"),
+    (2, "COMMAND GETKEYS {word:ZUNION|SINTERCARD|ZMPOP} {counted_keys} {value}"),
+    (2, "COMMAND GETKEYSANDFLAGS {word:ZUNIONSTORE|ZDIFFSTORE} {key} {counted_keys}"),
+    (1, "COMMAND GETKEYSANDFLAGS {word:SMOVE|SINTERSTORE|ZRANGESTORE|ZADD} {values}"),
     (2, "COMMAND GETKEYS {word:PING|nosuch|nosuch a|GET|COMMAND INFO get|CLIENT ID|KEYS *}"),
     (2, "COMMAND {garbage}"),
     (2, "CONFIG GET {option}"),
@@ -395,7 +535,8 @@ impl Generator {
 
     /// The requests of one template.
     pub fn fill(&mut self, form: &str) -> Vec<Request> {
-        let big = self.random.chance(15);
+        // What is spoilt could give one of these another score.
+        let big = form.contains("{lexkey}") || self.random.chance(15);
         self.keys = if big { BIG } else { PLAIN };
         let mut requests: Vec<Request> = Vec::new();
         for template in form.split("; ") {
@@ -430,7 +571,8 @@ impl Generator {
                 let extra = self.garbage();
                 args.push(extra);
             }
-            2 => {
+            // A long member would make a small sorted set of it a large one.
+            2 if name != b"sadd" => {
                 let extra = self.value();
                 args.push(extra);
             }
@@ -453,6 +595,11 @@ impl Generator {
         let one = match name {
             "key" => self.key(),
             "plain" => self.random.pick(PLAIN).to_vec(),
+            "lexkey" => self.random.pick(LEX).to_vec(),
+            "member" => self.member(),
+            "score" => self.score(),
+            "bound" => self.bound(),
+            "lex" => self.lex_bound(),
             "value" => self.value(),
             "field" => self.field(),
             "int" => self.integer(),
@@ -490,6 +637,32 @@ impl Generator {
 
     fn several(&mut self, name: &str, args: &mut Vec<Vec<u8>>) {
         match name {
+            "members" => self.repeat(1, 4, args, |own, args| args.push(own.member())),
+            "many_members" => {
+                let count = if self.is_big() { 700 } else { 6 };
+                self.repeat(1, count, args, |own, args| args.push(own.member()));
+            }
+            "score_members" => self.repeat(1, 3, args, Self::score_member),
+            "many_score_members" => {
+                let count = if self.is_big() { 200 } else { 6 };
+                self.repeat(1, count, args, |own, args| {
+                    let score = own.random.next() as i16 % 50;
+                    args.push(score.to_string().into_bytes());
+                    args.push(own.member());
+                });
+            }
+            "many_zero_members" => self.repeat(1, 200, args, |own, args| {
+                args.push(b"0".to_vec());
+                args.push(own.member());
+            }),
+            "zadd_options" => self.zadd_options(args),
+            "zrange_options" => self.repeat(0, 2, args, Self::zrange_option),
+            "rev" => args.extend(self.random.chance(50).then(|| b"REV".to_vec())),
+            "withscores" => args.extend(self.random.chance(50).then(|| b"WITHSCORES".to_vec())),
+            "counted_keys" => self.counted_keys(args),
+            "combine_options" => self.combine_options(args),
+            "limit_option" => self.count_option("LIMIT", args),
+            "count_option" => self.count_option("COUNT", args),
             "keys" => self.repeat(1, 4, args, |own, args| args.push(own.key())),
             "values" => self.repeat(1, 4, args, |own, args| args.push(own.value())),
             "fields" => self.repeat(1, 4, args, |own, args| args.push(own.field())),
@@ -579,6 +752,109 @@ impl Generator {
         args.push(self.field());
         let length_max = if self.is_big() { 200 } else { 64 };
         args.push(self.short(length_max));
+    }
+
+    /// A member: one of few, and short, where the set must stay small.
+    fn member(&mut self) -> Vec<u8> {
+        if self.is_big() {
+            return match self.random.below(12) {
+                0 => self.bytes(90),
+                1 => self.random.pick(FIELDS).to_vec(),
+                2..4 => self.random.below(2_000).to_string().into_bytes(),
+                _ => format!("m:{}", self.random.below(1_000)).into_bytes(),
+            };
+        }
+        match self.random.below(10) {
+            0..4 => self.random.below(20).to_string().into_bytes(),
+            4..7 => self.random.pick(FIELDS).to_vec(),
+            _ => self.random.pick(VALUES).to_vec(),
+        }
+    }
+
+    fn score(&mut self) -> Vec<u8> {
+        match self.random.below(10) {
+            0..5 => (self.random.below(14) as i64 - 5).to_string().into_bytes(),
+            5 => format!("{:.3}", self.random.next() as i32 as f64 / 1e6).into_bytes(),
+            6 => format!("{:e}", f64::from_bits(self.random.next())).into_bytes(),
+            _ => self.random.pick(SCORES).to_vec(),
+        }
+    }
+
+    fn score_member(&mut self, args: &mut Vec<Vec<u8>>) {
+        args.push(self.score());
+        args.push(self.member());
+    }
+
+    fn bound(&mut self) -> Vec<u8> {
+        match self.random.below(8) {
+            0 => b"-inf".to_vec(),
+            1 => b"+inf".to_vec(),
+            2 => b"(".iter().copied().chain(self.score()).collect(),
+            _ => self.score(),
+        }
+    }
+
+    fn lex_bound(&mut self) -> Vec<u8> {
+        match self.random.below(12) {
+            0..3 => b"-".to_vec(),
+            3..6 => b"+".to_vec(),
+            6..8 => b"(".iter().copied().chain(self.member()).collect(),
+            8..11 => b"[".iter().copied().chain(self.member()).collect(),
+            _ => self.pick_bytes(&["(", "[", "", "a", "++", "+\0", "-\0x", "-x"]),
+        }
+    }
+
+    fn zadd_options(&mut self, args: &mut Vec<Vec<u8>>) {
+        if self.random.chance(50) {
+            self.repeat(1, 3, args, |own, args| {
+                let name = *own.random.pick(&["NX", "XX", "GT", "LT", "CH", "CH", "INCR", "INCR"]);
+                args.push(own.recased(name.as_bytes()));
+            });
+        }
+    }
+
+    fn zrange_option(&mut self, args: &mut Vec<Vec<u8>>) {
+        match self.random.below(10) {
+            0..4 => args.push(b"WITHSCORES".to_vec()),
+            4..7 => {
+                args.push(self.recased(b"LIMIT"));
+                args.push(self.integer());
+                args.push(self.integer());
+            }
+            7..9 => args.push(self.recased(b"REV")),
+            _ => args.push(self.pick_bytes(&["LIMIT", "BYSCORE", "BYLEX", "nonsense", ""])),
+        }
+    }
+
+    /// Keys behind their number, which is sometimes wrong.
+    fn counted_keys(&mut self, args: &mut Vec<Vec<u8>>) {
+        let count = self.random.between(1, 4);
+        args.push(match self.random.below(12) {
+            0 => self.integer(),
+            _ => count.to_string().into_bytes(),
+        });
+        self.repeat(count, count, args, |own, args| args.push(own.key()));
+    }
+
+    fn combine_options(&mut self, args: &mut Vec<Vec<u8>>) {
+        if self.random.chance(30) {
+            // As many as there are keys, most often.
+            let keys = args.iter().rev().position(|arg| arg.len() == 1 && arg[0].is_ascii_digit());
+            args.push(self.recased(b"WEIGHTS"));
+            let count = keys.unwrap_or(2);
+            self.repeat(count, count, args, |own, args| args.push(own.score()));
+        }
+        if self.random.chance(30) {
+            args.push(self.recased(b"AGGREGATE"));
+            args.push(self.pick_bytes(&["SUM", "min", "MAX", "Min", "nonsense"]));
+        }
+    }
+
+    fn count_option(&mut self, name: &str, args: &mut Vec<Vec<u8>>) {
+        if self.random.chance(50) {
+            args.push(self.recased(name.as_bytes()));
+            args.push(self.integer());
+        }
     }
 
     fn bytes(&mut self, length_max: usize) -> Vec<u8> {

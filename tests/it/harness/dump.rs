@@ -24,6 +24,8 @@ pub fn read_dump(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
             ValueRef::String(value) => value.bytes().to_vec(),
             ValueRef::List(list) => list.len().to_string().into_bytes(),
             ValueRef::Hash(hash) => hash.len().to_string().into_bytes(),
+            ValueRef::Set(set) => set.len().to_string().into_bytes(),
+            ValueRef::SortedSet(set) => set.len().to_string().into_bytes(),
         };
         content.insert(entry.key().to_vec(), value);
     };
