@@ -5,7 +5,7 @@
 //! time is noticed when it is put in, at no cost; only small hashes are looked through first,
 //! because in their packed form putting a field in means comparing it with all others.
 
-use crate::data::hash::PACKED_HASH_FIELDS_MAX;
+use crate::data::hash::{LOOK_AHEAD_MAX, PACKED_HASH_FIELDS_MAX};
 use crate::data::list::End;
 use crate::data::{Hash, List, Set, SortedSet, Value};
 use crate::persist::error::Reason;
@@ -14,6 +14,7 @@ use crate::persist::value::Elements;
 use crate::persist::value::Pairs;
 use crate::persist::value::RdbValue;
 use crate::persist::value::Scored;
+use smallvec::SmallVec;
 
 type Result<T> = std::result::Result<T, Reason>;
 
@@ -82,9 +83,16 @@ fn extend_list(list: &mut List, elements: Elements) -> Result<()> {
 }
 
 fn extend_hash(hash: &mut Hash, pairs: Pairs) -> Result<()> {
-    pairs.consume(|field, value| {
-        if hash.set(field, value) { Ok(()) } else { Err(Reason::Duplicate(field.to_vec())) }
-    })
+    let mut rest = pairs.iter();
+    loop {
+        let group: SmallVec<[_; LOOK_AHEAD_MAX]> = rest.by_ref().take(LOOK_AHEAD_MAX).collect();
+        if group.is_empty() {
+            return Ok(());
+        }
+        if let Some((field, _)) = hash.set_all_new(&group).and_then(|index| group.get(index)) {
+            return Err(Reason::Duplicate(field.to_vec()));
+        }
+    }
 }
 
 fn extend_set(set: &mut Set, members: Elements) -> Result<()> {

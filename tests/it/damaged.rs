@@ -348,7 +348,8 @@ fn write_endless_dump(path: &Path) {
 
 #[test]
 fn shutdown_and_signals_end_a_server_that_is_loading() {
-    let ends: [(&str, fn(&Process)); 4] = [
+    type End = fn(&Process);
+    let ends: [(&str, End); 4] = [
         ("SHUTDOWN", |process| {
             process.wire().send("SHUTDOWN").expect_closed();
         }),
