@@ -515,7 +515,7 @@ impl<R: Read> RdbReader<R> {
     ) -> Result<Elements> {
         let mut count = self.count(*left, width)?;
         let mut elements = Elements::with_count_hint(count * width);
-        while count > 0 && elements.closed_bytes() < part_bytes {
+        while count > 0 && elements.bytes() < part_bytes {
             for _ in 0..width {
                 self.element(&mut elements)?;
             }
@@ -533,7 +533,7 @@ impl<R: Read> RdbReader<R> {
     ) -> Result<Scored> {
         let mut count = self.count(*left, if binary { 9 } else { 2 })?;
         let mut scored = Scored::default();
-        while count > 0 && scored.members.closed_bytes() < part_bytes {
+        while count > 0 && scored.members.bytes() < part_bytes {
             self.element(&mut scored.members)?;
             let offset = self.source.offset();
             let score = if binary {
@@ -623,7 +623,7 @@ impl<R: Read> RdbReader<R> {
     ) -> Result<Elements> {
         let mut count = self.count(*left, if with_forms { 2 } else { 1 })?;
         let mut elements = Elements::new();
-        while count > 0 && elements.closed_bytes() < part_bytes {
+        while count > 0 && elements.bytes() < part_bytes {
             self.quicklist_node(with_forms, &mut elements)?;
             count -= 1;
         }

@@ -107,11 +107,6 @@ impl Elements {
         self.count == 0
     }
 
-    /// Bytes of the blocks that take no more elements.
-    pub(crate) fn closed_bytes(&self) -> usize {
-        self.closed_bytes
-    }
-
     /// Bytes of all elements, their lengths included.
     pub(crate) fn bytes(&self) -> usize {
         self.closed_bytes + self.last.len()
