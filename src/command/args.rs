@@ -22,6 +22,19 @@ pub fn integer(arg: &[u8]) -> Result<i64, CommandError> {
     parse_i64(arg).ok_or(CommandError::NotAnInteger)
 }
 
+/// An integer of 32 bits, as Redis reads the number of a database.
+///
+/// # Errors
+/// `NotAnInteger`, or the text that names the bounds.
+pub fn integer_32(arg: &[u8]) -> Result<i64, CommandError> {
+    let number = integer(arg)?;
+    if i32::try_from(number).is_err() {
+        let text = "ERR value is out of range, value must between -2147483648 and 2147483647";
+        return Err(CommandError::Text(text));
+    }
+    Ok(number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

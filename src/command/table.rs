@@ -2,7 +2,7 @@
 
 use crate::command::spec::CommandSpec;
 use crate::command::{
-    connection, debug, expire, generic, hash, introspection, list, server, string,
+    connection, database, debug, expire, generic, hash, introspection, list, server, string,
 };
 use hashbrown::HashTable;
 use std::sync::OnceLock;
@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 /// The families, in the order of docs/commands.md.
 pub static FAMILIES: &[&[CommandSpec]] = &[
     generic::COMMANDS,
+    database::COMMANDS,
     expire::COMMANDS,
     string::COMMANDS,
     list::COMMANDS,
@@ -103,8 +104,14 @@ mod tests {
             least >= name.split(' ').count() || matches!(spec.run, Run::Container(_)),
             "{name}"
         );
-        let keyed =
-            matches!(spec.run, Run::Read(_) | Run::Write(_) | Run::ReadMany(_) | Run::WriteMany(_));
+        let keyed = matches!(
+            spec.run,
+            Run::Read(_)
+                | Run::Write(_)
+                | Run::ReadMany(_)
+                | Run::WriteMany(_)
+                | Run::WriteAcross(..)
+        );
         assert_eq!(keyed, !spec.keys.is_empty(), "{name}: keys and door do not fit");
         for key in spec.keys {
             assert!(key.first < least && key.step > 0, "{name}");

@@ -6,7 +6,7 @@
 
 use crate::data::list::End;
 use crate::data::{Hash, List, Value};
-use crate::keyspace::{AfterUnlock, Keyspace};
+use crate::keyspace::{AfterUnlock, DatabaseNumber, Keyspace};
 use crate::persist::error::{RdbError, Reason};
 use crate::persist::format::kind_name;
 use crate::persist::read::{ChecksumState, Entry, Item, RdbReader, ReadOptions};
@@ -96,15 +96,17 @@ pub fn load(
     let bytes = file.metadata().map_err(opened)?.len();
     progress.total_bytes.store(bytes, Ordering::Relaxed);
     let refused = |error| LoadError::Refused(path.to_owned(), error);
-    let options = ReadOptions::default();
+    let database_count = keyspace.database_count() as u64;
+    let options = ReadOptions { database_count, ..ReadOptions::default() };
     let mut reader = RdbReader::new(file, bytes, options).map_err(refused)?;
     let mut after = AfterUnlock::default();
     let (mut keys, mut expired, mut unchecked) = (0, 0, false);
+    let mut database = 0;
     while let Some(item) = reader.next_item().map_err(refused)? {
         match item {
             Item::Entry(entry) if entry.deadline_ms.is_some_and(|ms| ms <= now.0) => expired += 1,
             Item::Entry(entry) => {
-                add(keyspace, entry, &mut after).map_err(refused)?;
+                add(keyspace, database, entry, &mut after).map_err(refused)?;
                 keys += 1;
                 if keys % PROGRESS_KEYS == 0 {
                     progress.loaded_bytes.store(reader.offset(), Ordering::Relaxed);
@@ -117,7 +119,9 @@ pub fn load(
                 tracing::warn!("the dump holds an empty collection at {key:?}; left out");
             }
             Item::End(state) => unchecked = state == ChecksumState::Absent,
-            Item::Aux { .. } | Item::SelectDb(_) | Item::ResizeDb { .. } => {}
+            // The reader has refused a number that there is not.
+            Item::SelectDb(number) => database = DatabaseNumber::try_from(number).unwrap_or(0),
+            Item::Aux { .. } | Item::ResizeDb { .. } => {}
         }
     }
     progress.loaded_bytes.store(bytes, Ordering::Relaxed);
@@ -126,7 +130,12 @@ pub fn load(
     Ok(Some(Loaded { keys, expired, bytes, duration: began.elapsed(), unchecked }))
 }
 
-fn add(keyspace: &Keyspace, entry: Entry, after: &mut AfterUnlock) -> Result<(), RdbError> {
+fn add(
+    keyspace: &Keyspace,
+    database: DatabaseNumber,
+    entry: Entry,
+    after: &mut AfterUnlock,
+) -> Result<(), RdbError> {
     let Entry { offset, kind, key, deadline_ms, value } = entry;
     let value = match value {
         RdbValue::String(bytes) => Value::String(bytes.into()),
@@ -153,7 +162,8 @@ fn add(keyspace: &Keyspace, entry: Entry, after: &mut AfterUnlock) -> Result<(),
             return Err(RdbError { offset, key: Some(key), reason });
         }
     };
-    keyspace.load(&key, value, deadline_ms.map(UnixMillis), after).map_err(|_| RdbError {
+    let deadline = deadline_ms.map(UnixMillis);
+    keyspace.load(database, &key, value, deadline, after).map_err(|_| RdbError {
         offset,
         key: Some(key),
         reason: Reason::DuplicateKey,

@@ -19,7 +19,9 @@ use crate::persist::value::RdbValue;
 use crate::persist::value::Scored;
 use crate::persist::write::ChecksumWriter;
 use crate::persist::write::Header;
+use crate::persist::write::Sizes;
 use crate::persist::write::WrittenType;
+use crate::persist::write::encode_database;
 use crate::persist::write::encode_end;
 use crate::persist::write::encode_header;
 use crate::persist::write::encode_integer;
@@ -95,13 +97,7 @@ fn end_state(items: &[Item]) -> ChecksumState {
 }
 
 fn header() -> Header<'static> {
-    Header {
-        server_version: "0.1.0",
-        created_seconds: 1_700_000_000,
-        used_memory_bytes: 123_456,
-        key_count: 70_000,
-        deadline_count: 3,
-    }
+    Header { server_version: "0.1.0", created_seconds: 1_700_000_000, used_memory_bytes: 123_456 }
 }
 
 type Record = (Vec<u8>, Option<i64>, RdbValue);
@@ -148,6 +144,7 @@ fn write(records: &[Record], packed: bool, with_checksum: bool) -> Vec<u8> {
     let mut packer = packed.then(Packer::new);
     let mut out = Vec::new();
     encode_header(&mut out, &header());
+    encode_database(&mut out, 0, Some(Sizes { keys: 70_000, deadlines: 3 }));
     for (key, deadline_ms, value) in records {
         encode_key_prefix(&mut out, written_type(value), *deadline_ms, key, packer.as_mut());
         encode_value(&mut out, value, packer.as_mut());
