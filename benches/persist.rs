@@ -108,7 +108,9 @@ fn save_and_load(criterion: &mut Criterion, folder: &Path) {
             || Keyspace::new(SHARDS),
             |keyspace| {
                 let progress = LoadProgress::default();
-                let loaded = load::load(&keyspace, &path, NOW, &progress, |_| ()).unwrap();
+                let loaded =
+                    load::load(&keyspace, &path, NOW, &progress, &AtomicBool::new(false), |_| ())
+                        .unwrap();
                 assert_eq!(loaded.map(|loaded| loaded.keys), Some(KEYS as u64));
                 keyspace
             },

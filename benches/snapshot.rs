@@ -2,11 +2,14 @@
 //!
 //! `cargo bench --bench snapshot` fills each server and saves in the background while a probe sends
 //! requests at a fixed rate. A request's time counts from the moment at which it was due, so that
-//! a server that stands still is charged for every request that it held up. Three scenes:
+//! a server that stands still is charged for every request that it held up. Four scenes:
 //!
 //! * burst: redis-benchmark writes at full speed meanwhile, 8 connections, pipeline 8
 //! * quiet: only the probe
 //! * large: a list and a hash of millions, which the probe itself changes
+//!
+//! * holds: inside this process, for how long the walk of a save holds a shard's lock, and how
+//!   long the first change of a large value takes after the cut
 //!
 //! Memory is the process' share with that of its children (a forked saver is one), as a multiple
 //! of what it was right before the save.
@@ -16,6 +19,10 @@
 mod support;
 
 use hdrhistogram::Histogram;
+use my_redis::data::list::End;
+use my_redis::data::{Hash, List};
+use my_redis::keyspace::{AfterUnlock, Keyspace, NewDeadline, WriteView};
+use my_redis::util::clock::UnixMillis;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,12 +31,16 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use support::{Client, OURS, Outcome, Server, check_programs, heading, number, request};
 
+// As in the server: a key is an allocation.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "\
 usage: cargo bench --bench snapshot -- [OPTION...]
 
-  --scenes LIST     of burst,quiet,large (default: all)
-  --keys N          strings of 100 bytes in burst and quiet (default 2000000)
-  --elements N      elements of the list and of the hash in large (default 5000000)
+  --scenes LIST     of burst,quiet,large,holds (default: all)
+  --keys N          strings of 100 bytes in all scenes but large (default 2000000)
+  --elements N      elements of the list and of the hash in large and holds (default 5000000)
   --saves N         saves, one after the other (default 3)
   --hz N            requests of the probe a second (default 1000)
   --ours PROGRAM    the server to measure (default: the release build)
@@ -39,6 +50,8 @@ const TABLE: &str = "\
 | scene | server | phase | p50 ms | p99 ms | p99.9 ms | max ms | memory | save s | file MB |
 |---|---|---|--:|--:|--:|--:|--:|--:|--:|";
 
+/// The scene that needs no server.
+const HOLDS: &str = "holds";
 /// How long the probe runs before the first save.
 const CALM: Duration = Duration::from_secs(3);
 /// A save that takes longer ends the bench.
@@ -61,7 +74,7 @@ impl Options {
     /// Reads the command line; `None` if help was asked for.
     fn parse(mut args: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
         let mut options = Self {
-            scenes: ["burst", "quiet", "large"].map(str::to_owned).to_vec(),
+            scenes: ["burst", "quiet", "large", "holds"].map(str::to_owned).to_vec(),
             keys: 2_000_000,
             elements: 5_000_000,
             saves: 3,
@@ -270,12 +283,69 @@ fn run() -> Outcome<()> {
         "{} keys; {} elements; probe {}/s.\n\n{TABLE}",
         options.keys, options.elements, options.hz
     );
-    for scene in &options.scenes {
+    for scene in options.scenes.iter().filter(|scene| *scene != HOLDS) {
         for program in [&options.redis, &options.ours] {
             measure(scene, &options, program)?;
         }
     }
+    if options.scenes.iter().any(|scene| scene == HOLDS) {
+        holds(&options);
+    }
     Ok(())
+}
+
+/// Walks a keyspace of this process as a save does, while nobody else uses it.
+fn holds(options: &Options) {
+    let keyspace = Keyspace::new(64);
+    let (now, mut after) = (UnixMillis(1), AfterUnlock::default());
+    for number in 0..options.keys {
+        let key = format!("key:{number:012}");
+        let set = |view: &mut WriteView<'_>| view.set_string(VALUE, NewDeadline::Set(None));
+        keyspace.write(keyspace.locate(key.as_bytes()), now, &mut after, set);
+    }
+    let mut push = |count| {
+        let push = |list: &mut List| (0..count).for_each(|_| list.push(End::Right, b"12345678"));
+        let change = |view: &mut WriteView<'_>| view.change_collection(true, push).unwrap();
+        let began = Instant::now();
+        keyspace.write(keyspace.locate(b"list"), now, &mut after, change);
+        began.elapsed()
+    };
+    push(options.elements);
+    let mut after = AfterUnlock::default();
+    let mut set = |from: usize, count: usize| {
+        let set = |hash: &mut Hash| {
+            for number in from..from + count {
+                hash.set(format!("field:{number:07}").as_bytes(), b"12345678");
+            }
+        };
+        let change = |view: &mut WriteView<'_>| view.change_collection(true, set).unwrap();
+        let began = Instant::now();
+        keyspace.write(keyspace.locate(b"hash"), now, &mut after, change);
+        began.elapsed()
+    };
+    set(0, options.elements);
+    println!("\n| lock held by | times | p50 us | p99 us | max us |\n|---|--:|--:|--:|--:|");
+    let mut walks = Histogram::<u64>::new(3).unwrap();
+    let mut changes = [walks.clone(), walks.clone()];
+    let record = |times: &mut Histogram<u64>, time: Duration| {
+        times.record(u64::try_from(time.as_micros()).unwrap()).unwrap();
+    };
+    for _ in 0..options.saves {
+        let mut snapshot = keyspace.begin_snapshot(u64::MAX).unwrap();
+        let [lists, hashes] = &mut changes;
+        record(lists, push(1));
+        record(hashes, set(0, 1));
+        while snapshot.step(&mut |_, _| ()).unwrap() {
+            record(&mut walks, snapshot.last_hold());
+        }
+    }
+    let [lists, hashes] = &changes;
+    let rows = [("a step of the walk", &walks), ("the list's first change", lists)];
+    for (name, times) in rows.into_iter().chain([("the hash's first change", hashes)]) {
+        let at = |quantile| times.value_at_quantile(quantile);
+        let (middle, high) = (at(0.5), at(0.99));
+        println!("| {name} | {} | {middle} | {high} | {} |", times.len(), times.max());
+    }
 }
 
 fn main() -> ExitCode {

@@ -153,7 +153,7 @@ fn keyspace(criterion: &mut Criterion) {
             b.iter(|| {
                 for _ in 0..STEP_KEYS / LOOK_AHEAD_MAX {
                     let batch: [usize; LOOK_AHEAD_MAX] = std::array::from_fn(|_| next());
-                    keyspace.look_ahead(&batch.map(|n| KeyHash::of_key(&names[n])));
+                    keyspace.look_ahead(0, &batch.map(|n| KeyHash::of_key(&names[n])));
                     batch.iter().for_each(|n| assert!(is_there(&keyspace, &names[*n], &tally)));
                 }
             });

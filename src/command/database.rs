@@ -20,7 +20,7 @@ pub static COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "MOVE", group: Group::Generic, arity: Arity::Exact(3),
-        keys: &[KeySpec::one(&["RW", "ACCESS", "DELETE"])], flags: Flags::FAST,
+        keys: &[KeySpec::one(&["RW", "ACCESS", "UPDATE"])], flags: Flags::FAST,
         since: "1.0.0", cost: "O(1)", syntax: "MOVE key db",
         summary: "Move a key to another database.",
         run: Run::WriteAcross(move_destination, move_key), ..CommandSpec::BASE

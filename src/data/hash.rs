@@ -3,6 +3,7 @@
 //! The packed form lists field, value, field, value in the order of insertion, as Redis' does, and
 //! changes to the table at the same sizes as Redis, so that HGETALL answers in the same order.
 
+use crate::data::packed;
 use crate::data::packed::{PackedRef, PackedSeq, Span};
 use crate::data::segmented::{Hashed, Segment, SegmentedTable};
 use crate::data::{Collection, Form, LargeValue, Value, ValueType};
@@ -175,6 +176,15 @@ impl Hash {
         Self::Packed(PackedSeq::new())
     }
 
+    /// An empty hash with room for fields and values of so many bytes together, as long as it is
+    /// packed.
+    #[must_use]
+    pub fn with_room(fields: usize, bytes: usize) -> Self {
+        let elements = 2 * fields.min(PACKED_HASH_FIELDS_MAX);
+        let bytes = bytes.min(elements * PACKED_HASH_ELEMENT_BYTES_MAX);
+        Self::Packed(PackedSeq::with_room(packed::sequence_bytes_max(elements, bytes)))
+    }
+
     /// The hash for reading.
     #[must_use]
     pub fn as_ref(&self) -> HashRef<'_> {
@@ -229,6 +239,21 @@ impl Hash {
             },
         );
         new
+    }
+
+    /// Adds `field`, which the caller knows not to be there: unlike [`set`](Self::set) this does
+    /// not look through a packed hash. Cost: O(1).
+    pub fn push_new(&mut self, field: &[u8], value: &[u8]) {
+        if let Self::Packed(seq) = self {
+            let short = field.len().max(value.len()) <= PACKED_HASH_ELEMENT_BYTES_MAX;
+            if short && seq.count() < 2 * PACKED_HASH_FIELDS_MAX {
+                seq.push_back(field);
+                seq.push_back(value);
+                return;
+            }
+        }
+        let entry = FieldEntry::new(field, value);
+        self.make_table().insert_new(KeyHash::of_field(field), entry);
     }
 
     /// Removes `field`; returns true when it was there. Cost: O(1).

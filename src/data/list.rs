@@ -62,8 +62,7 @@ impl Chunk {
             let larger = (2 * self.buffer.len()).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
             self.buffer.reserve_exact(larger.saturating_sub(self.buffer.len()).max(size));
         }
-        let end = self.buffer.len();
-        packed::insert_element(&mut self.buffer, end, data);
+        packed::append_element(&mut self.buffer, data);
         self.count += 1;
     }
 
@@ -458,6 +457,13 @@ impl List {
     #[must_use]
     pub fn new() -> Self {
         Self::Packed(PackedSeq::new())
+    }
+
+    /// An empty list with room for elements of so many bytes together, as long as it is packed.
+    #[must_use]
+    pub fn with_room(elements: usize, bytes: usize) -> Self {
+        let bytes = packed::sequence_bytes_max(elements, bytes);
+        Self::Packed(PackedSeq::with_room(bytes.min(PACKED_LIST_BYTES_MAX)))
     }
 
     /// The list for reading.

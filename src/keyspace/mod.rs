@@ -42,9 +42,9 @@ pub use view::{
     LocatedKey, NewDeadline, ReadManyView, ReadView, Tally, WriteManyView, WriteView, WrongType,
 };
 
-use crate::data::Value;
 use crate::util::clock::UnixMillis;
 use crate::util::hash::{KeyHash, POSITION_END, Position};
+use database::Place;
 pub use lock::LOOK_AHEAD_MAX;
 use lock::{LockOrder, Shards};
 use smallvec::SmallVec;
@@ -105,9 +105,56 @@ impl Figures {
     }
 }
 
-/// A key is already there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DuplicateKey;
+/// Keys of a dump on their way into the keyspace, sorted by shard.
+#[derive(Debug)]
+pub struct LoadBatch {
+    by_shard: Vec<Vec<LoadKey>>,
+    len: usize,
+}
+
+#[derive(Debug)]
+struct LoadKey {
+    place: Place,
+    offset: u64,
+    entry: Entry,
+}
+
+impl LoadBatch {
+    /// An empty batch for `keyspace`.
+    #[must_use]
+    pub fn new(keyspace: &Keyspace) -> Self {
+        Self { by_shard: (0..keyspace.shard_count()).map(|_| Vec::new()).collect(), len: 0 }
+    }
+
+    /// Number of keys.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True when there are no keys.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Puts `entry` in for a database; `offset` is where it was read, to tell which of several keys
+    /// is there twice.
+    pub fn add(
+        &mut self,
+        keyspace: &Keyspace,
+        database: DatabaseNumber,
+        offset: u64,
+        entry: Entry,
+    ) {
+        let key = keyspace.locate(entry.key()).in_database(database);
+        let place = key.place();
+        if let Some(keys) = self.by_shard.get_mut(key.shard) {
+            keys.push(LoadKey { place, offset, entry });
+            self.len += 1;
+        }
+    }
+}
 
 /// All keys, spread over shards by the hash of the key: a key has the same shard in every database.
 #[derive(Debug)]
@@ -377,25 +424,35 @@ impl Keyspace {
         swept
     }
 
-    /// Adds a key that was read from a dump to a database; it does not count as a change.
+    /// Adds the keys of `batch`, which were read from a dump, and empties it; they do not count as
+    /// changes. Returns how many were added; `duplicate` is called for those that are there
+    /// already.
     ///
-    /// # Errors
-    /// `DuplicateKey` when the key is there already.
+    /// Each shard is locked once. Cost: O(keys + shards).
     pub fn load(
         &self,
-        database: DatabaseNumber,
-        key: &[u8],
-        value: Value,
-        deadline: Option<UnixMillis>,
+        batch: &mut LoadBatch,
         after: &mut AfterUnlock,
-    ) -> Result<(), DuplicateKey> {
-        let located = self.locate(key).in_database(database);
-        self.shards.write(located.shard, |shard, epoch| {
-            if shard.find(located.place(), key).is_some() {
-                return Err(DuplicateKey);
+        mut duplicate: impl FnMut(u64, &[u8]),
+    ) -> u64 {
+        let mut added = 0;
+        batch.len = 0;
+        for (number, keys) in batch.by_shard.iter_mut().enumerate() {
+            if keys.is_empty() {
+                continue;
             }
-            shard.insert(located.place(), Entry::new(key, value, deadline, epoch.number), after);
-            Ok(())
-        })
+            self.shards.write(number, |shard, epoch| {
+                for LoadKey { place, offset, mut entry } in keys.drain(..) {
+                    if shard.find(place, entry.key()).is_some() {
+                        duplicate(offset, entry.key());
+                        continue;
+                    }
+                    entry.set_version(epoch.number);
+                    shard.insert(place, entry, after);
+                    added += 1;
+                }
+            });
+        }
+        added
     }
 }

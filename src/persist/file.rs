@@ -120,8 +120,12 @@ impl DumpFile {
     pub(super) fn keep(&self) -> Result<(), SaveError> {
         let mut held = self.held();
         let Some(file) = held.as_ref() else { return Ok(()) };
-        if is_at(file, &lock_path(&self.path)).unwrap_or(false) {
-            return Ok(());
+        let path = lock_path(&self.path);
+        match is_at(file, &path) {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(SaveError::io("look at", &path, &error)),
         }
         match lock(&self.path) {
             Ok(lock) => *held = lock,
@@ -130,10 +134,10 @@ impl DumpFile {
             }
             Err(error) => {
                 let error = io::Error::other(error.to_string());
-                return Err(SaveError::io("lock", &lock_path(&self.path), &error));
+                return Err(SaveError::io("lock", &path, &error));
             }
         }
-        tracing::warn!("{} was gone; made anew", lock_path(&self.path).display());
+        tracing::warn!("{} was gone; made anew", path.display());
         Ok(())
     }
 

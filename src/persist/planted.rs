@@ -1,4 +1,4 @@
-//! Bugs that a test can plant in the saving of one dump, to see what the server makes of them.
+//! Bugs that a test can plant in the server of one dump, to see what becomes of it.
 //!
 //! They exist only where debug assertions do: in a release build [`strike`] is empty and nothing
 //! of this remains. A bug is planted for a path, because tests of one process save side by side.
@@ -10,6 +10,8 @@ pub enum Bug {
     PanicWhileSaving,
     /// The task that looks at the save rules panics.
     PanicInTheRules,
+    /// The thread that removes expired keys panics.
+    PanicInTheSweeper,
 }
 
 #[cfg(debug_assertions)]

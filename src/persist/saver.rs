@@ -12,6 +12,8 @@ use crate::persist::dump::{self, DumpOptions};
 use crate::persist::file::DumpFile;
 use crate::persist::load::{self, LoadError, LoadProgress};
 use crate::util::clock::UnixMillis;
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
+
+/// The niceness of a thread that saves. With 10 it gets a tenth of the time that a serving thread
+/// gets when there are not enough cores for both.
+const SAVER_NICENESS: i32 = 10;
 
 /// Where the end of a save is told.
 pub type SaveTicket = oneshot::Receiver<Result<(), SaveError>>;
@@ -269,8 +275,9 @@ impl Saver {
         Ok(ticket)
     }
 
-    /// Replaces the data by what the dump holds, on a thread of its own; the caller keeps commands
-    /// away meanwhile. When it fails nothing can be saved any more, so that the dump stays as it is.
+    /// Replaces the data by what the dump holds, on a thread of its own; the caller keeps
+    /// commands away meanwhile. When it fails nothing can be saved any more, so that the dump
+    /// stays as it is.
     #[must_use]
     pub fn reload(self: &Arc<Self>, now: UnixMillis) -> oneshot::Receiver<Result<(), LoadError>> {
         let (sender, receiver) = oneshot::channel();
@@ -282,7 +289,8 @@ impl Saver {
             saver.keyspace.flush(&mut after);
             drop(after);
             let progress = LoadProgress::default();
-            let loaded = load::load(&saver.keyspace, saver.path(), now, &progress, |_| ());
+            let (path, cancelled) = (saver.path(), AtomicBool::new(false));
+            let loaded = load::load(&saver.keyspace, path, now, &progress, &cancelled, |_| ());
             match &loaded {
                 Ok(loaded) => {
                     tracing::info!(keys = loaded.map_or(0, |loaded| loaded.keys), "loaded again");
@@ -324,6 +332,7 @@ struct Ending<'a> {
 
 impl Ending<'_> {
     fn run(mut self, options: &DumpOptions) {
+        give_way_to_clients();
         let saver = self.saver;
         let written = saver
             .file
@@ -361,6 +370,13 @@ impl Drop for Ending<'_> {
             self.saver.end(&self.result, 0);
             self.tell();
         }
+    }
+}
+
+/// Lowers the priority of this thread: while all cores are taken, a save costs clients little.
+fn give_way_to_clients() {
+    if let Err(error) = setpriority_process(Some(gettid()), SAVER_NICENESS) {
+        tracing::debug!("the saver keeps its priority: {error}");
     }
 }
 

@@ -13,6 +13,7 @@ use crate::persist::read::Entry;
 use crate::persist::read::Item;
 use crate::persist::read::RdbReader;
 use crate::persist::read::ReadOptions;
+use crate::persist::source::BUFFER_BYTES;
 use crate::persist::value::Elements;
 use crate::persist::value::Pairs;
 use crate::persist::value::RdbValue;
@@ -56,7 +57,7 @@ fn sample_path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/rdb").join(name)
 }
 
-fn sample(name: &str) -> Vec<u8> {
+pub(super) fn sample(name: &str) -> Vec<u8> {
     std::fs::read(sample_path(&format!("{name}.rdb"))).unwrap()
 }
 
@@ -100,7 +101,7 @@ fn header() -> Header<'static> {
     Header { server_version: "0.1.0", created_seconds: 1_700_000_000, used_memory_bytes: 123_456 }
 }
 
-type Record = (Vec<u8>, Option<i64>, RdbValue);
+pub(super) type Record = (Vec<u8>, Option<i64>, RdbValue);
 
 fn encode_value(out: &mut Vec<u8>, value: &RdbValue, mut packer: Option<&mut Packer>) {
     let mut string = |out: &mut Vec<u8>, bytes: &[u8]| {
@@ -139,7 +140,7 @@ fn written_type(value: &RdbValue) -> WrittenType {
     }
 }
 
-fn write(records: &[Record], packed: bool, with_checksum: bool) -> Vec<u8> {
+pub(super) fn write(records: &[Record], packed: bool, with_checksum: bool) -> Vec<u8> {
     let mut writer = ChecksumWriter::new(Vec::new(), with_checksum);
     let mut packer = packed.then(Packer::new);
     let mut out = Vec::new();
@@ -160,7 +161,7 @@ fn write(records: &[Record], packed: bool, with_checksum: bool) -> Vec<u8> {
 }
 
 /// Bytes after the header of a dump, closed with an end mark and the right checksum.
-fn file_of(body: &[u8]) -> Vec<u8> {
+pub(super) fn file_of(body: &[u8]) -> Vec<u8> {
     let mut file = b"REDIS0010".to_vec();
     file.extend_from_slice(body);
     file.push(0xFF);
@@ -211,7 +212,7 @@ fn integer_text() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Strings of every length class, numbers, and what packs well.
-fn text() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn text() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         4 => vec(any::<u8>(), 0..40),
         3 => integer_text(),
@@ -223,7 +224,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn value() -> impl Strategy<Value = RdbValue> {
+pub(super) fn value() -> impl Strategy<Value = RdbValue> {
     let unique = || proptest::collection::btree_set(text(), 1..24);
     let score = any::<f64>().prop_filter("scores are numbers", |score| !score.is_nan());
     prop_oneof![
@@ -243,16 +244,16 @@ fn value() -> impl Strategy<Value = RdbValue> {
     ]
 }
 
-fn noise(length: usize, seed: u64) -> Vec<u8> {
+pub(super) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut random = Random(seed);
     (0..length).map(|_| random.below(256) as u8).collect()
 }
 
 /// SplitMix64: enough for choosing spots and bytes, and the same on every machine.
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn seeded() -> Self {
+    pub(super) fn seeded() -> Self {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let seed = std::env::var("MY_REDIS_SEED")
             .map_or(now.as_nanos() as u64, |text| text.parse().expect("MY_REDIS_SEED is a number"));
@@ -260,7 +261,7 @@ impl Random {
         Self(seed)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -684,7 +685,7 @@ fn long_keys_are_escaped_and_cut_in_messages() {
 
 #[test]
 fn a_large_string_is_read_past_the_buffer() {
-    for length in [131_071, 131_072, 131_073, 1_500_000] {
+    for length in [BUFFER_BYTES - 1, BUFFER_BYTES, BUFFER_BYTES + 1, 1_500_000] {
         let record = [(noise(40, 1), None, RdbValue::String(noise(length, 2)))];
         let file = write(&record, true, true);
         let items = read(&file, ReadOptions::default()).unwrap();

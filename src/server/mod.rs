@@ -86,7 +86,9 @@ pub struct Server {
     services: Arc<Services>,
     background: Arc<Background>,
     orders: mpsc::UnboundedReceiver<ShutdownOrder>,
-    loaded: oneshot::Receiver<Result<(), LoadError>>,
+    loaded: LoadOutcome,
+    /// Set when the server ends before the dump was loaded.
+    load_cancelled: Arc<AtomicBool>,
 }
 
 impl Server {
@@ -126,7 +128,9 @@ impl Server {
         background
             .start(Arc::clone(&keyspace), Arc::clone(&services))
             .map_err(|e| StartError::System("start a thread", e))?;
-        let loaded = start_loading(Arc::clone(&keyspace), Arc::clone(&services), path)?;
+        let load_cancelled = Arc::new(AtomicBool::new(false));
+        let cancelled = Arc::clone(&load_cancelled);
+        let loaded = start_loading(Arc::clone(&keyspace), Arc::clone(&services), path, cancelled)?;
         let settle: Arc<Background> = Arc::clone(&background);
         let gate = Arc::new(Gate::new(Arc::clone(&keyspace), Arc::clone(&services), settle));
         let mut addresses = Vec::new();
@@ -139,7 +143,7 @@ impl Server {
         let looked_after = Arc::clone(&services);
         let look_after = move || tasks::look_after(Arc::clone(&looked_after));
         tokio::spawn(tasks::supervise("saving by the rules", Arc::clone(&services), look_after));
-        Ok(Self { addresses, keyspace, services, background, orders, loaded })
+        Ok(Self { addresses, keyspace, services, background, orders, loaded, load_cancelled })
     }
 
     /// The addresses it listens on.
@@ -195,12 +199,18 @@ impl Server {
     /// # Errors
     /// When it cannot be.
     pub async fn wait_until_loaded(&mut self) -> Result<(), StartError> {
-        match (&mut self.loaded).await {
-            Ok(loaded) => loaded.map_err(StartError::Load),
-            Err(_) => {
-                let error = io::Error::other("the loading thread ended unexpectedly");
-                Err(StartError::System("load the dump", error))
-            }
+        outcome_of_loading(&mut self.loaded).await
+    }
+}
+
+type LoadOutcome = oneshot::Receiver<Result<(), LoadError>>;
+
+async fn outcome_of_loading(loaded: &mut LoadOutcome) -> Result<(), StartError> {
+    match loaded.await {
+        Ok(loaded) => loaded.map_err(StartError::Load),
+        Err(_) => {
+            let error = io::Error::other("the loading thread ended unexpectedly");
+            Err(StartError::System("load the dump", error))
         }
     }
 }
@@ -400,11 +410,12 @@ fn start_loading(
     keyspace: Arc<Keyspace>,
     services: Arc<Services>,
     path: PathBuf,
-) -> Result<oneshot::Receiver<Result<(), LoadError>>, StartError> {
+    cancelled: Arc<AtomicBool>,
+) -> Result<LoadOutcome, StartError> {
     let (sender, receiver) = oneshot::channel();
     let thread = std::thread::Builder::new().name("loader".to_owned());
     let spawned = thread.spawn(move || {
-        let loaded = load_dump(&keyspace, &services, &path);
+        let loaded = load_dump(&keyspace, &services, &path, &cancelled);
         if loaded.is_ok() {
             services.saver.arm();
             services.loading.store(false, Ordering::SeqCst);
@@ -416,7 +427,12 @@ fn start_loading(
     Ok(receiver)
 }
 
-fn load_dump(keyspace: &Keyspace, services: &Services, path: &Path) -> Result<(), LoadError> {
+fn load_dump(
+    keyspace: &Keyspace,
+    services: &Services,
+    path: &Path,
+    cancelled: &AtomicBool,
+) -> Result<(), LoadError> {
     let mut reported = Instant::now();
     let report = |progress: &LoadProgress| {
         if reported.elapsed() >= LOAD_REPORT_INTERVAL {
@@ -428,7 +444,7 @@ fn load_dump(keyspace: &Keyspace, services: &Services, path: &Path) -> Result<()
         }
     };
     let progress = &services.load_progress;
-    match load::load(keyspace, path, services.clock.now(), progress, report)? {
+    match load::load(keyspace, path, services.clock.now(), progress, cancelled, report)? {
         None => tracing::info!("no dump at {}: starting empty", path.display()),
         Some(loaded) => {
             if loaded.unchecked {

@@ -7,8 +7,9 @@
 use crate::command::context::{ShutdownMode, ShutdownOrder};
 use crate::persist::dump::DumpOptions;
 use crate::persist::saver::SaveError;
-use crate::server::{Server, failed, signal_order};
+use crate::server::{Server, failed, outcome_of_loading, signal_order};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -62,11 +63,9 @@ impl Server {
     pub(super) async fn run_until_told(mut self, mut signals: Signals) -> ExitCode {
         self.introduce();
         let loaded = tokio::select! {
-            loaded = self.wait_until_loaded() => loaded,
-            name = signals.next() => {
-                tracing::warn!("{name} while loading: ending without saving");
-                return ExitCode::SUCCESS;
-            }
+            loaded = outcome_of_loading(&mut self.loaded) => loaded,
+            name = signals.next() => return self.end_while_loading(name),
+            Some(_) = self.orders.recv() => return self.end_while_loading("SHUTDOWN"),
         };
         if let Err(error) = loaded {
             return failed(&error);
@@ -104,6 +103,13 @@ impl Server {
                 let _gone = failed.send(());
             }
         }
+    }
+
+    /// Nothing is saved, as in Redis: the dump that is being loaded holds more than memory does.
+    fn end_while_loading(&self, reason: &str) -> ExitCode {
+        self.load_cancelled.store(true, Ordering::Relaxed);
+        tracing::warn!("{reason} while loading: ending without saving");
+        ExitCode::SUCCESS
     }
 
     /// Carries out an order to end; false when the server goes on because saving failed.
