@@ -301,13 +301,13 @@ fn holds(options: &Options) {
     for number in 0..options.keys {
         let key = format!("key:{number:012}");
         let set = |view: &mut WriteView<'_>| view.set_string(VALUE, NewDeadline::Set(None));
-        keyspace.write(key.as_bytes(), now, &mut after, set);
+        keyspace.write(keyspace.locate(key.as_bytes()), now, &mut after, set);
     }
     let mut push = |count| {
         let push = |list: &mut List| (0..count).for_each(|_| list.push(End::Right, b"12345678"));
         let change = |view: &mut WriteView<'_>| view.change_collection(true, push).unwrap();
         let began = Instant::now();
-        keyspace.write(b"list", now, &mut after, change);
+        keyspace.write(keyspace.locate(b"list"), now, &mut after, change);
         began.elapsed()
     };
     push(options.elements);
@@ -320,7 +320,7 @@ fn holds(options: &Options) {
         };
         let change = |view: &mut WriteView<'_>| view.change_collection(true, set).unwrap();
         let began = Instant::now();
-        keyspace.write(b"hash", now, &mut after, change);
+        keyspace.write(keyspace.locate(b"hash"), now, &mut after, change);
         began.elapsed()
     };
     set(0, options.elements);
@@ -335,7 +335,7 @@ fn holds(options: &Options) {
         let [lists, hashes] = &mut changes;
         record(lists, push(1));
         record(hashes, set(0, 1));
-        while snapshot.step(&mut |_| ()).unwrap() {
+        while snapshot.step(&mut |_, _| ()).unwrap() {
             record(&mut walks, snapshot.last_hold());
         }
     }

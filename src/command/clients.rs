@@ -4,10 +4,13 @@
 //! Ending a client sets a flag and wakes its task: no connection is ever closed from outside.
 
 use crate::command::spec::CommandSpec;
+use crate::keyspace::DatabaseNumber;
 use crate::protocol::Protocol;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -30,6 +33,7 @@ pub struct ClientRecord {
     active_ms: AtomicU64,
     last_command: Mutex<Option<LastCommand>>,
     protocol: AtomicU8,
+    database: AtomicU32,
     no_evict: AtomicBool,
     input_bytes: AtomicUsize,
     output_bytes: AtomicUsize,
@@ -126,6 +130,17 @@ impl ClientRecord {
     #[must_use]
     pub fn protocol_number(&self) -> u8 {
         self.protocol.load(Ordering::Relaxed)
+    }
+
+    /// Notes the database it has selected.
+    pub fn set_database(&self, database: DatabaseNumber) {
+        self.database.store(database, Ordering::Relaxed);
+    }
+
+    /// The database it has selected.
+    #[must_use]
+    pub fn database(&self) -> DatabaseNumber {
+        self.database.load(Ordering::Relaxed)
     }
 
     /// CLIENT NO-EVICT.
@@ -232,6 +247,7 @@ impl Clients {
             active_ms: AtomicU64::new(0),
             last_command: Mutex::default(),
             protocol: AtomicU8::new(2),
+            database: AtomicU32::new(0),
             no_evict: AtomicBool::new(false),
             input_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),

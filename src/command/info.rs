@@ -325,9 +325,12 @@ fn error_stats(report: &mut Report<'_>) {
 
 fn keyspace(report: &mut Report<'_>) {
     let figures = &report.services.figures;
-    let keys = figures.sum(ShardFigures::keys);
-    let expires = figures.sum(ShardFigures::with_deadline);
-    if keys > 0 {
-        report.field("db0", format_args!("keys={keys},expires={expires},avg_ttl=0"));
+    for number in (0..).take(figures.database_count()) {
+        let keys = figures.sum(|shard| shard.keys_of(number));
+        let expires = figures.sum(|shard| shard.with_deadline_of(number));
+        if keys > 0 {
+            let line = format_args!("keys={keys},expires={expires},avg_ttl=0");
+            report.field(&format!("db{number}"), line);
+        }
     }
 }

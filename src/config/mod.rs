@@ -78,6 +78,8 @@ pub struct StartOptions {
     pub snapshot_memory_bytes: u64,
     /// Whether writes are refused after a failed save.
     pub stop_writes_on_save_error: bool,
+    /// Number of databases.
+    pub databases: usize,
     /// Shards of the keyspace; 0 for a number that fits the machine.
     pub shards: usize,
     /// Worker threads; 0 for one per core.
@@ -113,6 +115,7 @@ impl Default for StartOptions {
             rdb_checksum: true,
             snapshot_memory_bytes: 0,
             stop_writes_on_save_error: true,
+            databases: 1,
             shards: 0,
             threads: 0,
             clients_max: 10_000,
@@ -149,6 +152,7 @@ impl StartOptions {
             ("my-redis-snapshot-memory", self.snapshot_memory_bytes.to_string()),
             ("enable-debug-command", self.debug_access.name().to_owned()),
             ("loglevel", self.log_level.unwrap_or_default().name().to_owned()),
+            ("databases", self.databases.to_string()),
             ("my-redis-shards", self.shards.to_string()),
             ("my-redis-threads", self.threads.to_string()),
         ]

@@ -101,7 +101,7 @@ pub static OPTIONS: &[OptionSpec] = &[
     acts("enable-debug-command", Choice(&["no", "yes", "local"]), "no", AtStart, "Who may use DEBUG: nobody, clients on this machine, or all."),
     acts("my-redis-snapshot-memory", SIZE, "0", Live, "Bytes that a save may need beside the data (`--snapshot-memory`), or it is given up; 0 for a quarter of the memory in use and at least 64 MB."),
     acts("loglevel", Choice(LEVEL_NAMES), "notice", Live, "How much is logged."),
-    acts("databases", int(1, 1), "1", AtStart, "Number of databases."),
+    acts("databases", int(1, 16384), "1", AtStart, "Number of databases (`--databases`)."),
     acts("my-redis-shards", int(0, 4096), "0", AtStart, "Shards of the keyspace (`--shards`), rounded up to a power of two; 0 for 16 for each core and at least 64."),
     acts("my-redis-threads", int(0, 1024), "0", AtStart, "Threads that serve clients (`--threads`); 0 for one for each core."),
 

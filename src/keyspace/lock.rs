@@ -15,6 +15,7 @@
 //! With the feature `shuttle` the locks and the epoch are those of a scheduler that tries
 //! interleavings.
 
+use crate::keyspace::database::{Database, DatabaseNumber};
 use crate::keyspace::entry::Version;
 use crate::keyspace::planted::{self, Bug};
 use crate::keyspace::shard::Shard;
@@ -52,44 +53,100 @@ pub struct Epoch {
     pub running: bool,
 }
 
-/// Figures of a shard that are read without its lock; stored whenever a change unlocks it.
+/// Figures of a database in one shard.
 #[derive(Debug, Default)]
-pub struct ShardFigures {
+struct DatabaseFigures {
     keys: PlainAtomicU64,
     with_deadline: PlainAtomicU64,
+    expiry_items: PlainAtomicU64,
+}
+
+impl DatabaseFigures {
+    #[inline]
+    fn store(&self, database: &Database) {
+        self.keys.store(database.table.len() as u64, Ordering::Relaxed);
+        self.with_deadline.store(database.with_deadline as u64, Ordering::Relaxed);
+        self.expiry_items.store(database.expiry.len() as u64, Ordering::Relaxed);
+    }
+}
+
+/// Figures of a shard that are read without its lock; stored whenever a change unlocks it.
+#[derive(Debug)]
+pub struct ShardFigures {
+    /// Those of database 0, which are stored at every unlocking,
+    first: DatabaseFigures,
+    /// and those of the others, when they have changed.
+    others: Box<[DatabaseFigures]>,
     changes: PlainAtomicU64,
     aside: PlainAtomicU64,
     aside_bytes: PlainAtomicU64,
-    expiry_items: PlainAtomicU64,
-    /// The earliest deadline, `i64::MAX` for none.
+    /// A moment before which no key dies, `i64::MAX` when none does.
     earliest_deadline: AtomicI64,
 }
 
 impl ShardFigures {
-    fn store(&self, shard: &Shard) {
+    fn new(databases: usize) -> Self {
+        Self {
+            first: DatabaseFigures::default(),
+            others: (1..databases).map(|_| DatabaseFigures::default()).collect(),
+            changes: PlainAtomicU64::new(0),
+            aside: PlainAtomicU64::new(0),
+            aside_bytes: PlainAtomicU64::new(0),
+            earliest_deadline: AtomicI64::new(UnixMillis::MAX.0),
+        }
+    }
+
+    #[inline]
+    fn store(&self, shard: &mut Shard) {
+        if let Some(database) = shard.database(0) {
+            self.first.store(database);
+        }
+        for number in shard.take_touched() {
+            if let (Some(of), Some(database)) = (self.of(number), shard.database(number)) {
+                of.store(database);
+            }
+        }
         let figures = [
-            (&self.keys, shard.table().len() as u64),
-            (&self.with_deadline, shard.with_deadline() as u64),
             (&self.changes, shard.changes_since_save()),
             (&self.aside, shard.aside_len() as u64),
             (&self.aside_bytes, shard.aside_bytes()),
-            (&self.expiry_items, shard.expiry_items() as u64),
         ];
         for (place, value) in figures {
             place.store(value, Ordering::Relaxed);
         }
-        let earliest = shard.earliest_deadline().unwrap_or(UnixMillis::MAX);
-        self.earliest_deadline.store(earliest.0, Ordering::Relaxed);
+        self.earliest_deadline.store(shard.earliest_deadline().0, Ordering::Relaxed);
     }
 
-    /// Number of keys, expired ones included until they are swept.
+    #[inline]
+    fn of(&self, database: DatabaseNumber) -> Option<&DatabaseFigures> {
+        match (database as usize).checked_sub(1) {
+            None => Some(&self.first),
+            Some(index) => self.others.get(index),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &DatabaseFigures> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// Number of keys of all databases, expired ones included until they are swept.
     pub fn keys(&self) -> u64 {
-        self.keys.load(Ordering::Relaxed)
+        self.all().map(|of| of.keys.load(Ordering::Relaxed)).sum()
     }
 
-    /// Number of keys with a deadline.
+    /// Number of keys with a deadline in all databases.
     pub fn with_deadline(&self) -> u64 {
-        self.with_deadline.load(Ordering::Relaxed)
+        self.all().map(|of| of.with_deadline.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Number of keys of one database, expired ones included until they are swept.
+    pub fn keys_of(&self, database: DatabaseNumber) -> u64 {
+        self.of(database).map_or(0, |of| of.keys.load(Ordering::Relaxed))
+    }
+
+    /// Number of keys of one database that have a deadline.
+    pub fn with_deadline_of(&self, database: DatabaseNumber) -> u64 {
+        self.of(database).map_or(0, |of| of.with_deadline.load(Ordering::Relaxed))
     }
 
     /// Changes since the last good save.
@@ -107,12 +164,12 @@ impl ShardFigures {
         self.aside_bytes.load(Ordering::Relaxed)
     }
 
-    /// Items in the expiry heap, stale ones included.
+    /// Items in the expiry heaps, stale ones included.
     pub fn expiry_items(&self) -> u64 {
-        self.expiry_items.load(Ordering::Relaxed)
+        self.all().map(|of| of.expiry_items.load(Ordering::Relaxed)).sum()
     }
 
-    /// The earliest deadline in the heap.
+    /// A moment before which no key dies.
     pub fn earliest_deadline(&self) -> UnixMillis {
         UnixMillis(self.earliest_deadline.load(Ordering::Relaxed))
     }
@@ -218,13 +275,11 @@ impl LockOrder {
 }
 
 impl Shards {
-    /// `1 << bits` empty shards.
-    pub fn new(bits: u32) -> Self {
+    /// `1 << bits` empty shards for so many databases.
+    pub fn new(bits: u32, databases: usize) -> Self {
         let shard = |number| {
-            let shard = Shard::new(number, bits);
-            let figures = ShardFigures::default();
-            figures.store(&shard);
-            CachePadded::new(LockedShard { shard: RwLock::new(shard), figures })
+            let shard = RwLock::new(Shard::new(number, bits));
+            CachePadded::new(LockedShard { shard, figures: ShardFigures::new(databases) })
         };
         Self {
             shards: (0..1_usize << bits).map(shard).collect(),
@@ -319,7 +374,7 @@ impl Shards {
         let changing = Changing::begin();
         let result = write(&mut guard, epoch);
         drop(changing);
-        self.note(locked, &guard, epoch);
+        self.note(locked, &mut guard, epoch);
         result
     }
 
@@ -332,7 +387,7 @@ impl Shards {
         let epoch = self.epoch();
         let result = write(&mut guard, epoch);
         drop(changing);
-        self.note(locked, &guard, epoch);
+        self.note(locked, &mut guard, epoch);
         #[cfg(not(feature = "shuttle"))]
         RwLockWriteGuard::unlock_fair(guard);
         #[cfg(feature = "shuttle")]
@@ -361,7 +416,7 @@ impl Shards {
         let changing = Changing::begin();
         let result = write(&mut locked, epoch);
         drop(changing);
-        for (number, guard) in order.0.iter().zip(&locked.guards) {
+        for (number, guard) in order.0.iter().zip(&mut locked.guards) {
             self.note(self.locked(*number), guard, epoch);
         }
         result
@@ -387,14 +442,14 @@ impl Shards {
             write(guard, epoch);
         }
         drop(changing);
-        for (locked, guard) in self.shards.iter().zip(&guards) {
+        for (locked, guard) in self.shards.iter().zip(&mut guards) {
             self.note(locked, guard, epoch);
         }
     }
 
     /// Notes what a change has left, while its lock is still held.
     #[inline]
-    fn note(&self, locked: &LockedShard, shard: &Shard, epoch: Epoch) {
+    fn note(&self, locked: &LockedShard, shard: &mut Shard, epoch: Epoch) {
         if epoch.running {
             let kept = shard.aside_bytes().saturating_sub(locked.figures.aside_bytes());
             if kept > 0 {
@@ -516,7 +571,7 @@ mod tests {
     #[should_panic(expected = "by a thread that holds one")]
     #[cfg(debug_assertions)]
     fn a_nested_lock_is_refused_in_debug_builds() {
-        let shards = Shards::new(2);
+        let shards = Shards::new(2, 1);
         shards.read(0, |_| shards.read(1, |_| ()));
     }
 
@@ -526,7 +581,7 @@ mod tests {
         use std::os::unix::process::ExitStatusExt;
         const CHILD: &str = "MY_REDIS_TEST_PANICS";
         if std::env::var_os(CHILD).is_some() {
-            let change = || Shards::new(0).write(0, |_, _| panic!("in the middle of a change"));
+            let change = || Shards::new(0, 1).write(0, |_, _| panic!("in the middle of a change"));
             let _not_reached = std::panic::catch_unwind(change);
             return;
         }
@@ -541,7 +596,7 @@ mod tests {
 
     #[test]
     fn an_aborted_snapshot_uses_up_its_epoch() {
-        let shards = Shards::new(0);
+        let shards = Shards::new(0, 1);
         for expected in 1..=300 {
             assert_eq!(shards.begin_epoch(0), Some(expected));
             assert_eq!(shards.begin_epoch(0), None);

@@ -9,10 +9,10 @@
 
 use crate::data::segmented::SEGMENT_ENTRIES_MAX;
 use crate::keyspace::Keyspace;
+use crate::keyspace::database::DatabaseNumber;
 use crate::keyspace::entry::{Entry, Version};
 use crate::keyspace::planted;
-use crate::keyspace::shard::KeyTable;
-use crate::util::hash::Position;
+use crate::keyspace::shard::AsideTable;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -35,9 +35,8 @@ pub struct Snapshot<'a> {
     keyspace: &'a Keyspace,
     epoch: Version,
     shard: usize,
-    next: Position,
-    /// Tables that were emptied as a whole after the cut, and from where on they are still needed.
-    flushed: Vec<(KeyTable, Position)>,
+    /// Tables that were emptied as a whole after the cut.
+    flushed: Vec<AsideTable>,
     longest_hold: Duration,
     last_hold: Duration,
 }
@@ -55,7 +54,6 @@ impl Keyspace {
             keyspace: self,
             epoch,
             shard: 0,
-            next: 0,
             flushed: Vec::new(),
             longest_hold: Duration::ZERO,
             last_hold: Duration::ZERO,
@@ -97,14 +95,17 @@ impl Snapshot<'_> {
         self.last_hold
     }
 
-    /// Gives the entries of one more piece of the keyspace to `encode`, while no lock is held;
-    /// false when all have been.
+    /// Gives the entries of one more piece of the keyspace to `encode`, each with the number of its
+    /// database, while no lock is held; false when all have been.
     ///
     /// Cost: O(entries of a segment and those put aside since the last step).
     ///
     /// # Errors
     /// When the snapshot was given up; what was encoded so far is of no use then.
-    pub fn step(&mut self, encode: &mut impl FnMut(&Entry)) -> Result<bool, AsideExceeded> {
+    pub fn step(
+        &mut self,
+        encode: &mut impl FnMut(DatabaseNumber, &Entry),
+    ) -> Result<bool, AsideExceeded> {
         if !self.flushed.is_empty() {
             self.walk_flushed(encode);
         } else if self.shard < self.keyspace.shards.len() {
@@ -117,38 +118,35 @@ impl Snapshot<'_> {
         Ok(self.shard < self.keyspace.shards.len() || !self.flushed.is_empty())
     }
 
-    fn walk_segment(&mut self, encode: &mut impl FnMut(&Entry)) {
+    fn walk_segment(&mut self, encode: &mut impl FnMut(DatabaseNumber, &Entry)) {
         let naive = planted::is_on(planted::Bug::NaiveCut);
-        let (epoch, from) = (self.epoch, self.next);
-        let mut found: Vec<Entry> = Vec::with_capacity(SEGMENT_ENTRIES_MAX);
-        let (hold, next, end) = self.keyspace.shards.read_fair(self.shard, |shard| {
+        let epoch = self.epoch;
+        let mut found: Vec<(DatabaseNumber, Entry)> = Vec::with_capacity(SEGMENT_ENTRIES_MAX);
+        let (hold, more) = self.keyspace.shards.read_fair(self.shard, |shard| {
             let began = Instant::now();
-            let table = shard.table();
-            let next = table.walk_segment(from.max(table.first_position()), |entry| {
+            let more = shard.walk(epoch, |database, entry| {
                 if entry.version() < epoch || naive {
-                    found.push(entry.clone());
+                    found.push((database, entry.clone()));
                 }
             });
-            shard.set_walked(epoch, next);
-            (began.elapsed(), next, table.end_position())
+            (began.elapsed(), more)
         });
         self.last_hold = hold;
         self.longest_hold = self.longest_hold.max(hold);
-        found.iter().for_each(encode);
-        self.next = next;
-        if next >= end {
+        found.iter().for_each(|(database, entry)| encode(*database, entry));
+        if !more {
             self.shard += 1;
         }
     }
 
     /// Encodes one segment of a table that only the snapshot has.
-    fn walk_flushed(&mut self, encode: &mut impl FnMut(&Entry)) {
-        let Some((table, from)) = self.flushed.last_mut() else {
+    fn walk_flushed(&mut self, encode: &mut impl FnMut(DatabaseNumber, &Entry)) {
+        let Some(AsideTable { database, table, from }) = self.flushed.last_mut() else {
             return;
         };
         *from = table.walk_segment(*from, |entry| {
             if entry.version() < self.epoch {
-                encode(entry);
+                encode(*database, entry);
             }
         });
         if *from >= table.end_position() {
@@ -156,12 +154,12 @@ impl Snapshot<'_> {
         }
     }
 
-    fn encode_aside(&mut self, encode: &mut impl FnMut(&Entry)) {
+    fn encode_aside(&mut self, encode: &mut impl FnMut(DatabaseNumber, &Entry)) {
         for number in 0..self.keyspace.shards.len() {
             let figures = self.keyspace.shards.figures(number);
             if figures.aside() > 0 || figures.aside_bytes() > 0 {
                 let aside = self.keyspace.shards.write_fair(number, |shard, _| shard.take_aside());
-                aside.entries.into_iter().for_each(|entry| encode(&entry));
+                aside.entries.into_iter().for_each(|(database, entry)| encode(database, &entry));
                 self.flushed.extend(aside.tables);
                 self.keyspace.shards.note_aside_freed(aside.bytes);
             }

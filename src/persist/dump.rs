@@ -5,13 +5,14 @@
 
 use crate::config::Config;
 use crate::data::{HashRef, ListRef, SetRef, SortedSetRef, ValueRef};
-use crate::keyspace::{Entry, Keyspace, ShardFigures};
+use crate::keyspace::{DatabaseNumber, Entry, Keyspace, ShardFigures};
 use crate::persist::file::TemporaryFile;
 use crate::persist::format::CHECKSUM_BYTES;
 use crate::persist::lzf::Packer;
 use crate::persist::saver::SaveError;
-use crate::persist::write::{self, ChecksumWriter, Header, WrittenType};
+use crate::persist::write::{self, ChecksumWriter, Header, Sizes, WrittenType};
 use crate::stats::Memory;
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -102,12 +103,19 @@ pub fn save(
         Encoder::new(options, Output::new(&temporary, options.checksum, &control.cancelled));
     let begun = keyspace.begin_snapshot(options.aside_bytes_max);
     let mut snapshot = begun.ok_or(SaveError::AlreadyRunning)?;
-    let header = header(keyspace);
-    control.begin(header.key_count);
-    write::encode_header(&mut encoder.output.bytes, &header);
+    control.begin(keyspace.figures().map(ShardFigures::keys).sum());
+    write::encode_header(&mut encoder.output.bytes, &header());
+    let sizes = |number| Sizes {
+        keys: keyspace.figures().map(|shard| shard.keys_of(number)).sum(),
+        deadlines: keyspace.figures().map(|shard| shard.with_deadline_of(number)).sum(),
+    };
+    encoder.database(0, &sizes);
     let mut more = true;
     while more {
-        let stepped = snapshot.step(&mut |entry| encoder.entry(entry));
+        let stepped = snapshot.step(&mut |database, entry| {
+            encoder.database(database, &sizes);
+            encoder.entry(entry);
+        });
         more = stepped.map_err(|_| SaveError::Outgrown { bytes_max: options.aside_bytes_max })?;
         encoder.output.check()?;
         control.keys_done.store(encoder.keys, Ordering::Relaxed);
@@ -193,14 +201,12 @@ impl<'a> Output<'a> {
     }
 }
 
-fn header(keyspace: &Keyspace) -> Header<'static> {
+fn header() -> Header<'static> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Header {
         server_version: env!("CARGO_PKG_VERSION"),
         created_seconds: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
         used_memory_bytes: 0,
-        key_count: keyspace.figures().map(ShardFigures::keys).sum(),
-        deadline_count: keyspace.figures().map(ShardFigures::with_deadline).sum(),
     }
 }
 
@@ -209,11 +215,25 @@ struct Encoder<'a> {
     output: Output<'a>,
     packer: Option<Packer>,
     keys: u64,
+    database: Option<DatabaseNumber>,
+    /// The databases that the dump has named.
+    named: HashSet<DatabaseNumber>,
 }
 
 impl<'a> Encoder<'a> {
     fn new(options: &DumpOptions, output: Output<'a>) -> Self {
-        Self { output, packer: options.compress.then(Packer::new), keys: 0 }
+        let packer = options.compress.then(Packer::new);
+        Self { output, packer, keys: 0, database: None, named: HashSet::new() }
+    }
+
+    /// Says which database the next entries are of, and at its first time how large it is.
+    #[inline]
+    fn database(&mut self, number: DatabaseNumber, sizes: &impl Fn(DatabaseNumber) -> Sizes) {
+        if self.database != Some(number) {
+            self.database = Some(number);
+            let sizes = self.named.insert(number).then(|| sizes(number));
+            write::encode_database(&mut self.output.bytes, u64::from(number), sizes);
+        }
     }
 
     fn entry(&mut self, entry: &Entry) {

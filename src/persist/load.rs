@@ -22,7 +22,7 @@
 //! Memory besides the data: for each worker two buffers and what one of them unpacks to, and
 //! [`PARTS_QUEUED`] parts of a value.
 
-use crate::keyspace::{AfterUnlock, Entry, Keyspace, LoadBatch};
+use crate::keyspace::{AfterUnlock, DatabaseNumber, Entry, Keyspace, LoadBatch};
 use crate::persist::build::Builder;
 use crate::persist::error::{RdbError, Reason, Shown};
 use crate::persist::read::{ChecksumState, Item, RdbReader, ReadOptions};
@@ -267,7 +267,10 @@ impl Shared<'_> {
         let now = self.now;
         let Faults { first, twice } =
             self.faults.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let twice = twice.map(|found| second_place(path, bytes, now, found));
+        let database_count = self.keyspace.database_count() as u64;
+        let options =
+            ReadOptions { verify_checksum: false, check_duplicates: false, database_count };
+        let twice = twice.map(|found| second_place(path, bytes, options, now, found));
         [first, twice].into_iter().flatten().min_by_key(|error| error.offset)
     }
 
@@ -291,10 +294,10 @@ impl Shared<'_> {
 
 /// What the reader hands to a worker.
 enum Job {
-    /// Records to decode and to add.
-    Block(Block),
+    /// Records of one database to decode and to add.
+    Block(DatabaseNumber, Block),
     /// A value that comes part by part.
-    Value(KeyHead, mpsc::Receiver<RdbValue>),
+    Value(DatabaseNumber, KeyHead, mpsc::Receiver<RdbValue>),
 }
 
 /// Decodes blocks and builds values.
@@ -309,12 +312,16 @@ impl Worker<'_> {
         loop {
             let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
             match job {
-                Ok(Job::Block(block)) => {
+                Ok(Job::Block(database, block)) => {
+                    self.adder.database = database;
                     let buffer = self.add_block(block);
                     // The reader may have come to its end.
                     let _unwanted = empties.send(buffer);
                 }
-                Ok(Job::Value(head, parts)) => self.add_value(head, &parts),
+                Ok(Job::Value(database, head, parts)) => {
+                    self.adder.database = database;
+                    self.add_value(head, &parts);
+                }
                 Err(mpsc::RecvError) => return,
             }
         }
@@ -359,6 +366,8 @@ impl Worker<'_> {
 /// Gathers keys that were read and adds them to the keyspace.
 struct Adder<'a> {
     shared: &'a Shared<'a>,
+    /// The one that the keys are of.
+    database: DatabaseNumber,
     batch: LoadBatch,
     after: AfterUnlock,
     finder: DuplicateFinder,
@@ -368,6 +377,7 @@ impl<'a> Adder<'a> {
     fn new(shared: &'a Shared<'a>) -> Self {
         Self {
             shared,
+            database: 0,
             batch: LoadBatch::new(shared.keyspace),
             after: AfterUnlock::default(),
             finder: DuplicateFinder::new(),
@@ -380,7 +390,7 @@ impl<'a> Adder<'a> {
             self.shared.progress.expired_keys.fetch_add(1, Ordering::Relaxed);
         } else {
             let entry = Entry::string(key, value, deadline_ms.map(UnixMillis), 0);
-            self.batch.add(self.shared.keyspace, offset, entry);
+            self.batch.add(self.shared.keyspace, self.database, offset, entry);
         }
     }
 
@@ -409,7 +419,7 @@ impl<'a> Adder<'a> {
         if let Some(builder) = builder {
             let deadline = deadline_ms.map(UnixMillis);
             let entry = Entry::new(&key, builder.finish(), deadline, 0);
-            self.batch.add(self.shared.keyspace, offset, entry);
+            self.batch.add(self.shared.keyspace, self.database, offset, entry);
         } else if self.shared.is_expired(deadline_ms) {
             self.shared.progress.expired_keys.fetch_add(1, Ordering::Relaxed);
         } else {
@@ -449,7 +459,8 @@ fn read_with_workers(
     let LoadOptions { workers_max, block_bytes, verify_checksum, .. } = shared.options;
     let blocks = usize::try_from(bytes).unwrap_or(usize::MAX) / block_bytes.max(1);
     let workers = workers_max.min(blocks);
-    let options = ReadOptions { verify_checksum, ..ReadOptions::default() };
+    let database_count = shared.keyspace.database_count() as u64;
+    let options = ReadOptions { verify_checksum, database_count, ..ReadOptions::default() };
     thread::scope(|scope| {
         let (give_back, empties) = mpsc::channel();
         let (sender, jobs) = mpsc::sync_channel(workers);
@@ -512,7 +523,7 @@ impl Reading<'_> {
             && let Some(block) = self.reader.give_away_records(other)?
         {
             // It fails when every worker has panicked, which the end of their scope passes on.
-            let _no_workers = jobs.send(Job::Block(block));
+            let _no_workers = jobs.send(Job::Block(self.own.database, block));
             return Ok(());
         }
         if let Some(string) = self.reader.next_plain_string() {
@@ -521,6 +532,10 @@ impl Reading<'_> {
             match self.reader.next_record()? {
                 Some(Record::Key(head)) => self.read_value(head, report)?,
                 Some(Record::Other(Item::End(found))) => *state = Some(found),
+                Some(Record::Other(Item::SelectDb(number))) => {
+                    // The reader refuses numbers that are not there.
+                    self.own.database = DatabaseNumber::try_from(number).unwrap_or(0);
+                }
                 Some(Record::Other(_)) | None => {}
             }
         }
@@ -556,7 +571,8 @@ impl Reading<'_> {
         };
         let key = head.key.clone();
         let (sender, receiver) = mpsc::sync_channel(PARTS_QUEUED);
-        let mut sent = jobs.send(Job::Value(head, receiver)).is_ok() && sender.send(first).is_ok();
+        let job = Job::Value(self.own.database, head, receiver);
+        let mut sent = jobs.send(job).is_ok() && sender.send(first).is_ok();
         while sent && let Some((part, _)) = next_part() {
             // It fails when the worker has noted a fault.
             sent = sender.send(part.map_err(|error| error.at_key(&key))?).is_ok();
@@ -569,17 +585,24 @@ impl Reading<'_> {
 /// for the second time; or what keeps from reading that far.
 ///
 /// Cost: reading up to there, and up to 18 bytes of memory for each key.
-fn second_place(path: &Path, bytes: u64, now: UnixMillis, found: RdbError) -> RdbError {
-    let options =
-        ReadOptions { verify_checksum: false, check_duplicates: false, ..ReadOptions::default() };
+fn second_place(
+    path: &Path,
+    bytes: u64,
+    options: ReadOptions,
+    now: UnixMillis,
+    found: RdbError,
+) -> RdbError {
     let again = || -> Result<Option<RdbError>, RdbError> {
         let file = File::open(path).map_err(|e| RdbError::new(0, Reason::Io(e)))?;
         let mut reader = RdbReader::new(file, bytes, options)?;
-        let mut seen: HashSet<u64> = HashSet::new();
+        let mut seen: HashSet<(u64, u64)> = HashSet::new();
+        let mut database = 0;
         while let Some(item) = reader.next_item()? {
-            if let Item::Entry(entry) = item
+            if let Item::SelectDb(number) = item {
+                database = number;
+            } else if let Item::Entry(entry) = item
                 && entry.deadline_ms.is_none_or(|deadline_ms| deadline_ms > now.0)
-                && !seen.insert(KeyHash::of_key(&entry.key).to_bits())
+                && !seen.insert((database, KeyHash::of_key(&entry.key).to_bits()))
             {
                 let twice = RdbError::new(entry.offset, Reason::DuplicateKey);
                 return Ok(Some(twice.at_key(&entry.key)));

@@ -20,7 +20,9 @@ use crate::persist::value::RdbValue;
 use crate::persist::value::Scored;
 use crate::persist::write::ChecksumWriter;
 use crate::persist::write::Header;
+use crate::persist::write::Sizes;
 use crate::persist::write::WrittenType;
+use crate::persist::write::encode_database;
 use crate::persist::write::encode_end;
 use crate::persist::write::encode_header;
 use crate::persist::write::encode_integer;
@@ -96,13 +98,7 @@ fn end_state(items: &[Item]) -> ChecksumState {
 }
 
 fn header() -> Header<'static> {
-    Header {
-        server_version: "0.1.0",
-        created_seconds: 1_700_000_000,
-        used_memory_bytes: 123_456,
-        key_count: 70_000,
-        deadline_count: 3,
-    }
+    Header { server_version: "0.1.0", created_seconds: 1_700_000_000, used_memory_bytes: 123_456 }
 }
 
 pub(super) type Record = (Vec<u8>, Option<i64>, RdbValue);
@@ -149,6 +145,7 @@ pub(super) fn write(records: &[Record], packed: bool, with_checksum: bool) -> Ve
     let mut packer = packed.then(Packer::new);
     let mut out = Vec::new();
     encode_header(&mut out, &header());
+    encode_database(&mut out, 0, Some(Sizes { keys: 70_000, deadlines: 3 }));
     for (key, deadline_ms, value) in records {
         encode_key_prefix(&mut out, written_type(value), *deadline_ms, key, packer.as_mut());
         encode_value(&mut out, value, packer.as_mut());
@@ -720,14 +717,9 @@ fn the_documented_dump_is_what_is_written_and_read() {
     let mut packer = Packer::new();
     encode_header(
         &mut bytes,
-        &Header {
-            server_version: "0.1.0",
-            created_seconds: 1_700_000_000,
-            used_memory_bytes: 0,
-            key_count: 4,
-            deadline_count: 1,
-        },
+        &Header { server_version: "0.1.0", created_seconds: 1_700_000_000, used_memory_bytes: 0 },
     );
+    encode_database(&mut bytes, 0, Some(Sizes { keys: 4, deadlines: 1 }));
     let prefix = |bytes: &mut Vec<u8>, kind, deadline_ms, key: &str| {
         encode_key_prefix(bytes, kind, deadline_ms, key.as_bytes(), None);
     };

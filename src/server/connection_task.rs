@@ -203,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 decoder.args(*request, input.get(*start..).unwrap_or_default())
             };
             if decoded.requests.len() > 1 {
-                gate.look_ahead(scratch, requests.clone().map(args));
+                gate.look_ahead(context, scratch, requests.clone().map(args));
             }
             let now = services.clock.now();
             for (start, request) in requests {

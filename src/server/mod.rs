@@ -110,7 +110,7 @@ impl Server {
             }
             shards => shards,
         };
-        let keyspace = Arc::new(Keyspace::new(shards));
+        let keyspace = Arc::new(Keyspace::with_databases(shards, options.databases));
         let (sender, orders) = mpsc::unbounded_channel();
         let services = Arc::new(Services {
             config: Config::new(options),

@@ -82,7 +82,7 @@ struct Options {
     /// Bytes a save may need beside the data; 0 is a quarter of it [default: 0]
     #[structopt(long, value_name = "bytes")]
     snapshot_memory: Option<String>,
-    /// Number of databases; there is one [default: 1]
+    /// Number of databases [default: 1]
     #[structopt(long, value_name = "count")]
     databases: Option<String>,
     /// Shards of the keyspace; 0 is 16 a core, at least 64 [default: 0]
@@ -128,7 +128,6 @@ impl Options {
         if dump_file_name.is_empty() || dump_file_name.contains(['/', '\0']) {
             return Err("Invalid value for '--dbfilename': it must be a file name alone".into());
         }
-        checked("databases", self.databases.as_deref())?;
         let bind: Vec<String> = self
             .bind
             .iter()
@@ -165,6 +164,7 @@ impl Options {
                 "stop-writes-on-bgsave-error",
                 &self.stop_writes_on_bgsave_error,
             )?,
+            databases: number("databases", &self.databases)?,
             shards: number("my-redis-shards", &self.shards)?,
             threads: number("my-redis-threads", &self.threads)?,
             clients_max: number("maxclients", &self.maxclients)?,
@@ -255,7 +255,8 @@ mod tests {
             &["--nonsense"],
             &["redis.conf"],
             &["--maxclients", "0"],
-            &["--databases", "16"],
+            &["--databases", "0"],
+            &["--databases", "16385"],
             &["--loglevel", "loud"],
             &["--protected-mode", "maybe"],
             &["--dbfilename", "a/b"],

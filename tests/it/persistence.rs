@@ -129,7 +129,7 @@ it!(sets_that_change_during_a_snapshot_are_in_it_as_they_were, |server| {
         wire.run(&format!("SADD bigset new:{n}"));
     }
     let mut saved = BTreeMap::new();
-    let mut save = |entry: &Entry| {
+    let mut save = |_: u32, entry: &Entry| {
         assert!(saved.insert(entry.key().to_vec(), members(entry)).is_none());
     };
     while snapshot.step(&mut save).unwrap() {}
@@ -204,7 +204,7 @@ fn a_save_by_the_rules_keeps_changes_made_during_it_as_unsaved() {
     let mut snapshot = server.keyspace().begin_snapshot(u64::MAX).unwrap();
     let epoch = snapshot.epoch();
     wire.expect("SET d 1", "+OK\r\n");
-    while snapshot.step(&mut |_| ()).unwrap() {}
+    while snapshot.step(&mut |_, _| ()).unwrap() {}
     drop(snapshot);
     server.keyspace().forget_saved_changes(epoch);
     assert_eq!(server.keyspace().changes_since_save(), 1, "d came after the cut");
@@ -493,18 +493,25 @@ fn what_cannot_be_used_at_the_start_is_said_in_a_line() {
 #[test]
 fn a_dump_of_redis_is_loaded_and_one_of_ours_is_loaded_by_redis() {
     let folder = Arc::new(Folder::new());
-    let ours = Server::start_in(Arc::clone(&folder), MANY_SHARDS, |_| {});
-    fill(&mut ours.wire());
+    let in_databases = |wire: &mut Wire, each: fn(&mut Wire)| {
+        for number in [0, 3, 15] {
+            wire.expect(&format!("SELECT {number}"), "+OK\r\n");
+            each(wire);
+        }
+    };
+    let ours = Server::start_in(Arc::clone(&folder), MANY_SHARDS, |of| of.databases = 16);
+    in_databases(&mut ours.wire(), fill);
+    ours.wire().expect("SWAPDB 3 9", "+OK\r\n").expect("SWAPDB 9 3", "+OK\r\n");
     ours.wire().expect("SAVE", "+OK\r\n");
     drop(ours);
     let mut redis = RedisServer::start(folder.path(), "dump.my_rdb");
-    check(&mut redis.wire());
+    in_databases(&mut redis.wire(), check);
     let ours = fs::read(folder.path().join("dump.my_rdb")).unwrap();
     redis.wire().expect("SAVE", "+OK\r\n");
     redis.end();
     assert_ne!(fs::read(folder.path().join("dump.my_rdb")).unwrap(), ours, "Redis has saved");
-    let again = Server::start_in(folder, 1, |_| {});
-    check(&mut again.wire());
+    let again = Server::start_in(folder, 1, |of| of.databases = 16);
+    in_databases(&mut again.wire(), check);
 }
 
 /// A real redis-server on a dump.

@@ -99,7 +99,7 @@ fn content(keyspace: &Keyspace) -> Content {
     let mut content = Content::new();
     let mut cursor = Some(0);
     while let Some(from) = cursor {
-        cursor = keyspace.scan(from, 1_000, NOW, |entry| {
+        cursor = keyspace.scan(0, from, 1_000, NOW, |entry| {
             let value = match entry.value() {
                 ValueRef::String(string) => vec![string.bytes().to_vec()],
                 ValueRef::List(list) => {
