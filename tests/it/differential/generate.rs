@@ -467,7 +467,7 @@ pub const FORMS: &[(usize, &str)] = &[
     (2, "COMMAND GETKEYS SET {key} {value} {set_options}"),
     (2, "COMMAND GETKEYS {name} {values}"),
     (2, "COMMAND GETKEYS {word:ZUNION|SINTERCARD|ZMPOP} {counted_keys} {value}"),
-    (2, "COMMAND GETKEYSANDFLAGS {word:ZUNIONSTORE|ZDIFFSTORE} {key} {counted_keys}"),
+    (2, "COMMAND GETKEYSANDFLAGS {word:ZUNIONSTORE|ZDIFFSTORE} {key} {word:1 a|2 a b|2 x1 x1}"),
     (1, "COMMAND GETKEYSANDFLAGS {word:SMOVE|SINTERSTORE|ZRANGESTORE|ZADD} {values}"),
     (2, "COMMAND GETKEYS {word:PING|nosuch|nosuch a|GET|COMMAND INFO get|CLIENT ID|KEYS *}"),
     (2, "COMMAND {garbage}"),
