@@ -209,7 +209,7 @@ fn compare(path: &TestFile, file: &[u8], ways: &[LoadOptions]) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn every_way_of_loading_gives_what_reading_in_order_gives(
@@ -278,7 +278,7 @@ fn a_damaged_file_has_the_same_fault_however_it_is_loaded() {
     let path = TestFile::new(&[]);
     assert!(compare(&path, &file, &WAYS));
     let ways = &WAYS[1..4];
-    for _ in 0..400 {
+    for _ in 0..200 {
         let mut changed = file.clone();
         // Two changes: the first one in the file must be the one that is told.
         for _ in 0..2 {
