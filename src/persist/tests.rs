@@ -41,7 +41,7 @@ const UNCHECKED: ReadOptions =
     ReadOptions { verify_checksum: false, check_duplicates: true, database_count: 1 };
 
 /// Dumps by real servers; tests/data/rdb/README.md says how each was made.
-const SAMPLES: [&str; 9] = [
+pub(super) const SAMPLES: [&str; 9] = [
     "redis-2.4.18",
     "redis-2.8.24",
     "redis-3.2.13",

@@ -157,6 +157,9 @@ fn fill(wire: &mut Wire) {
         "HSET hash f1 v1 f2 2 f3 -5000".to_owned(),
         format!("HSET table field \"{packable}\" other value"),
         "PEXPIREAT hash 33000000000456".to_owned(),
+        "SADD numbers 1 2 300 70000".to_owned(),
+        "SADD words one two 3".to_owned(),
+        "ZADD scores 1 one 2.5 more -inf least".to_owned(),
     ] {
         let reply = wire.run(&line);
         assert!(reply[0] != b'-', "{line}: {}", String::from_utf8_lossy(&reply));
