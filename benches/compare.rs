@@ -10,12 +10,13 @@
 //! `--memory` measures memory instead: the growth of the process for a million keys, without what
 //! keys and values hold themselves.
 
+mod support;
+
 use std::fmt::Write as _;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+use support::{OURS, Outcome, Server, check_programs, heading, median, number, pinned, request};
 
 const USAGE: &str = "\
 usage: cargo bench --bench compare -- [OPTION...]
@@ -48,14 +49,6 @@ const SPEED_TABLE: &str = "\
 | command | pipeline | Redis req/s | ours req/s | ratio | Redis CPU | ours CPU | ratio |
 |---|--:|--:|--:|--:|--:|--:|--:|";
 
-/// How long a server may take to start.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How many requests a filling connection sends before it reads the replies.
-const FILL_BATCH: usize = 5_000;
-
-type Outcome<T> = Result<T, String>;
-
 struct Options {
     tests: Vec<String>,
     pipelines: Vec<usize>,
@@ -81,7 +74,7 @@ impl Options {
             clients: 50,
             both: false,
             memory: false,
-            ours: env!("CARGO_BIN_EXE_my_redis_server").into(),
+            ours: OURS.into(),
             redis: "redis-server".into(),
         };
         while let Some(name) = args.next() {
@@ -114,148 +107,14 @@ impl Options {
         }
     }
 
-    /// The cores a program is bound to: the server's, or the client's.
-    fn pinned(&self, core: &str, program: &Path) -> Command {
-        if self.both {
-            return Command::new(program);
-        }
-        let mut command = Command::new("taskset");
-        command.args(["-c", core]).arg(program);
-        command
-    }
-}
-
-fn number(text: &str) -> Outcome<usize> {
-    match text.parse() {
-        Ok(number) if number > 0 => Ok(number),
-        _ => Err(format!("not a positive number: {text}")),
+    /// The core a program is bound to, if any.
+    fn core(&self, core: &'static str) -> Option<&'static str> {
+        (!self.both).then_some(core)
     }
 }
 
 fn requests_of(test: &str) -> Option<&'static [&'static str]> {
     TESTS.iter().find(|(name, _)| *name == test).map(|(_, request)| *request)
-}
-
-/// A server under measurement; ends with the value.
-struct Server {
-    process: Child,
-    port: u16,
-    folder: PathBuf,
-}
-
-impl Server {
-    fn start(options: &Options, program: &Path) -> Outcome<Self> {
-        let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(text)?;
-        let port = probe.local_addr().map_err(text)?.port();
-        drop(probe);
-        let folder = std::env::temp_dir().join(format!("compare-{}-{port}", std::process::id()));
-        std::fs::create_dir_all(&folder).map_err(text)?;
-        let mut command = options.pinned("0", program);
-        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(&folder);
-        // No save may fall into a measurement.
-        if is_redis(program) {
-            command.args(["--save", "", "--appendonly", "no"]);
-        } else {
-            command.args(["--save", "off"]);
-        }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = command.spawn().map_err(|e| format!("{}: {e}", program.display()))?;
-        let mut server = Self { process, port, folder };
-        server.wait_ready().map_err(|e| format!("{}: {e}", program.display()))?;
-        Ok(server)
-    }
-
-    fn wait_ready(&mut self) -> Outcome<()> {
-        let started = Instant::now();
-        while started.elapsed() < START_TIMEOUT {
-            if let Ok(Some(status)) = self.process.try_wait() {
-                return Err(format!("ended at once, {status}"));
-            }
-            if self.fill(std::iter::once(b"PING\r\n".to_vec())).is_ok() {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Err("does not answer".into())
-    }
-
-    /// Sends requests that are answered by one line each; an error is an error.
-    fn fill(&self, requests: impl Iterator<Item = Vec<u8>>) -> Outcome<()> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).map_err(text)?;
-        stream.set_read_timeout(Some(START_TIMEOUT)).map_err(text)?;
-        let mut requests = requests.peekable();
-        let mut chunk = vec![0; 64 * 1024];
-        while requests.peek().is_some() {
-            let batch: Vec<Vec<u8>> = requests.by_ref().take(FILL_BATCH).collect();
-            let mut missing = batch.len();
-            stream.write_all(&batch.concat()).map_err(text)?;
-            while missing > 0 {
-                let length = stream.read(&mut chunk).map_err(text)?;
-                let replies = chunk.get(..length).unwrap_or_default();
-                if length == 0 || replies.contains(&b'-') {
-                    return Err(format!("answered {}", String::from_utf8_lossy(replies)));
-                }
-                missing -= replies.iter().filter(|byte| **byte == b'\n').count().min(missing);
-            }
-        }
-        Ok(())
-    }
-
-    /// The seconds of processor time used since the start.
-    fn processor_seconds(&self, ticks_per_second: f64) -> Outcome<f64> {
-        let path = format!("/proc/{}/stat", self.process.id());
-        let stat = std::fs::read_to_string(path).map_err(text)?;
-        // The name in brackets may hold blanks; user and system time are the 12th and 13th after.
-        let after_name = stat.rsplit(')').next().unwrap_or_default();
-        let ticks = after_name.split_whitespace().skip(11).take(2);
-        let ticks: Vec<f64> = ticks.map(|field| field.parse().unwrap_or(f64::NAN)).collect();
-        Ok(ticks.iter().sum::<f64>() / ticks_per_second)
-    }
-
-    /// The bytes of memory that only this process uses.
-    fn memory_bytes(&self) -> Outcome<f64> {
-        let path = format!("/proc/{}/smaps_rollup", self.process.id());
-        let maps = std::fs::read_to_string(path).map_err(text)?;
-        let line = maps.lines().find_map(|line| line.strip_prefix("Pss:"));
-        let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB"));
-        let kilobytes: f64 = kilobytes.and_then(|kb| kb.trim().parse().ok()).ok_or("no Pss")?;
-        Ok(kilobytes * 1024.0)
-    }
-
-    /// The version the server tells.
-    fn version(&self, program: &Path) -> String {
-        let output = Command::new(program).arg("--version").output();
-        let output = output.map(|output| output.stdout).unwrap_or_default();
-        let line = String::from_utf8_lossy(&output).lines().next().unwrap_or_default().to_owned();
-        let version = line.split_whitespace().find_map(|word| word.strip_prefix("v="));
-        version.map_or(line.clone(), |version| format!("Redis {version}"))
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn is_redis(program: &Path) -> bool {
-    program.file_name().is_some_and(|name| name == "redis-server")
-}
-
-fn text(error: std::io::Error) -> String {
-    error.to_string()
-}
-
-fn request(args: &[&[u8]]) -> Vec<u8> {
-    let mut bytes = format!("*{}\r\n", args.len()).into_bytes();
-    for arg in args {
-        bytes.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
-        bytes.extend_from_slice(arg);
-        bytes.extend_from_slice(b"\r\n");
-    }
-    bytes
 }
 
 /// What one turn of one server gave.
@@ -293,15 +152,9 @@ fn prepare(server: &Server, options: &Options, test: &str, pipeline: usize) -> O
     }
 }
 
-fn turn(
-    server: &Server,
-    options: &Options,
-    test: &str,
-    pipeline: usize,
-    ticks: f64,
-) -> Outcome<Turn> {
+fn turn(server: &Server, options: &Options, test: &str, pipeline: usize) -> Outcome<Turn> {
     let requests = requests_in_turn(options, pipeline);
-    let mut command = options.pinned("1", Path::new("redis-benchmark"));
+    let mut command = pinned(options.core("1"), Path::new("redis-benchmark"));
     command.args(["-p", &server.port.to_string(), "--csv", "-n", &requests.to_string()]);
     command.args(["-c", &options.clients.to_string(), "-P", &pipeline.to_string()]);
     command.args(["-r", &options.keys.to_string()]);
@@ -309,9 +162,9 @@ fn turn(
         command.args(["--threads", "2"]);
     }
     command.args(requests_of(test).unwrap_or_default()).stdin(Stdio::null());
-    let before = server.processor_seconds(ticks)?;
+    let before = server.processor_seconds()?;
     let output = command.output().map_err(|e| format!("redis-benchmark: {e}"))?;
-    let used = server.processor_seconds(ticks)? - before;
+    let used = server.processor_seconds()? - before;
     let lines = String::from_utf8_lossy(&output.stdout).into_owned();
     let row = lines.lines().rfind(|line| line.starts_with('"') && !line.starts_with("\"test\""));
     let speed = row.and_then(|row| row.split("\",\"").nth(1)?.parse().ok());
@@ -322,14 +175,6 @@ fn turn(
         }
         _ => Err(format!("redis-benchmark {test}: {lines}{problem}")),
     }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let upper = values.get(values.len() / 2).copied().unwrap_or(f64::NAN);
-    let lower = values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN);
-    (upper + lower) / 2.0
 }
 
 /// One row of the table from the rounds' turns, redis-server's and ours.
@@ -349,10 +194,9 @@ fn row(test: &str, pipeline: usize, rounds: &[(Turn, Turn)]) -> String {
 }
 
 fn speed(options: &Options) -> Outcome<()> {
-    let ticks = output_of("getconf", &["CLK_TCK"]).parse().map_err(|_| "getconf CLK_TCK")?;
-    let redis = Server::start(options, &options.redis)?;
-    let ours = Server::start(options, &options.ours)?;
-    heading(options, &redis, &ours);
+    let redis = Server::start(&options.redis, options.core("0"))?;
+    let ours = Server::start(&options.ours, options.core("0"))?;
+    heading(&ours.version(&options.ours), &redis.version(&options.redis));
     let place = if options.both { "all cores" } else { "one core each for server and client" };
     println!(
         "{} clients, {} keys, {} rounds, {place}; \
@@ -366,8 +210,8 @@ fn speed(options: &Options) -> Outcome<()> {
             prepare(&ours, options, test, *pipeline)?;
             let mut rounds = Vec::with_capacity(options.rounds);
             for _ in 0..options.rounds {
-                let theirs = turn(&redis, options, test, *pipeline, ticks)?;
-                rounds.push((theirs, turn(&ours, options, test, *pipeline, ticks)?));
+                let theirs = turn(&redis, options, test, *pipeline)?;
+                rounds.push((theirs, turn(&ours, options, test, *pipeline)?));
             }
             println!("{}", row(test, *pipeline, &rounds));
         }
@@ -420,9 +264,11 @@ impl Kind {
 }
 
 fn memory(options: &Options) -> Outcome<()> {
-    let versions =
-        (Server::start(options, &options.redis)?, Server::start(options, &options.ours)?);
-    heading(options, &versions.0, &versions.1);
+    let versions = (
+        Server::start(&options.redis, options.core("0"))?,
+        Server::start(&options.ours, options.core("0"))?,
+    );
+    heading(&versions.1.version(&options.ours), &versions.0.version(&options.redis));
     drop(versions);
     println!("{} keys; bytes per key beyond key, fields and values.\n", options.keys);
     println!("| value | Redis | ours | ratio |\n|---|--:|--:|--:|");
@@ -430,7 +276,7 @@ fn memory(options: &Options) -> Outcome<()> {
         let mut overheads = String::new();
         let mut sizes = Vec::new();
         for program in [&options.redis, &options.ours] {
-            let server = Server::start(options, program)?;
+            let server = Server::start(program, options.core("0"))?;
             let before = server.memory_bytes()?;
             server.fill(kind.requests(options.keys))?;
             std::thread::sleep(Duration::from_secs(1));
@@ -445,46 +291,12 @@ fn memory(options: &Options) -> Outcome<()> {
     Ok(())
 }
 
-fn heading(options: &Options, redis: &Server, ours: &Server) {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!("## {} beside {}\n", ours.version(&options.ours), redis.version(&options.redis));
-    println!(
-        "{}, {}, {cores} cores, Linux {}.",
-        output_of("date", &["-u", "+%Y-%m-%d"]),
-        model.unwrap_or("unknown processor").trim(),
-        output_of("uname", &["-r"]),
-    );
-}
-
-fn output_of(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program).args(args).output();
-    let output = output.map(|output| output.stdout).unwrap_or_default();
-    String::from_utf8_lossy(&output).trim().to_owned()
-}
-
-/// The programs that the measurement calls must be there.
-fn check_programs(options: &Options) -> Outcome<()> {
-    let needed: [(&Path, &str); 3] = [
-        (&options.redis, "redis-server"),
-        (Path::new("redis-benchmark"), "redis-tools"),
-        (Path::new("taskset"), "util-linux"),
-    ];
-    for (program, package) in needed {
-        Command::new(program).arg("--version").output().map_err(|e| {
-            format!("{}: {e}; install the Debian package {package}", program.display())
-        })?;
-    }
-    Ok(())
-}
-
 fn run() -> Outcome<()> {
     let Some(options) = Options::parse(std::env::args().skip(1))? else {
         println!("{USAGE}");
         return Ok(());
     };
-    check_programs(&options)?;
+    check_programs(&options.redis)?;
     if options.memory { memory(&options) } else { speed(&options) }
 }
 

@@ -9,7 +9,7 @@
 
 use criterion::{BatchSize, Criterion, Throughput};
 use my_redis::keyspace::{AfterUnlock, Keyspace, NewDeadline};
-use my_redis::persist::dump::{self, DumpOptions, Saved};
+use my_redis::persist::dump::{self, DumpOptions, SaveControl, Saved};
 use my_redis::persist::load::{self, LoadProgress};
 use my_redis::persist::lzf::Packer;
 use my_redis::persist::write;
@@ -29,8 +29,10 @@ const LARGE_VALUE_BYTES: usize = 8_000;
 const ENCODED_VALUES: usize = 1_000;
 const SHARDS: usize = 64;
 const NOW: UnixMillis = UnixMillis(1_000_000);
-const PACKED: DumpOptions = DumpOptions { compress: true, checksum: true };
-const PLAIN: DumpOptions = DumpOptions { compress: false, checksum: true };
+const PACKED: DumpOptions =
+    DumpOptions { compress: true, checksum: true, aside_bytes_max: u64::MAX };
+const PLAIN: DumpOptions =
+    DumpOptions { compress: false, checksum: true, aside_bytes_max: u64::MAX };
 
 /// A folder that is removed at the end.
 struct Folder(PathBuf);
@@ -60,7 +62,7 @@ fn filled(keys: usize, value: impl Fn(usize) -> Vec<u8>) -> Keyspace {
     let mut after = AfterUnlock::default();
     for n in 0..keys {
         let (key, value) = (format!("key:{n:012}"), value(n));
-        keyspace.write(key.as_bytes(), NOW, &mut after, |view| {
+        keyspace.write(keyspace.locate(key.as_bytes()), NOW, &mut after, |view| {
             view.set_string(&value, NewDeadline::Set(None));
         });
     }
@@ -68,7 +70,7 @@ fn filled(keys: usize, value: impl Fn(usize) -> Vec<u8>) -> Keyspace {
 }
 
 fn save(keyspace: &Keyspace, path: &Path, options: &DumpOptions) -> Saved {
-    dump::save(keyspace, path, options, &AtomicBool::new(false)).unwrap()
+    dump::save(keyspace, path, options, &SaveControl::default()).unwrap()
 }
 
 fn encode(criterion: &mut Criterion) {
@@ -106,7 +108,9 @@ fn save_and_load(criterion: &mut Criterion, folder: &Path) {
             || Keyspace::new(SHARDS),
             |keyspace| {
                 let progress = LoadProgress::default();
-                let loaded = load::load(&keyspace, &path, NOW, &progress, |_| ()).unwrap();
+                let loaded =
+                    load::load(&keyspace, &path, NOW, &progress, &AtomicBool::new(false), |_| ())
+                        .unwrap();
                 assert_eq!(loaded.map(|loaded| loaded.keys), Some(KEYS as u64));
                 keyspace
             },

@@ -52,9 +52,9 @@ fn work(keyspace: &Keyspace, names: &[Vec<u8>], read_percent: u64, operations: u
         let number = chance.next();
         let key = &names[(number >> 32) as usize % KEYS];
         if number % 100 < read_percent {
-            black_box(keyspace.read(key, NOW, &tally, value_len));
+            black_box(keyspace.read(keyspace.locate(key), NOW, &tally, value_len));
         } else {
-            keyspace.write(key, NOW, &mut after, |view| {
+            keyspace.write(keyspace.locate(key), NOW, &mut after, |view| {
                 view.set_string(VALUE, NewDeadline::Set(None));
             });
         }

@@ -40,6 +40,9 @@ impl Hashed for Number {
     fn hash(&self) -> KeyHash {
         KeyHash::of_key(&self.0.to_le_bytes())
     }
+    fn heap_bytes(&self) -> usize {
+        0
+    }
 }
 
 type Table = SegmentedTable<Number, Owned<Segment<Number>>>;
@@ -119,7 +122,9 @@ fn names(count: usize) -> Vec<Vec<u8>> {
 }
 
 fn set(keyspace: &Keyspace, key: &[u8], after: &mut AfterUnlock) {
-    keyspace.write(key, NOW, after, |view| view.set_string(VALUE, NewDeadline::Set(None)));
+    keyspace.write(keyspace.locate(key), NOW, after, |view| {
+        view.set_string(VALUE, NewDeadline::Set(None))
+    });
 }
 
 /// Reads one key as GET does; true when it is there.
@@ -127,7 +132,7 @@ fn is_there(keyspace: &Keyspace, key: &[u8], tally: &Tally) -> bool {
     let value_len = |view: &my_redis::keyspace::ReadView<'_>| {
         view.string().ok().flatten().map(|value| black_box(value.bytes()).len())
     };
-    keyspace.read(key, NOW, tally, value_len).is_some()
+    keyspace.read(keyspace.locate(key), NOW, tally, value_len).is_some()
 }
 
 fn keyspace(criterion: &mut Criterion) {
@@ -148,7 +153,7 @@ fn keyspace(criterion: &mut Criterion) {
             b.iter(|| {
                 for _ in 0..STEP_KEYS / LOOK_AHEAD_MAX {
                     let batch: [usize; LOOK_AHEAD_MAX] = std::array::from_fn(|_| next());
-                    keyspace.look_ahead(&batch.map(|n| KeyHash::of_key(&names[n])));
+                    keyspace.look_ahead(0, &batch.map(|n| KeyHash::of_key(&names[n])));
                     batch.iter().for_each(|n| assert!(is_there(&keyspace, &names[*n], &tally)));
                 }
             });
@@ -169,7 +174,9 @@ fn keyspace(criterion: &mut Criterion) {
             b.iter(|| {
                 for _ in 0..STEP_KEYS {
                     let key = &names[next()];
-                    assert!(keyspace.write(key, NOW, &mut after, |view| view.remove()));
+                    assert!(
+                        keyspace.write(keyspace.locate(key), NOW, &mut after, |view| view.remove())
+                    );
                     set(&keyspace, key, &mut after);
                 }
             });

@@ -10,7 +10,8 @@
 
 use my_redis::data::ValueRef;
 use my_redis::keyspace::planted::{Bug, plant};
-use my_redis::keyspace::{AfterUnlock, Entry, Keyspace, LocatedKey, NewDeadline, Tally};
+use my_redis::keyspace::{AfterUnlock, DatabaseNumber, Entry, Keyspace};
+use my_redis::keyspace::{LocatedKey, NewDeadline, Tally};
 use my_redis::util::clock::UnixMillis;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -54,7 +55,7 @@ fn keys_in_different_shards(keyspace: &Keyspace, count: usize) -> Vec<Vec<u8>> {
 
 fn set(keyspace: &Keyspace, key: &[u8], value: &[u8]) {
     let mut after = AfterUnlock::default();
-    keyspace.write(key, NOW, &mut after, |view| {
+    keyspace.write(keyspace.locate(key), NOW, &mut after, |view| {
         view.set_string(value, NewDeadline::Set(None));
     });
 }
@@ -82,20 +83,26 @@ fn set_both(keyspace: &Keyspace, first: &[u8], second: &[u8], value: &[u8]) {
 
 fn remove(keyspace: &Keyspace, key: &[u8]) {
     let mut after = AfterUnlock::default();
-    keyspace.write(key, NOW, &mut after, |view| view.remove());
+    keyspace.write(keyspace.locate(key), NOW, &mut after, |view| view.remove());
 }
 
 type Dump = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn dump(keyspace: &Keyspace) -> Dump {
+    limited_dump(keyspace, u64::MAX).unwrap()
+}
+
+/// `None` when the snapshot was given up because it had to keep more than `aside_bytes_max`.
+fn limited_dump(keyspace: &Keyspace, aside_bytes_max: u64) -> Option<Dump> {
     let mut dump = Vec::new();
-    let mut add = |entry: &Entry| {
+    let mut add = |_: DatabaseNumber, entry: &Entry| {
         let ValueRef::String(value) = entry.value() else { panic!("only strings here") };
         dump.push((entry.key().to_vec(), value.bytes().to_vec()));
     };
-    let mut snapshot = keyspace.begin_snapshot().unwrap();
-    while snapshot.step(&mut add) {}
-    dump
+    let mut snapshot = keyspace.begin_snapshot(aside_bytes_max).unwrap();
+    while snapshot.step(&mut add).ok()? {}
+    drop(snapshot);
+    Some(dump)
 }
 
 fn count_of(dump: &Dump, key: &[u8]) -> usize {
@@ -121,6 +128,26 @@ fn renamed_token() {
     renamer.join().unwrap();
     let tokens = count_of(&dump, &keys[0]) + count_of(&dump, &keys[1]);
     assert_eq!(tokens, 1, "the token is in the dump {tokens} times");
+}
+
+/// The same under a limit that the first entry put aside passes: a dump that was not given up holds
+/// the token once.
+fn renamed_token_under_a_limit() {
+    let keyspace = Arc::new(Keyspace::new(4));
+    let keys = keys_in_different_shards(&keyspace, 2);
+    set(&keyspace, &keys[0], b"token");
+    let (renaming, names) = (Arc::clone(&keyspace), keys.clone());
+    let renamer = shuttle::thread::spawn(move || {
+        rename(&renaming, &names[0], &names[1]);
+        rename(&renaming, &names[1], &names[0]);
+    });
+    let limited = limited_dump(&keyspace, 0);
+    let unlimited = dump(&keyspace);
+    renamer.join().unwrap();
+    for dump in limited.iter().chain([&unlimited]) {
+        let tokens = count_of(dump, &keys[0]) + count_of(dump, &keys[1]);
+        assert_eq!(tokens, 1, "the token is in the dump {tokens} times");
+    }
 }
 
 /// Pairs are set together while a dump is made: it holds both of one moment. Two writers in turn,
@@ -190,6 +217,79 @@ fn renamed_over_another() {
     assert_eq!(dump.len(), usize::from(state.0.is_some()) + 1, "a key twice");
 }
 
+type Databases = BTreeMap<(DatabaseNumber, Vec<u8>), Vec<u8>>;
+
+/// A dump of all databases; fails when a key is twice in one.
+fn dump_of_databases(keyspace: &Keyspace) -> Databases {
+    let mut dump = Databases::new();
+    let mut add = |database: DatabaseNumber, entry: &Entry| {
+        let ValueRef::String(value) = entry.value() else { panic!("only strings here") };
+        let key = (database, entry.key().to_vec());
+        assert!(dump.insert(key, value.bytes().to_vec()).is_none(), "a key twice");
+    };
+    let mut snapshot = keyspace.begin_snapshot(u64::MAX).unwrap();
+    while snapshot.step(&mut add).unwrap() {}
+    drop(snapshot);
+    dump
+}
+
+fn set_in(keyspace: &Keyspace, database: DatabaseNumber, key: &[u8], value: &[u8]) {
+    let key = keyspace.locate(key).in_database(database);
+    keyspace.write(key, NOW, &mut AfterUnlock::default(), |view| {
+        view.set_string(value, NewDeadline::Set(None));
+    });
+}
+
+/// Two databases change their numbers while a dump is made, and one is written to and flushed
+/// afterwards: the dump has every key under the number that it had at one moment.
+fn swapped_databases() {
+    let keyspace = Arc::new(Keyspace::with_databases(2, 2));
+    let keys = keys_in_different_shards(&keyspace, 2);
+    for (database, value) in [(0, b"zero"), (1, b"one!")] {
+        keys.iter().for_each(|key| set_in(&keyspace, database, key, value));
+    }
+    let (swapping, names) = (Arc::clone(&keyspace), keys.clone());
+    let swapper = shuttle::thread::spawn(move || {
+        swapping.swap_databases(0, 1);
+        set_in(&swapping, 0, &names[1], b"later");
+        swapping.flush_database(1, &mut AfterUnlock::default());
+    });
+    let dump = dump_of_databases(&keyspace);
+    swapper.join().unwrap();
+    let value = |database: DatabaseNumber, number: usize| {
+        let key = (database, keys[number].clone());
+        dump.get(&key).map_or("", |value| std::str::from_utf8(value).unwrap())
+    };
+    let state = [value(0, 0), value(0, 1), value(1, 0), value(1, 1)];
+    let moments = [
+        ["zero", "zero", "one!", "one!"],
+        ["one!", "one!", "zero", "zero"],
+        ["one!", "later", "zero", "zero"],
+        ["one!", "later", "", ""],
+    ];
+    assert!(moments.contains(&state), "no moment: {state:?}");
+}
+
+/// A token is moved to and fro between two databases while a dump is made: it is in it once.
+fn moved_token() {
+    let keyspace = Arc::new(Keyspace::with_databases(1, 2));
+    set_in(&keyspace, 0, b"token", b"here");
+    let moving = Arc::clone(&keyspace);
+    let mover = shuttle::thread::spawn(move || {
+        for (from, to) in [(0, 1), (1, 0), (0, 1)] {
+            let key = |database| moving.locate(b"token").in_database(database);
+            let keys = [key(from), key(to)];
+            moving.write_many(&keys, NOW, &mut AfterUnlock::default(), |view| {
+                let token = view.key(0).unwrap().take().unwrap();
+                view.key(1).unwrap().put(token);
+            });
+        }
+    });
+    let dump = dump_of_databases(&keyspace);
+    mover.join().unwrap();
+    assert_eq!(dump.len(), 1, "the token is in the dump: {dump:?}");
+}
+
 /// Two threads rename in opposite directions while a third reads both keys: nobody waits for ever
 /// and the reader sees one token.
 fn opposite_renames() {
@@ -218,16 +318,18 @@ fn expiry_against_overwrite() {
     let keyspace = Arc::new(Keyspace::new(1));
     let mut after = AfterUnlock::default();
     let deadline = NewDeadline::Set(Some(UnixMillis(NOW.0 + 10)));
-    keyspace.write(b"key", NOW, &mut after, |view| view.set_string(b"old", deadline));
+    keyspace
+        .write(keyspace.locate(b"key"), NOW, &mut after, |view| view.set_string(b"old", deadline));
     let later = UnixMillis(NOW.0 + 20);
     let sweeping = Arc::clone(&keyspace);
     let sweeper = shuttle::thread::spawn(move || sweeping.sweep_expired(later, |_| ()).removed);
-    keyspace.write(b"key", later, &mut after, |view| {
+    keyspace.write(keyspace.locate(b"key"), later, &mut after, |view| {
         assert!(!view.exists(), "expired for this writer");
         view.set_string(b"new", NewDeadline::Set(None));
     });
     sweeper.join().unwrap();
-    let there = keyspace.read(b"key", later, &Tally::default(), |view| view.exists());
+    let there =
+        keyspace.read(keyspace.locate(b"key"), later, &Tally::default(), |view| view.exists());
     assert!(there, "the sweeper took the new value");
 }
 
@@ -235,6 +337,12 @@ fn expiry_against_overwrite() {
 fn a_dump_holds_a_renamed_token_once() {
     let _alone = alone();
     explore(renamed_token);
+}
+
+#[test]
+fn a_dump_that_was_not_given_up_holds_a_renamed_token_once() {
+    let _alone = alone();
+    explore(renamed_token_under_a_limit);
 }
 
 #[test]
@@ -256,6 +364,18 @@ fn a_dump_holds_what_a_renamed_key_replaced_or_what_replaced_it() {
 }
 
 #[test]
+fn a_dump_names_databases_as_they_were_at_one_moment() {
+    let _alone = alone();
+    explore(swapped_databases);
+}
+
+#[test]
+fn a_dump_holds_a_token_that_is_moved_between_databases_once() {
+    let _alone = alone();
+    explore(moved_token);
+}
+
+#[test]
 fn opposite_renames_neither_deadlock_nor_show_half() {
     let _alone = alone();
     explore(opposite_renames);
@@ -273,6 +393,14 @@ fn a_planted_naive_cut_is_found() {
     let _bug = plant(Bug::NaiveCut);
     assert!(is_found(renamed_token));
     assert!(is_found(pairs_set_together));
+    assert!(is_found(moved_token));
+}
+
+#[test]
+fn a_planted_swap_without_labels_is_found() {
+    let _alone = alone();
+    let _bug = plant(Bug::UnlabelledSwap);
+    assert!(is_found(swapped_databases));
 }
 
 #[test]

@@ -40,6 +40,19 @@ pub fn at_least(arg: &[u8], least: i64, refusal: CommandError) -> Result<usize, 
     number.and_then(|number| usize::try_from(number).ok()).ok_or(refusal)
 }
 
+/// An integer of 32 bits, as Redis reads the number of a database.
+///
+/// # Errors
+/// `NotAnInteger`, or the text that names the bounds.
+pub fn integer_32(arg: &[u8]) -> Result<i64, CommandError> {
+    let number = integer(arg)?;
+    if i32::try_from(number).is_err() {
+        let text = "ERR value is out of range, value must between -2147483648 and 2147483647";
+        return Err(CommandError::Text(text));
+    }
+    Ok(number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

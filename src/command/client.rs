@@ -169,11 +169,12 @@ fn describe(line: &mut Vec<u8>, record: &ClientRecord) {
     line.extend_from_slice(&names.name);
     let _infallible = write!(
         line,
-        " age={} idle={} flags={flags} db=0 sub=0 psub=0 ssub=0 multi=-1 qbuf=0 qbuf-free={input} \
+        " age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi=-1 qbuf=0 qbuf-free={input} \
          argv-mem=0 multi-mem=0 rbs={output} rbp={output} obl={output} oll=0 omem=0 tot-mem={} \
          events=r cmd={} user=default redir=-1 resp={} lib-name=",
         record.connected.elapsed().as_secs(),
         record.idle_seconds(),
+        record.database(),
         input + output,
         record.last_command(),
         record.protocol_number()

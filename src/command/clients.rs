@@ -4,13 +4,16 @@
 //! Ending a client sets a flag and wakes its task: no connection is ever closed from outside.
 
 use crate::command::spec::CommandSpec;
+use crate::keyspace::DatabaseNumber;
 use crate::protocol::Protocol;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is known of one client.
 #[derive(Debug)]
@@ -30,6 +33,7 @@ pub struct ClientRecord {
     active_ms: AtomicU64,
     last_command: Mutex<Option<LastCommand>>,
     protocol: AtomicU8,
+    database: AtomicU32,
     no_evict: AtomicBool,
     input_bytes: AtomicUsize,
     output_bytes: AtomicUsize,
@@ -128,6 +132,17 @@ impl ClientRecord {
         self.protocol.load(Ordering::Relaxed)
     }
 
+    /// Notes the database it has selected.
+    pub fn set_database(&self, database: DatabaseNumber) {
+        self.database.store(database, Ordering::Relaxed);
+    }
+
+    /// The database it has selected.
+    #[must_use]
+    pub fn database(&self) -> DatabaseNumber {
+        self.database.load(Ordering::Relaxed)
+    }
+
     /// CLIENT NO-EVICT.
     pub fn set_no_evict(&self, on: bool) {
         self.no_evict.store(on, Ordering::Relaxed);
@@ -169,7 +184,7 @@ impl ClientRecord {
     /// Notes that commands of this client may now be running, or no longer.
     #[inline]
     pub fn set_busy(&self, busy: bool) {
-        // In one order with the flag that stops all clients: see `Clients::pause`.
+        // In one order with the flag that stops all clients: see `Clients::hold`.
         self.busy.store(busy, Ordering::SeqCst);
     }
 }
@@ -180,7 +195,37 @@ pub struct Clients {
     records: Mutex<BTreeMap<u64, Arc<ClientRecord>>>,
     next_id: AtomicU64,
     connected: AtomicI64,
-    paused: AtomicBool,
+    holds: AtomicUsize,
+}
+
+/// While it lives no client begins a command.
+#[derive(Debug)]
+pub struct Hold<'a>(&'a Clients);
+
+impl Hold<'_> {
+    /// Waits until no command runs any more; false when some still do after `timeout`.
+    pub async fn drained(&self, timeout: Duration) -> bool {
+        let began = Instant::now();
+        while self.0.busy() > 0 {
+            if began.elapsed() > timeout {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        true
+    }
+
+    /// Lets no client go on for as long as the process lives.
+    pub fn for_ever(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.0.holds.fetch_sub(1, Ordering::SeqCst);
+        self.0.all().iter().for_each(|record| record.wake());
+    }
 }
 
 impl Clients {
@@ -202,6 +247,7 @@ impl Clients {
             active_ms: AtomicU64::new(0),
             last_command: Mutex::default(),
             protocol: AtomicU8::new(2),
+            database: AtomicU32::new(0),
             no_evict: AtomicBool::new(false),
             input_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
@@ -233,20 +279,22 @@ impl Clients {
         usize::try_from(self.connected.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
-    /// Stops all clients from beginning further commands, or lets them go on.
+    /// Stops all clients from beginning further commands until every such hold has ended.
     ///
-    /// A task marks its client busy and then looks at this flag; who pauses sets the flag and then
+    /// A task marks its client busy and then looks for holds; who holds counts itself and then
     /// looks for busy clients. In one order of all these steps, no command can slip through.
-    pub fn pause(&self, paused: bool) {
-        self.paused.store(paused, Ordering::SeqCst);
+    #[must_use]
+    pub fn hold(&self) -> Hold<'_> {
+        self.holds.fetch_add(1, Ordering::SeqCst);
         self.all().iter().for_each(|record| record.wake());
+        Hold(self)
     }
 
     /// True while no client may begin a command.
     #[inline]
     #[must_use]
     pub fn is_paused(&self) -> bool {
-        self.paused.load(Ordering::SeqCst)
+        self.holds.load(Ordering::SeqCst) > 0
     }
 
     /// Number of clients whose commands may be running.

@@ -46,13 +46,6 @@ pub static COMMANDS: &[CommandSpec] = &[
         summary: "Reset the connection.", run: Run::Client(reset), ..CommandSpec::BASE
     },
     CommandSpec {
-        name: "SELECT", group: Group::Connection, arity: Arity::Exact(2),
-        flags: ANY_TIME, since: "1.0.0", cost: "O(1)", syntax: "SELECT index",
-        summary: "Change the selected database for the current connection.",
-        compat: Compat::Differs("There is one database, number 0."),
-        run: Run::Client(select), ..CommandSpec::BASE
-    },
-    CommandSpec {
         name: "AUTH", group: Group::Connection, arity: Arity::AtLeast(2),
         flags: HANDSHAKE, since: "1.0.0", cost: "O(1)", syntax: "AUTH [username] password",
         summary: "Authenticate to the server.",
@@ -97,22 +90,10 @@ fn reset(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     context.set_protocol(Protocol::Resp2, call);
     context.client.change_names(|names| names.name.clear());
     context.authenticated = !context.services.config.has_password();
+    context.select(0);
     context.reply_mode = ReplyMode::On;
     context.skip_reply = false;
     call.reply.simple("RESET");
-    Ok(())
-}
-
-fn select(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
-    let number = parse_i64(call.args.at(1)).ok_or(CommandError::NotAnInteger)?;
-    if i32::try_from(number).is_err() {
-        let text = "ERR value is out of range, value must between -2147483648 and 2147483647";
-        return Err(CommandError::Text(text));
-    }
-    if number != 0 {
-        return Err(CommandError::DatabaseOutOfRange);
-    }
-    call.reply.ok();
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use crate::command::clients::{ClientRecord, Clients};
 use crate::config::Config;
-use crate::keyspace::Figures;
+use crate::keyspace::{DatabaseNumber, Figures};
 use crate::persist::load::LoadProgress;
 use crate::persist::saver::{SaveTicket, Saver};
 use crate::protocol::{Args, Protocol, ReplyWriter};
@@ -11,6 +11,7 @@ use crate::util::clock::{Clock, UnixMillis};
 use crate::util::random::Random;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// One request being answered.
@@ -47,6 +48,13 @@ pub enum Deferred {
     Save(SaveTicket),
     /// Word that the server does not end after all; the client is answered only then.
     Shutdown(oneshot::Receiver<()>),
+    /// The data is replaced by what the dump holds, after it was saved.
+    Reload {
+        /// Whether to save before.
+        saves: bool,
+    },
+    /// Nobody is served for this long.
+    Sleep(Duration),
 }
 
 /// The state of one client that only its own commands touch.
@@ -56,6 +64,8 @@ pub struct Context {
     pub services: Arc<Services>,
     /// What others may see of this client.
     pub client: Arc<ClientRecord>,
+    /// The database that its commands are about.
+    pub database: DatabaseNumber,
     /// The protocol that the client speaks.
     pub protocol: Protocol,
     /// True when the client has given the password, or came while there was none.
@@ -78,6 +88,7 @@ impl Context {
         Self {
             services,
             client,
+            database: 0,
             protocol: Protocol::default(),
             authenticated,
             reply_mode: ReplyMode::default(),
@@ -93,6 +104,12 @@ impl Context {
     #[must_use]
     pub fn is_trusted(&self) -> bool {
         self.authenticated || !self.services.config.has_password()
+    }
+
+    /// Chooses the database, from the next command on.
+    pub fn select(&mut self, database: DatabaseNumber) {
+        self.database = database;
+        self.client.set_database(database);
     }
 
     /// Switches the protocol, from the reply being written on.

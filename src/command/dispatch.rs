@@ -6,10 +6,11 @@
 
 use crate::command::context::{Call, Context, ReplyMode, Services};
 use crate::command::error::CommandError;
-use crate::command::spec::{CommandSpec, Flags, Outcome, Run, key_numbers};
+use crate::command::spec::{CommandSpec, Destination, Flags, Outcome, Run, key_numbers};
 use crate::command::sweep::Sweeper;
 use crate::command::table;
-use crate::keyspace::{AfterUnlock, Keyspace, LOOK_AHEAD_MAX, LocatedKey, Tally};
+use crate::keyspace::{AfterUnlock, DatabaseNumber, Keyspace};
+use crate::keyspace::{LOOK_AHEAD_MAX, LocatedKey, Tally};
 use crate::protocol::{Args, OutputBuffer, ReplyWriter};
 use crate::stats::Counter;
 use crate::util::clock::UnixMillis;
@@ -95,7 +96,12 @@ impl Gate {
     }
 
     /// Brings what a pipeline's next requests will need near this core; a hint, nothing more.
-    pub fn look_ahead<'k>(&self, scratch: &mut Scratch, requests: impl Iterator<Item = Args<'k>>) {
+    pub fn look_ahead<'k>(
+        &self,
+        context: &Context,
+        scratch: &mut Scratch,
+        requests: impl Iterator<Item = Args<'k>>,
+    ) {
         let mut hashes: SmallVec<[KeyHash; LOOK_AHEAD_MAX]> = SmallVec::new();
         for args in requests {
             if let Some(row) = Self::find(scratch, args.at(0))
@@ -105,7 +111,7 @@ impl Gate {
             }
         }
         if hashes.len() >= LOOK_AHEAD_MIN {
-            self.keyspace.look_ahead(&hashes);
+            self.keyspace.look_ahead(context.database, &hashes);
         }
     }
 
@@ -200,27 +206,33 @@ impl Gate {
         spec: &'static CommandSpec,
         call: &mut Call<'_>,
     ) -> Outcome {
-        let (keyspace, now) = (&self.keyspace, call.now);
+        let (keyspace, now, database) = (&self.keyspace, call.now, context.database);
         let Scratch { tally, after, .. } = scratch;
         match spec.run {
             Run::Read(run) => {
-                let key = first_key(spec, call.args);
+                let key = keyspace.locate(first_key(spec, call.args)).in_database(database);
                 keyspace.read(key, now, tally, |view| run(view, call))
             }
             Run::Write(run) => {
-                let key = first_key(spec, call.args);
+                let key = keyspace.locate(first_key(spec, call.args)).in_database(database);
                 keyspace.write(key, now, after, |view| run(view, call))
             }
             Run::ReadMany(run) => {
-                let keys = self.locate_keys(spec, call.args);
+                let keys = self.locate_keys(spec, call.args, database);
                 keyspace.read_many(&keys, now, tally, |view| run(view, call))
             }
             Run::WriteMany(run) => {
-                let keys = self.locate_keys(spec, call.args);
+                let keys = self.locate_keys(spec, call.args, database);
                 keyspace.write_many(&keys, now, after, |view| run(view, call))
             }
+            Run::WriteAcross(destination, run) => {
+                let to = destination(call.args)?;
+                let from = keyspace.locate(first_key(spec, call.args)).in_database(database);
+                let key = self.locate_destination(to, call.args, database)?;
+                keyspace.write_many(&[from, key], now, after, |view| run(view, call))
+            }
             Run::Sweep(run) => {
-                let mut sweep = || run(&mut Sweeper::new(keyspace, now, after), call);
+                let mut sweep = || run(&mut Sweeper::new(keyspace, database, now, after), call);
                 if spec.flags.has(Flags::SLOW) { blocking(sweep) } else { sweep() }
             }
             Run::Client(run) | Run::BareOrContainer(run, _) => run(context, call),
@@ -228,8 +240,29 @@ impl Gate {
         }
     }
 
-    fn locate_keys<'k>(&self, spec: &CommandSpec, args: Args<'k>) -> SmallVec<[LocatedKey<'k>; 4]> {
-        key_numbers(spec.keys, args).map(|number| self.keyspace.locate(args.at(number))).collect()
+    fn locate_keys<'k>(
+        &self,
+        spec: &CommandSpec,
+        args: Args<'k>,
+        database: DatabaseNumber,
+    ) -> SmallVec<[LocatedKey<'k>; 4]> {
+        key_numbers(spec.keys, args)
+            .map(|number| self.keyspace.locate(args.at(number)).in_database(database))
+            .collect()
+    }
+
+    fn locate_destination<'k>(
+        &self,
+        to: Destination,
+        args: Args<'k>,
+        selected: DatabaseNumber,
+    ) -> Result<LocatedKey<'k>, CommandError> {
+        let database = match to.database {
+            None => Some(selected),
+            Some(number) => self.keyspace.database_number(number),
+        };
+        let database = database.ok_or(CommandError::DatabaseOutOfRange)?;
+        Ok(self.keyspace.locate(args.at(to.key)).in_database(database))
     }
 }
 

@@ -42,7 +42,7 @@ pub enum CommandError {
     StringTooLong,
     /// A cursor is no number.
     InvalidCursor,
-    /// Only database 0 exists.
+    /// There is no database with this number.
     DatabaseOutOfRange,
     /// The client must authenticate first.
     NoAuth,

@@ -82,7 +82,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         since: "1.0.0", cost: "O(1); the memory is freed in the background",
         syntax: "FLUSHALL [ASYNC | SYNC]", summary: "Removes all keys of all databases.",
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-        categories: &["keyspace"], run: Run::Sweep(flush), ..CommandSpec::BASE
+        categories: &["keyspace"], run: Run::Sweep(flush_all), ..CommandSpec::BASE
     },
     CommandSpec {
         name: "FLUSHDB", group: Group::Server, arity: Arity::AtLeast(1),
@@ -90,7 +90,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         since: "1.0.0", cost: "O(1); the memory is freed in the background",
         syntax: "FLUSHDB [ASYNC | SYNC]", summary: "Removes all keys of the current database.",
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-        categories: &["keyspace"], run: Run::Sweep(flush), ..CommandSpec::BASE
+        categories: &["keyspace"], run: Run::Sweep(flush_selected), ..CommandSpec::BASE
     },
 ];
 
@@ -160,16 +160,25 @@ fn size(sweeper: &mut Sweeper<'_>, call: &mut Call<'_>) -> Outcome {
 }
 
 /// ASYNC and SYNC are the same here: memory is always freed after the locks are released.
-fn flush(sweeper: &mut Sweeper<'_>, call: &mut Call<'_>) -> Outcome {
+fn check_flush(call: &Call<'_>) -> Outcome {
     let known = match call.args.len() {
         1 => true,
         2 => ["ASYNC", "SYNC"].iter().any(|word| is_word(call.args.at(1), word)),
         _ => false,
     };
-    if !known {
-        return Err(CommandError::Syntax);
-    }
-    sweeper.flush();
+    if known { Ok(()) } else { Err(CommandError::Syntax) }
+}
+
+fn flush_all(sweeper: &mut Sweeper<'_>, call: &mut Call<'_>) -> Outcome {
+    check_flush(call)?;
+    sweeper.flush_all();
+    call.reply.ok();
+    Ok(())
+}
+
+fn flush_selected(sweeper: &mut Sweeper<'_>, call: &mut Call<'_>) -> Outcome {
+    check_flush(call)?;
+    sweeper.flush_selected();
     call.reply.ok();
     Ok(())
 }

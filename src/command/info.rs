@@ -208,7 +208,8 @@ fn persistence(report: &mut Report<'_>) {
     report.noughts(&["async_loading", "current_cow_peak", "current_cow_size"]);
     report.field("current_cow_size_age", 0);
     report.field("current_fork_perc", "0.00");
-    report.noughts(&["current_save_keys_processed", "current_save_keys_total"]);
+    report.field("current_save_keys_processed", save.keys.0);
+    report.field("current_save_keys_total", save.keys.1);
     let changes = services.figures.sum(ShardFigures::changes_since_save);
     report.field("rdb_changes_since_last_save", changes);
     report.field("rdb_bgsave_in_progress", u8::from(is_saving));
@@ -229,6 +230,8 @@ fn persistence(report: &mut Report<'_>) {
     report.noughts(&["aof_last_cow_size", "module_fork_in_progress"]);
     report.field("module_fork_last_cow_size", 0);
     report.field("my_redis_snapshot_aside_keys", services.figures.sum(ShardFigures::aside));
+    let aside_bytes = services.figures.sum(ShardFigures::aside_bytes);
+    report.field("my_redis_snapshot_aside_bytes", aside_bytes);
     report.field("my_redis_snapshot_longest_hold_us", save.longest_hold_micros);
     if services.is_loading() {
         loading(report);
@@ -287,6 +290,7 @@ fn stats(report: &mut Report<'_>) {
     report.noughts(&["io_threaded_reads_processed", "io_threaded_writes_processed"]);
     report.noughts(&["reply_buffer_shrinks", "reply_buffer_expands"]);
     report.count("my_redis_protocol_errors", Counter::ProtocolErrors);
+    report.count("my_redis_background_restarts", Counter::BackgroundRestarts);
     report.field("my_redis_expire_lag_last_ms", lag_last);
     report.field("my_redis_expire_lag_max_ms", lag_max);
 }
@@ -321,9 +325,12 @@ fn error_stats(report: &mut Report<'_>) {
 
 fn keyspace(report: &mut Report<'_>) {
     let figures = &report.services.figures;
-    let keys = figures.sum(ShardFigures::keys);
-    let expires = figures.sum(ShardFigures::with_deadline);
-    if keys > 0 {
-        report.field("db0", format_args!("keys={keys},expires={expires},avg_ttl=0"));
+    for number in (0..).take(figures.database_count()) {
+        let keys = figures.sum(|shard| shard.keys_of(number));
+        let expires = figures.sum(|shard| shard.with_deadline_of(number));
+        if keys > 0 {
+            let line = format_args!("keys={keys},expires={expires},avg_ttl=0");
+            report.field(&format!("db{number}"), line);
+        }
     }
 }

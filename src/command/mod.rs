@@ -7,6 +7,8 @@ pub mod cluster;
 pub mod config;
 pub mod connection;
 pub mod context;
+pub mod database;
+pub mod debug;
 pub mod dispatch;
 pub mod docs;
 pub mod error;

@@ -25,6 +25,13 @@ pub enum Run {
     ReadMany(fn(&ReadManyView<'_, '_>, &mut Call<'_>) -> Outcome),
     /// Several keys, exclusive locks in ascending order of shards.
     WriteMany(fn(&mut WriteManyView<'_, '_>, &mut Call<'_>) -> Outcome),
+    /// One key, which is read or taken, and a second one, maybe in another database, which is
+    /// written: the view has these two, under exclusive locks. The first function reads from the
+    /// arguments which is the second.
+    WriteAcross(
+        fn(Args<'_>) -> Result<Destination, CommandError>,
+        fn(&mut WriteManyView<'_, '_>, &mut Call<'_>) -> Outcome,
+    ),
     /// The keyspace as a whole.
     Sweep(fn(&mut Sweeper<'_>, &mut Call<'_>) -> Outcome),
     /// No keys: the connection and the server.
@@ -33,6 +40,15 @@ pub enum Run {
     Container(&'static [CommandSpec]),
     /// The same, but without arguments it is a command that needs no keys.
     BareOrContainer(fn(&mut Context, &mut Call<'_>) -> Outcome, &'static [CommandSpec]),
+}
+
+/// The key that a command writes which reads another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Destination {
+    /// Its argument number.
+    pub key: usize,
+    /// The number of its database, `None` for the selected one. It may be one that is not there.
+    pub database: Option<i64>,
 }
 
 /// How many arguments a command takes, its name included.
@@ -311,7 +327,8 @@ impl CommandSpec {
     #[inline]
     #[must_use]
     pub fn is_write(&self) -> bool {
-        matches!(self.run, Run::Write(_) | Run::WriteMany(_)) || self.flags.has(Flags::WRITE)
+        matches!(self.run, Run::Write(_) | Run::WriteMany(_) | Run::WriteAcross(..))
+            || self.flags.has(Flags::WRITE)
     }
 
     /// True when it only reads data.

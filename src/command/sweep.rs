@@ -2,7 +2,7 @@
 //!
 //! The walk decides how shards are locked; a command only says what it wants.
 
-use crate::keyspace::{AfterUnlock, Entry, Keyspace};
+use crate::keyspace::{AfterUnlock, DatabaseNumber, Entry, Keyspace};
 use crate::util::clock::UnixMillis;
 use crate::util::hash::Position;
 
@@ -10,45 +10,68 @@ use crate::util::hash::Position;
 #[derive(Debug)]
 pub struct Sweeper<'a> {
     keyspace: &'a Keyspace,
+    /// The selected one.
+    database: DatabaseNumber,
     now: UnixMillis,
     after: &'a mut AfterUnlock,
 }
 
 impl<'a> Sweeper<'a> {
-    pub(super) fn new(keyspace: &'a Keyspace, now: UnixMillis, after: &'a mut AfterUnlock) -> Self {
-        Self { keyspace, now, after }
+    pub(super) fn new(
+        keyspace: &'a Keyspace,
+        database: DatabaseNumber,
+        now: UnixMillis,
+        after: &'a mut AfterUnlock,
+    ) -> Self {
+        Self { keyspace, database, now, after }
     }
 
-    /// Number of keys, expired ones included until they are swept. Cost: O(shards).
+    /// Number of keys of the selected database, expired ones included until they are swept.
+    /// Cost: O(shards).
     #[must_use]
     pub fn len(&self) -> usize {
-        self.keyspace.len()
+        self.keyspace.database_len(self.database)
     }
 
-    /// True when there are no keys.
+    /// True when the selected database has no keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.keyspace.is_empty()
+        self.len() == 0
     }
 
-    /// Calls `each` with every key of one moment. Cost: O(keys).
+    /// Calls `each` with every key of the selected database at one moment. Cost: O(keys).
     pub fn for_each_key(&self, each: impl FnMut(&[u8])) {
-        self.keyspace.for_each_key(self.now, each);
+        self.keyspace.for_each_key(self.database, self.now, each);
     }
 
-    /// Calls `each` with at least `count` entries from `cursor` on; returns where to go on, `None`
-    /// at the end. Cost: O(count + entries of a segment).
+    /// Calls `each` with at least `count` entries of the selected database from `cursor` on;
+    /// returns where to go on, `None` at the end. Cost: O(count + entries of a segment).
     pub fn scan(
         &self,
         cursor: Position,
         count: usize,
         each: impl FnMut(&Entry),
     ) -> Option<Position> {
-        self.keyspace.scan(cursor, count, self.now, each)
+        self.keyspace.scan(self.database, cursor, count, self.now, each)
     }
 
-    /// Removes every key at one moment. Cost: O(shards) under the locks.
-    pub fn flush(&mut self) {
+    /// Removes every key of the selected database at one moment. Cost: O(shards) under the locks.
+    pub fn flush_selected(&mut self) {
+        self.keyspace.flush_database(self.database, self.after);
+    }
+
+    /// Removes every key of all databases at one moment. Cost: O(shards * databases) under the
+    /// locks.
+    pub fn flush_all(&mut self) {
         self.keyspace.flush(self.after);
+    }
+
+    /// Lets two databases change their numbers at one moment; false when one of them is not there.
+    /// Cost: O(shards) under the locks.
+    pub fn swap(&mut self, a: i64, b: i64) -> bool {
+        let number = |number| self.keyspace.database_number(number);
+        let (Some(a), Some(b)) = (number(a), number(b)) else { return false };
+        self.keyspace.swap_databases(a, b);
+        true
     }
 }

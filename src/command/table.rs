@@ -1,7 +1,8 @@
 //! The table of all commands: joins the families and finds a row by its name.
 
 use crate::command::spec::CommandSpec;
-use crate::command::{connection, expire, generic, hash, introspection, list, server};
+use crate::command::{connection, database, debug, expire, generic, hash, introspection};
+use crate::command::{list, server};
 use crate::command::{set, set_algebra, sorted_set, sorted_set_algebra};
 use crate::command::{sorted_set_pop, sorted_set_range, string};
 use hashbrown::HashTable;
@@ -10,6 +11,7 @@ use std::sync::OnceLock;
 /// The families, in the order of docs/commands.md.
 pub static FAMILIES: &[&[CommandSpec]] = &[
     generic::COMMANDS,
+    database::COMMANDS,
     expire::COMMANDS,
     string::COMMANDS,
     list::COMMANDS,
@@ -23,6 +25,7 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     connection::COMMANDS,
     introspection::COMMANDS,
     server::COMMANDS,
+    debug::COMMANDS,
 ];
 
 /// A name longer than this is no command's.
@@ -108,8 +111,14 @@ mod tests {
             least >= name.split(' ').count() || matches!(spec.run, Run::Container(_)),
             "{name}"
         );
-        let keyed =
-            matches!(spec.run, Run::Read(_) | Run::Write(_) | Run::ReadMany(_) | Run::WriteMany(_));
+        let keyed = matches!(
+            spec.run,
+            Run::Read(_)
+                | Run::Write(_)
+                | Run::ReadMany(_)
+                | Run::WriteMany(_)
+                | Run::WriteAcross(..)
+        );
         assert_eq!(keyed, !spec.keys.is_empty(), "{name}: keys and door do not fit");
         for key in spec.keys {
             assert!(key.first < least && key.step > 0, "{name}");

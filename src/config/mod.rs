@@ -21,6 +21,40 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// Who may use DEBUG.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DebugAccess {
+    /// Nobody.
+    #[default]
+    Nobody,
+    /// Clients on this machine.
+    Local,
+    /// Every client that is authenticated.
+    All,
+}
+
+impl DebugAccess {
+    /// The value of enable-debug-command.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nobody => "no",
+            Self::Local => "local",
+            Self::All => "yes",
+        }
+    }
+
+    /// What a value of enable-debug-command means.
+    #[must_use]
+    pub fn from_name(name: &str) -> Self {
+        match name {
+            "yes" => Self::All,
+            "local" => Self::Local,
+            _ => Self::Nobody,
+        }
+    }
+}
+
 /// The options as the server is started with them.
 #[derive(Debug, Clone)]
 pub struct StartOptions {
@@ -40,8 +74,12 @@ pub struct StartOptions {
     pub rdb_compression: bool,
     /// Whether the dump gets a checksum.
     pub rdb_checksum: bool,
+    /// Bytes that a save may need beside the data; 0 for a part of the memory in use.
+    pub snapshot_memory_bytes: u64,
     /// Whether writes are refused after a failed save.
     pub stop_writes_on_save_error: bool,
+    /// Number of databases.
+    pub databases: usize,
     /// Shards of the keyspace; 0 for a number that fits the machine.
     pub shards: usize,
     /// Worker threads; 0 for one per core.
@@ -58,6 +96,8 @@ pub struct StartOptions {
     pub password: Option<String>,
     /// Whether only clients on this machine are served as long as there is no password.
     pub protected_mode: bool,
+    /// Who may use DEBUG.
+    pub debug_access: DebugAccess,
     /// How much is logged; `None` leaves the log of the process as it is.
     pub log_level: Option<LogLevel>,
 }
@@ -73,7 +113,9 @@ impl Default for StartOptions {
             save: vec![SaveRule { seconds: 300, changes: 1 }],
             rdb_compression: true,
             rdb_checksum: true,
+            snapshot_memory_bytes: 0,
             stop_writes_on_save_error: true,
+            databases: 1,
             shards: 0,
             threads: 0,
             clients_max: 10_000,
@@ -82,6 +124,7 @@ impl Default for StartOptions {
             keepalive_seconds: 300,
             password: None,
             protected_mode: true,
+            debug_access: DebugAccess::Nobody,
             log_level: None,
         }
     }
@@ -106,7 +149,10 @@ impl StartOptions {
             ("stop-writes-on-bgsave-error", yes_no(self.stop_writes_on_save_error)),
             ("rdbcompression", yes_no(self.rdb_compression)),
             ("rdbchecksum", yes_no(self.rdb_checksum)),
+            ("my-redis-snapshot-memory", self.snapshot_memory_bytes.to_string()),
+            ("enable-debug-command", self.debug_access.name().to_owned()),
             ("loglevel", self.log_level.unwrap_or_default().name().to_owned()),
+            ("databases", self.databases.to_string()),
             ("my-redis-shards", self.shards.to_string()),
             ("my-redis-threads", self.threads.to_string()),
         ]
@@ -169,6 +215,7 @@ pub struct Config {
     keepalive_seconds: AtomicU64,
     protected_mode: AtomicBool,
     rdb_compression: AtomicBool,
+    snapshot_memory_bytes: AtomicU64,
     stop_writes_on_save_error: AtomicBool,
 }
 
@@ -199,6 +246,7 @@ impl Config {
             keepalive_seconds: AtomicU64::new(0),
             protected_mode: AtomicBool::new(true),
             rdb_compression: AtomicBool::new(true),
+            snapshot_memory_bytes: AtomicU64::new(0),
             stop_writes_on_save_error: AtomicBool::new(true),
             start,
         };
@@ -236,6 +284,9 @@ impl Config {
             "tcp-keepalive" => self.keepalive_seconds.store(number(), Ordering::Relaxed),
             "protected-mode" => self.protected_mode.store(flag, Ordering::Relaxed),
             "rdbcompression" => self.rdb_compression.store(flag, Ordering::Relaxed),
+            "my-redis-snapshot-memory" => {
+                self.snapshot_memory_bytes.store(number(), Ordering::Relaxed);
+            }
             "stop-writes-on-bgsave-error" => {
                 self.stop_writes_on_save_error.store(flag, Ordering::Relaxed);
             }
@@ -420,6 +471,12 @@ impl Config {
     #[must_use]
     pub fn rdb_compression(&self) -> bool {
         self.rdb_compression.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that a save may need beside the data; 0 for a part of the memory in use.
+    #[must_use]
+    pub fn snapshot_memory_bytes(&self) -> u64 {
+        self.snapshot_memory_bytes.load(Ordering::Relaxed)
     }
 
     /// Whether the dump gets a checksum.

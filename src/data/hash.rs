@@ -3,16 +3,21 @@
 //! The packed form lists field, value, field, value in the order of insertion, as Redis' does, and
 //! changes to the table at the same sizes as Redis, so that HGETALL answers in the same order.
 
+use crate::data::packed;
 use crate::data::packed::{PackedRef, PackedSeq, Span};
 use crate::data::segmented::{Hashed, Segment, SegmentedTable};
 use crate::data::{Collection, Form, LargeValue, Value, ValueType};
 use crate::util::hash::{KeyHash, Position};
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// A hash stays packed up to this many fields (hash-max-listpack-entries).
 pub const PACKED_HASH_FIELDS_MAX: usize = 512;
 /// A hash stays packed while no field or value is longer (hash-max-listpack-value).
 pub const PACKED_HASH_ELEMENT_BYTES_MAX: usize = 64;
+
+/// Fields that are looked up together ahead of time at most.
+pub const LOOK_AHEAD_MAX: usize = 16;
 
 /// One field of a large hash: length of the field, field, value, in one allocation.
 #[derive(Debug, Clone)]
@@ -60,6 +65,10 @@ impl FieldEntry {
 impl Hashed for FieldEntry {
     fn hash(&self) -> KeyHash {
         KeyHash::of_field(self.field())
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.0.len()
     }
 }
 
@@ -171,6 +180,15 @@ impl Hash {
         Self::Packed(PackedSeq::new())
     }
 
+    /// An empty hash with room for fields and values of so many bytes together, as long as it is
+    /// packed.
+    #[must_use]
+    pub fn with_room(fields: usize, bytes: usize) -> Self {
+        let elements = 2 * fields.min(PACKED_HASH_FIELDS_MAX);
+        let bytes = bytes.min(elements * PACKED_HASH_ELEMENT_BYTES_MAX);
+        Self::Packed(PackedSeq::with_room(packed::sequence_bytes_max(elements, bytes)))
+    }
+
     /// The hash for reading.
     #[must_use]
     pub fn as_ref(&self) -> HashRef<'_> {
@@ -210,21 +228,49 @@ impl Hash {
                 _ => {}
             }
         }
-        let mut new = true;
-        let hash = KeyHash::of_field(field);
-        self.make_table().upsert(
-            hash,
-            |entry| entry.field() == field,
-            |found| match found {
-                Some(entry) => {
-                    new = false;
-                    entry.set_value(value);
-                    None
+        set_in_table(self.make_table(), KeyHash::of_field(field), field, value)
+    }
+
+    /// Sets several fields in order, the last of them the first that is there already; returns its
+    /// index.
+    ///
+    /// In a large hash each of them waits for memory several times; the waits of up to
+    /// [`LOOK_AHEAD_MAX`] overlap. Cost: O(fields).
+    pub fn set_all_new(&mut self, pairs: &[(&[u8], &[u8])]) -> Option<usize> {
+        let mut index = 0;
+        for group in pairs.chunks(LOOK_AHEAD_MAX) {
+            let hashes: SmallVec<[KeyHash; LOOK_AHEAD_MAX]> =
+                group.iter().map(|(field, _)| KeyHash::of_field(field)).collect();
+            if let Self::Table(table) = self {
+                look_ahead(table, &hashes);
+            }
+            for ((field, value), hash) in group.iter().zip(hashes) {
+                let is_new = match self {
+                    Self::Packed(_) => self.set(field, value),
+                    Self::Table(table) => set_in_table(table, hash, field, value),
+                };
+                if !is_new {
+                    return Some(index);
                 }
-                None => Some(FieldEntry::new(field, value)),
-            },
-        );
-        new
+                index += 1;
+            }
+        }
+        None
+    }
+
+    /// Adds `field`, which the caller knows not to be there: unlike [`set`](Self::set) this does
+    /// not look through a packed hash. Cost: O(1).
+    pub fn push_new(&mut self, field: &[u8], value: &[u8]) {
+        if let Self::Packed(seq) = self {
+            let short = field.len().max(value.len()) <= PACKED_HASH_ELEMENT_BYTES_MAX;
+            if short && seq.count() < 2 * PACKED_HASH_FIELDS_MAX {
+                seq.push_back(field);
+                seq.push_back(value);
+                return;
+            }
+        }
+        let entry = FieldEntry::new(field, value);
+        self.make_table().insert_new(KeyHash::of_field(field), entry);
     }
 
     /// Removes `field`; returns true when it was there. Cost: O(1).
@@ -289,6 +335,39 @@ impl Collection for Hash {
     fn into_value(self) -> Value {
         Value::Hash(self)
     }
+
+    fn take_copied_bytes(&mut self) -> usize {
+        match self {
+            Self::Packed(_) => 0,
+            Self::Table(table) => table.take_copied_bytes(),
+        }
+    }
+}
+
+fn set_in_table(table: &mut FieldTable, hash: KeyHash, field: &[u8], value: &[u8]) -> bool {
+    let mut new = true;
+    table.upsert(
+        hash,
+        |entry| entry.field() == field,
+        |found| match found {
+            Some(entry) => {
+                new = false;
+                entry.set_value(value);
+                None
+            }
+            None => Some(FieldEntry::new(field, value)),
+        },
+    );
+    new
+}
+
+/// Loads what finding these fields will need.
+fn look_ahead(table: &FieldTable, hashes: &[KeyHash]) {
+    let mut candidates: SmallVec<[_; LOOK_AHEAD_MAX]> =
+        hashes.iter().map(|hash| table.candidates(*hash)).collect();
+    let found = candidates.iter_mut().filter_map(Iterator::next).count();
+    // It is not needed, only that it was looked for.
+    std::hint::black_box(found);
 }
 
 fn find_packed(seq: &PackedSeq, field: &[u8]) -> Option<(Span, Span)> {
@@ -349,7 +428,12 @@ mod tests {
                 }
                 if set || step % 3 == 0 {
                     let new = model.insert(field.clone(), value.clone()).is_none();
-                    prop_assert_eq!(hash.set(&field, &value), new);
+                    if step % 2 == 0 {
+                        prop_assert_eq!(hash.set(&field, &value), new);
+                    } else {
+                        let pairs = [(&field[..], &value[..]), (&field[..], &value[..])];
+                        prop_assert_eq!(hash.set_all_new(&pairs), Some(usize::from(new)));
+                    }
                 } else {
                     prop_assert_eq!(hash.remove(&field), model.remove(&field).is_some());
                 }

@@ -19,6 +19,8 @@ const CHUNK_BYTES_MAX: usize = 4096;
 const CHUNK_BYTES_MIN: usize = 256;
 /// A chunk with more room than this gives most of it back when it is nearly empty.
 const CHUNK_ROOM_KEPT_MAX: usize = 4 * CHUNK_BYTES_MAX;
+/// So many chunks at most stand for all when the memory is judged.
+const SAMPLED_CHUNKS_MAX: usize = 16;
 
 /// A run of elements: `[ gap | element | element ... ]`.
 #[derive(Debug, Clone, Default)]
@@ -60,8 +62,7 @@ impl Chunk {
             let larger = (2 * self.buffer.len()).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
             self.buffer.reserve_exact(larger.saturating_sub(self.buffer.len()).max(size));
         }
-        let end = self.buffer.len();
-        packed::insert_element(&mut self.buffer, end, data);
+        packed::append_element(&mut self.buffer, data);
         self.count += 1;
     }
 
@@ -153,6 +154,16 @@ impl Chunk {
 pub struct ChunkedList {
     chunks: VecDeque<Arc<Chunk>>,
     len: usize,
+    /// Bytes of chunks that were copied because a clone shared them.
+    copied_bytes: usize,
+}
+
+/// The chunk for changing; a shared one is copied and counted.
+fn own<'a>(chunk: &'a mut Arc<Chunk>, copied_bytes: &mut usize) -> &'a mut Chunk {
+    if Arc::strong_count(chunk) > 1 {
+        *copied_bytes += chunk.bytes();
+    }
+    Arc::make_mut(chunk)
 }
 
 impl ChunkedList {
@@ -168,6 +179,17 @@ impl ChunkedList {
         self.len == 0
     }
 
+    /// Roughly how many bytes it takes, judged by some chunks. Cost: O(1).
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let step = self.chunks.len().div_ceil(SAMPLED_CHUNKS_MAX).max(1);
+        let sampled = self.chunks.iter().step_by(step);
+        let (count, bytes) = sampled.fold((0_usize, 0_usize), |(count, bytes), chunk| {
+            (count + 1, bytes + chunk.buffer.capacity() + size_of::<Chunk>())
+        });
+        bytes / count.max(1) * self.chunks.len()
+    }
+
     /// Number of chunks, each an allocation.
     #[must_use]
     pub fn chunk_count(&self) -> usize {
@@ -178,14 +200,14 @@ impl ChunkedList {
         if !self.chunks.back().is_some_and(|chunk| chunk.accepts(size)) {
             self.chunks.push_back(Arc::default());
         }
-        self.chunks.back_mut().map(Arc::make_mut)
+        Some(own(self.chunks.back_mut()?, &mut self.copied_bytes))
     }
 
     fn front(&mut self, size: usize) -> Option<&mut Chunk> {
         if !self.chunks.front().is_some_and(|chunk| chunk.accepts(size)) {
             self.chunks.push_front(Arc::default());
         }
-        self.chunks.front_mut().map(Arc::make_mut)
+        Some(own(self.chunks.front_mut()?, &mut self.copied_bytes))
     }
 
     fn push_back(&mut self, data: &[u8]) {
@@ -203,7 +225,7 @@ impl ChunkedList {
     }
 
     fn pop_front<R>(&mut self, take: impl FnOnce(&[u8]) -> R) -> Option<R> {
-        let chunk = Arc::make_mut(self.chunks.front_mut()?);
+        let chunk = own(self.chunks.front_mut()?, &mut self.copied_bytes);
         let taken = chunk.pop_front(take)?;
         if chunk.count == 0 {
             self.chunks.pop_front();
@@ -213,7 +235,7 @@ impl ChunkedList {
     }
 
     fn pop_back<R>(&mut self, take: impl FnOnce(&[u8]) -> R) -> Option<R> {
-        let chunk = Arc::make_mut(self.chunks.back_mut()?);
+        let chunk = own(self.chunks.back_mut()?, &mut self.copied_bytes);
         let taken = chunk.pop_back(take)?;
         if chunk.count == 0 {
             self.chunks.pop_back();
@@ -256,9 +278,10 @@ impl ChunkedList {
         let Some((number, inside)) = self.locate(index) else {
             return;
         };
-        let Some(chunk) = self.chunks.get_mut(number).map(Arc::make_mut) else {
+        let Some(chunk) = self.chunks.get_mut(number) else {
             return;
         };
+        let chunk = own(chunk, &mut self.copied_bytes);
         chunk.set(inside, data);
         if chunk.bytes() > 2 * CHUNK_BYTES_MAX && chunk.count > 1 {
             let second = chunk.split();
@@ -294,7 +317,7 @@ impl ChunkedList {
             let mut skip = if from_back { hits.saturating_sub(left) } else { 0 };
             let mut remove = hits.min(left);
             left -= remove;
-            Arc::make_mut(chunk).retain(|element| {
+            own(chunk, &mut self.copied_bytes).retain(|element| {
                 if element != data {
                     return true;
                 }
@@ -411,6 +434,13 @@ impl Collection for List {
     fn into_value(self) -> Value {
         Value::List(self)
     }
+
+    fn take_copied_bytes(&mut self) -> usize {
+        match self {
+            Self::Packed(_) => 0,
+            Self::Chunked(list) => std::mem::take(&mut list.copied_bytes),
+        }
+    }
 }
 
 /// One of the two ends of a list.
@@ -427,6 +457,13 @@ impl List {
     #[must_use]
     pub fn new() -> Self {
         Self::Packed(PackedSeq::new())
+    }
+
+    /// An empty list with room for elements of so many bytes together, as long as it is packed.
+    #[must_use]
+    pub fn with_room(elements: usize, bytes: usize) -> Self {
+        let bytes = packed::sequence_bytes_max(elements, bytes);
+        Self::Packed(PackedSeq::with_room(bytes.min(PACKED_LIST_BYTES_MAX)))
     }
 
     /// The list for reading.

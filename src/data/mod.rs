@@ -114,6 +114,32 @@ pub enum LargeValue {
     SortedSet(RankedMembers),
 }
 
+impl LargeValue {
+    /// Number of pieces that clones share.
+    #[must_use]
+    pub fn pieces(&self) -> usize {
+        match self {
+            Self::String(_) => 1,
+            Self::List(list) => list.chunk_count(),
+            Self::Hash(table) => table.segment_count(),
+            Self::Set(table) => table.segment_count(),
+            Self::SortedSet(set) => set.pieces(),
+        }
+    }
+
+    /// Roughly how many bytes it takes: some pieces stand for all. Cost: O(1).
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Self::String(bytes) => bytes.len(),
+            Self::List(list) => list.memory_bytes(),
+            Self::Hash(table) => table.memory_bytes(),
+            Self::Set(table) => table.memory_bytes(),
+            Self::SortedSet(set) => set.memory_bytes(),
+        }
+    }
+}
+
 /// What all values made of elements have in common for whoever stores them.
 pub trait Collection: Default {
     /// The type of the value.
@@ -129,6 +155,9 @@ pub trait Collection: Default {
     fn into_form(self) -> Form;
     /// The value on its own.
     fn into_value(self) -> Value;
+    /// The bytes of the pieces that had to be copied before a change since the last call, because
+    /// a clone of the value shared them.
+    fn take_copied_bytes(&mut self) -> usize;
 }
 
 /// A value in the form its size calls for.

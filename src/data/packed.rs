@@ -34,6 +34,12 @@ pub fn element_bytes(len: usize) -> usize {
     len + 2 * length_bytes(len)
 }
 
+/// The most that `elements` elements take that have `bytes` bytes together, if none is very long.
+#[must_use]
+pub fn sequence_bytes_max(elements: usize, bytes: usize) -> usize {
+    bytes.saturating_add(elements.saturating_mul(2 * length_bytes(0x80)))
+}
+
 fn length_bytes(len: usize) -> usize {
     match len {
         0..0x80 => 1,
@@ -119,6 +125,18 @@ pub fn insert_element(buffer: &mut Vec<u8>, at: usize, data: &[u8]) {
     if let Some(room) = buffer.get_mut(at..at + size) {
         write_element(room, data);
     }
+}
+
+/// Appends an element, which reserves no more than it takes. Cost: O(bytes of it).
+#[inline]
+pub fn append_element(buffer: &mut Vec<u8>, data: &[u8]) {
+    let (mut prefix, used) = length_prefix(data.len());
+    let prefix = prefix.get_mut(..used).unwrap_or_default();
+    buffer.reserve_exact(element_bytes(data.len()));
+    buffer.extend_from_slice(prefix);
+    buffer.extend_from_slice(data);
+    prefix.reverse();
+    buffer.extend_from_slice(prefix);
 }
 
 /// Replaces the element at `span` by one with other bytes. Cost: O(bytes behind it).
@@ -246,6 +264,14 @@ impl PackedSeq {
         Self { buffer: vec![0; COUNT_BYTES], base: 0 }
     }
 
+    /// An empty sequence with room for `bytes` of elements, their lengths included.
+    #[must_use]
+    pub fn with_room(bytes: usize) -> Self {
+        let mut buffer = Vec::with_capacity(COUNT_BYTES + bytes);
+        buffer.resize(COUNT_BYTES, 0);
+        Self { buffer, base: 0 }
+    }
+
     /// The sequence that stands in `buffer` behind `base` bytes of the owner.
     #[must_use]
     pub fn in_owner(buffer: Vec<u8>, base: usize) -> Self {
@@ -299,8 +325,7 @@ impl PackedSeq {
 
     /// Appends an element at the end.
     pub fn push_back(&mut self, data: &[u8]) {
-        let end = self.buffer.len();
-        insert_element(&mut self.buffer, end, data);
+        append_element(&mut self.buffer, data);
         self.add_to_count(1);
     }
 

@@ -63,6 +63,17 @@ enum Node {
     Inner(Vec<Child>),
 }
 
+/// The node for changing; a shared one is copied and counted.
+fn own<'a>(node: &'a mut Arc<Node>, copied_bytes: &mut usize) -> &'a mut Node {
+    if Arc::strong_count(node) > 1 {
+        *copied_bytes += match node.as_ref() {
+            Node::Leaf(entries) => entries.len() * size_of::<Scored>(),
+            Node::Inner(children) => children.len() * size_of::<Child>(),
+        };
+    }
+    Arc::make_mut(node)
+}
+
 /// Which entry a removal means.
 #[derive(Debug, Clone, Copy)]
 enum Target<'a> {
@@ -95,7 +106,7 @@ impl Node {
     }
 
     /// Adds an entry that is not there; returns a new right neighbour when the node was full.
-    fn insert(&mut self, entry: Scored, edges: Edges) -> Option<Child> {
+    fn insert(&mut self, entry: Scored, edges: Edges, copied: &mut usize) -> Option<Child> {
         match self {
             Self::Leaf(entries) => {
                 let bytes = entry.member.bytes();
@@ -118,7 +129,7 @@ impl Node {
                 };
                 let child = children.get_mut(at)?;
                 child.count += 1;
-                let right = Arc::make_mut(&mut child.node).insert(entry, inside)?;
+                let right = own(&mut child.node, copied).insert(entry, inside, copied)?;
                 child.count -= right.count;
                 make_room(children);
                 children.insert(at + 1, right);
@@ -134,7 +145,7 @@ impl Node {
     }
 
     /// Removes the entry that `target` names, which must be there.
-    fn remove(&mut self, target: Target<'_>) -> Option<Scored> {
+    fn remove(&mut self, target: Target<'_>, copied: &mut usize) -> Option<Scored> {
         match self {
             Self::Leaf(entries) => {
                 let at = match target {
@@ -157,14 +168,14 @@ impl Node {
                     }
                 };
                 let child = children.get_mut(at)?;
-                let node = Arc::make_mut(&mut child.node);
-                let removed = node.remove(target)?;
+                let node = own(&mut child.node, copied);
+                let removed = node.remove(target, copied)?;
                 let sparse = node.is_sparse();
                 child.count -= 1;
                 if child.count == 0 {
                     children.remove(at);
                 } else if sparse {
-                    join(children, at);
+                    join(children, at, copied);
                 }
                 Some(removed)
             }
@@ -320,16 +331,17 @@ fn child_of_rank(children: &[Child], mut rank: usize) -> Option<(usize, usize)> 
 }
 
 /// Joins child `at` with a neighbour, in one node or in two that are equally full.
-fn join(children: &mut Vec<Child>, at: usize) {
+fn join(children: &mut Vec<Child>, at: usize, copied: &mut usize) {
     let left = at.saturating_sub(1);
     if left + 1 >= children.len() {
         return;
     }
-    let right = children.remove(left + 1);
+    let mut right = children.remove(left + 1);
+    own(&mut right.node, copied);
     let Some(child) = children.get_mut(left) else {
         return;
     };
-    let node = Arc::make_mut(&mut child.node);
+    let node = own(&mut child.node, copied);
     node.append(Arc::unwrap_or_clone(right.node), right.low);
     child.count += right.count;
     if let Some(upper) = node.halve() {
@@ -343,6 +355,8 @@ fn join(children: &mut Vec<Child>, at: usize) {
 pub struct RankedTree {
     root: Option<Arc<Node>>,
     len: usize,
+    /// Bytes of nodes that were copied because a clone shared them.
+    copied_bytes: usize,
 }
 
 impl RankedTree {
@@ -358,6 +372,19 @@ impl RankedTree {
         self.len == 0
     }
 
+    /// The bytes of nodes that were copied because a clone of the tree shared them, since the last
+    /// call.
+    pub fn take_copied_bytes(&mut self) -> usize {
+        std::mem::take(&mut self.copied_bytes)
+    }
+
+    /// Roughly how many bytes it takes, the members themselves left out. Cost: O(1).
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        // Leaves are between half full and full.
+        self.len * size_of::<Scored>() * 4 / 3
+    }
+
     /// Adds an entry that is not there. Cost: O(log n).
     pub fn insert(&mut self, entry: Scored) {
         self.len += 1;
@@ -366,7 +393,8 @@ impl RankedTree {
             return;
         };
         let low = entry.clone();
-        let right = Arc::make_mut(root).insert(entry, Edges { first: true, last: true });
+        let (edges, copied) = (Edges { first: true, last: true }, &mut self.copied_bytes);
+        let right = own(root, copied).insert(entry, edges, copied);
         if let Some(right) = right {
             let left = Child { low, count: self.len - right.count, node: Arc::clone(root) };
             self.root = Some(Arc::new(Node::Inner(vec![left, right])));
@@ -385,8 +413,9 @@ impl RankedTree {
 
     fn remove_target(&mut self, target: Target<'_>) -> Option<Scored> {
         let root = self.root.as_mut()?;
-        let node = Arc::make_mut(root);
-        let removed = node.remove(target)?;
+        let copied = &mut self.copied_bytes;
+        let node = own(root, copied);
+        let removed = node.remove(target, copied)?;
         self.len -= 1;
         if let Node::Inner(children) = node
             && let [only] = children.as_slice()

@@ -37,11 +37,15 @@ const DIRECTORY_PLACES_MIN: usize = 1024;
 const DIRECTORY_PLACES_PER_SEGMENT: usize = 32;
 /// Tables with no more room than this are never shrunk.
 const SHRINK_CAPACITY_MIN: usize = 28;
+/// So many segments at most stand for all when the memory is judged.
+const SAMPLED_SEGMENTS_MAX: usize = 4;
 
 /// What the table stores: something with a hash that it can compute again.
 pub trait Hashed: Clone {
     /// The hash by which the entry is found.
     fn hash(&self) -> KeyHash;
+    /// Roughly how many bytes it takes beside its place in the table.
+    fn heap_bytes(&self) -> usize;
 }
 
 /// How a segment is held: owned, or shared and copied when changed.
@@ -52,6 +56,8 @@ pub trait Hold<S: Clone>: Clone {
     fn get(&self) -> &S;
     /// The segment for changing; a shared one is copied first.
     fn get_mut(&mut self) -> &mut S;
+    /// True when `get_mut` would copy it.
+    fn is_shared(&self) -> bool;
 }
 
 /// A segment that belongs to one table.
@@ -70,6 +76,10 @@ impl<S: Clone> Hold<S> for Owned<S> {
     fn get_mut(&mut self) -> &mut S {
         &mut self.0
     }
+    #[inline]
+    fn is_shared(&self) -> bool {
+        false
+    }
 }
 
 /// A segment that clones of the table share until one changes it.
@@ -85,6 +95,10 @@ impl<S: Clone> Hold<S> for Arc<S> {
     fn get_mut(&mut self) -> &mut S {
         Arc::make_mut(self)
     }
+    #[inline]
+    fn is_shared(&self) -> bool {
+        Arc::strong_count(self) > 1
+    }
 }
 
 /// What a segment keeps its entries in. An entry stands in a place, a number below
@@ -97,7 +111,7 @@ pub trait Store<T: Hashed>: Clone + Default + IntoIterator<Item = T> {
     /// An empty one with room for `entries`.
     fn with_capacity(entries: usize) -> Self;
     /// Number of entries.
-    fn len(&self) -> usize;
+    fn count(&self) -> usize;
     /// How many places there are, taken or not.
     fn places(&self) -> usize;
     /// The place of the entry that `equal` accepts.
@@ -114,6 +128,8 @@ pub trait Store<T: Hashed>: Clone + Default + IntoIterator<Item = T> {
     fn iter<'a>(&'a self) -> impl Iterator<Item = &'a T>
     where
         T: 'a;
+    /// Bytes of memory, those behind the entries included. Cost: O(entries).
+    fn memory_bytes(&self) -> usize;
     /// Gives memory back when there is far more than the entries need.
     fn shrink(&mut self);
     /// Lends the entry that `equal` accepts to `change`, or adds what it returns for none. True
@@ -135,7 +151,7 @@ impl<T: Hashed> Store<T> for HashTable<T> {
         Self::with_capacity(entries)
     }
     #[inline]
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.len()
     }
     fn places(&self) -> usize {
@@ -166,6 +182,9 @@ impl<T: Hashed> Store<T> for HashTable<T> {
         T: 'a,
     {
         self.iter()
+    }
+    fn memory_bytes(&self) -> usize {
+        self.allocation_size() + self.iter().map(Hashed::heap_bytes).sum::<usize>()
     }
     fn shrink(&mut self) {
         let len = self.len();
@@ -213,6 +232,12 @@ pub type CompactSegment<T> = Arc<Segment<T, TaggedVec<T>>>;
 /// A table whose clones share its segments and which takes little memory.
 pub type CompactTable<T> = SegmentedTable<T, CompactSegment<T>, TaggedVec<T>>;
 
+impl<T: Hashed, S: Store<T>> Segment<T, S> {
+    fn memory_bytes(&self) -> usize {
+        self.table.memory_bytes()
+    }
+}
+
 /// Where an entry stands; valid until the next change of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Slot {
@@ -232,6 +257,8 @@ pub struct SegmentedTable<T: Hashed, H: Hold<Segment<T, S>>, S: Store<T> = HashT
     root_bits: u32,
     first: Position,
     len: usize,
+    /// Bytes of segments that were copied because a clone of the table shared them.
+    copied_bytes: usize,
     /// No segment has more places; every place is as likely in a draw.
     places_max: usize,
     entry: PhantomData<(T, S)>,
@@ -260,6 +287,7 @@ impl<T: Hashed, H: Hold<Segment<T, S>>, S: Store<T>> SegmentedTable<T, H, S> {
             root_bits,
             first,
             len: 0,
+            copied_bytes: 0,
             places_max: S::PLACES_MAX,
             entry: PhantomData,
         }
@@ -278,6 +306,7 @@ impl<T: Hashed, H: Hold<Segment<T, S>>, S: Store<T>> SegmentedTable<T, H, S> {
             root_bits: 0,
             first: 0,
             len: 0,
+            copied_bytes: 0,
             places_max: S::PLACES_MAX,
             entry: PhantomData,
         }
@@ -294,6 +323,23 @@ impl<T: Hashed, H: Hold<Segment<T, S>>, S: Store<T>> SegmentedTable<T, H, S> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// The bytes of the segments that were copied because a clone of the table shared them, since
+    /// the last call.
+    pub fn take_copied_bytes(&mut self) -> usize {
+        std::mem::take(&mut self.copied_bytes)
+    }
+
+    /// Roughly how many bytes it takes, judged by some segments. Cost: O(entries of a segment).
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let step = self.segments.len().div_ceil(SAMPLED_SEGMENTS_MAX).max(1);
+        let sampled = self.segments.iter().step_by(step);
+        let (count, bytes) = sampled.fold((0_usize, 0_usize), |(count, bytes), segment| {
+            (count + 1, bytes + segment.get().memory_bytes())
+        });
+        bytes / count.max(1) * self.segments.len()
     }
 
     /// Number of segments.
@@ -334,7 +380,11 @@ impl<T: Hashed, H: Hold<Segment<T, S>>, S: Store<T>> SegmentedTable<T, H, S> {
     #[inline]
     fn segment_mut(&mut self, index: usize) -> &mut Segment<T, S> {
         #[expect(clippy::indexing_slicing, reason = "the directory names existing segments only")]
-        self.segments[index].get_mut()
+        let segment = &mut self.segments[index];
+        if segment.is_shared() {
+            self.copied_bytes += segment.get().memory_bytes();
+        }
+        segment.get_mut()
     }
 
     fn segment_end(&self, segment: &Segment<T, S>) -> Position {
@@ -377,12 +427,12 @@ impl<T: Hashed, H: Hold<Segment<T, S>>, S: Store<T>> SegmentedTable<T, H, S> {
     /// Cost: O(1), with at most one segment split or grown.
     pub fn insert_new(&mut self, hash: KeyHash, entry: T) {
         let mut index = self.segment_index(hash.position());
-        while self.segment(index).table.len() >= S::ENTRIES_MAX && self.split(index) {
+        while self.segment(index).table.count() >= S::ENTRIES_MAX && self.split(index) {
             index = self.segment_index(hash.position());
         }
         let table = &mut self.segment_mut(index).table;
         table.insert(hash, entry);
-        let (entries, places) = (table.len(), table.places());
+        let (entries, places) = (table.count(), table.places());
         if entries > S::ENTRIES_MAX {
             self.places_max = self.places_max.max(places);
         }
@@ -432,7 +482,7 @@ impl<T: Hashed, H: Hold<Segment<T, S>>, S: Store<T>> SegmentedTable<T, H, S> {
         let middle = first + (POSITION_END >> (self.root_bits + depth + 1));
         let old = std::mem::take(&mut self.segment_mut(index).table);
         let upper_count = old.iter().filter(|e| e.hash().position() >= middle).count();
-        let mut lower = S::with_capacity(old.len() - upper_count);
+        let mut lower = S::with_capacity(old.count() - upper_count);
         let mut upper = S::with_capacity(upper_count);
         for entry in old {
             let hash = entry.hash();
@@ -466,7 +516,7 @@ impl<T: Hashed, H: Hold<Segment<T, S>>, S: Store<T>> SegmentedTable<T, H, S> {
     /// Gives memory back after a removal: merges with the neighbour or shrinks the table.
     fn shrink(&mut self, index: usize) {
         let segment = self.segment(index);
-        let is_sparse = segment.table.len() <= S::ENTRIES_MAX / MERGE_DIVISOR / 2;
+        let is_sparse = segment.table.count() <= S::ENTRIES_MAX / MERGE_DIVISOR / 2;
         if is_sparse && segment.depth > 0 && self.merge(index) {
             return;
         }
@@ -478,7 +528,7 @@ impl<T: Hashed, H: Hold<Segment<T, S>>, S: Store<T>> SegmentedTable<T, H, S> {
         let span = POSITION_END >> (self.root_bits + depth);
         let buddy = self.segment_index(self.first + ((first - self.first) ^ span));
         let (ours, other) = (self.segment(index), self.segment(buddy));
-        let together = ours.table.len() + other.table.len();
+        let together = ours.table.count() + other.table.count();
         if other.depth != depth || together > S::ENTRIES_MAX / MERGE_DIVISOR {
             return false;
         }
@@ -571,7 +621,7 @@ impl<T: Hashed, H: Hold<Segment<T, S>>, S: Store<T>> SegmentedTable<T, H, S> {
         change: impl FnOnce(Option<&mut T>) -> Option<T>,
     ) {
         let index = self.segment_index(hash.position());
-        if self.segment(index).table.len() >= S::ENTRIES_MAX {
+        if self.segment(index).table.count() >= S::ENTRIES_MAX {
             let found = self.find(hash, &mut equal);
             let added = change(found.and_then(|slot| self.at_mut(slot)));
             if let Some(entry) = added {
@@ -598,6 +648,9 @@ mod tests {
     impl Hashed for Number {
         fn hash(&self) -> KeyHash {
             hash_of(self.0)
+        }
+        fn heap_bytes(&self) -> usize {
+            0
         }
     }
 
@@ -653,7 +706,7 @@ mod tests {
             let segment = segment.get();
             assert_eq!(table.segment_index(segment.first), number);
             assert_eq!(table.segment_index(table.segment_end(segment) - 1), number);
-            assert!(segment.table.len() <= S::ENTRIES_MAX);
+            assert!(segment.table.count() <= S::ENTRIES_MAX);
         }
     }
 

@@ -33,6 +33,10 @@ impl Hashed for Member {
     fn hash(&self) -> KeyHash {
         KeyHash::of_field(self.bytes())
     }
+
+    fn heap_bytes(&self) -> usize {
+        self.bytes().len()
+    }
 }
 
 /// A large set.
@@ -380,6 +384,13 @@ impl Collection for Set {
 
     fn into_value(self) -> Value {
         Value::Set(self)
+    }
+
+    fn take_copied_bytes(&mut self) -> usize {
+        match self {
+            Self::Ints(_) | Self::Packed(_) => 0,
+            Self::Table(table) => table.take_copied_bytes(),
+        }
     }
 }
 

@@ -88,6 +88,10 @@ impl Hashed for Scored {
     fn hash(&self) -> KeyHash {
         KeyHash::of_field(self.member.bytes())
     }
+
+    fn heap_bytes(&self) -> usize {
+        self.member.bytes().len()
+    }
 }
 
 /// A large sorted set.
@@ -117,6 +121,22 @@ impl RankedMembers {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tree.is_empty()
+    }
+
+    /// Number of pieces that clones share: the tree is one, since its root shares all others.
+    #[must_use]
+    pub fn pieces(&self) -> usize {
+        self.scores.segment_count() + 1
+    }
+
+    /// Roughly how many bytes it takes. Cost: O(1).
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.scores.memory_bytes() + self.tree.memory_bytes()
+    }
+
+    fn take_copied_bytes(&mut self) -> usize {
+        self.scores.take_copied_bytes() + self.tree.take_copied_bytes()
     }
 
     fn score(&self, member: &[u8]) -> Option<f64> {
@@ -508,6 +528,13 @@ impl Collection for SortedSet {
 
     fn into_value(self) -> Value {
         Value::SortedSet(self)
+    }
+
+    fn take_copied_bytes(&mut self) -> usize {
+        match self {
+            Self::Packed(_) => 0,
+            Self::Ranked(set) => set.take_copied_bytes(),
+        }
     }
 }
 

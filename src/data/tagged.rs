@@ -56,7 +56,7 @@ impl<T: Hashed> Store<T> for TaggedVec<T> {
     }
 
     #[inline]
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.entries.len()
     }
 
@@ -101,6 +101,12 @@ impl<T: Hashed> Store<T> for TaggedVec<T> {
         T: 'a,
     {
         self.entries.iter()
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let entries = self.entries.capacity() * size_of::<T>();
+        let tags = if self.tags.spilled() { self.tags.capacity() } else { 0 };
+        entries + tags + self.entries.iter().map(Hashed::heap_bytes).sum::<usize>()
     }
 
     fn shrink(&mut self) {

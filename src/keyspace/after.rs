@@ -3,8 +3,8 @@
 //! Freeing a list of millions, waking a thread: under a lock such work would stall everyone, so a
 //! change only notes it here, and whoever released the locks settles it.
 
+use crate::keyspace::database::KeyTable;
 use crate::keyspace::entry::Entry;
-use crate::keyspace::shard::KeyTable;
 use crate::util::clock::UnixMillis;
 
 /// Notes of one command, settled after its locks are released.

@@ -15,6 +15,7 @@
 //! With the feature `shuttle` the locks and the epoch are those of a scheduler that tries
 //! interleavings.
 
+use crate::keyspace::database::{Database, DatabaseNumber};
 use crate::keyspace::entry::Version;
 use crate::keyspace::planted::{self, Bug};
 use crate::keyspace::shard::Shard;
@@ -28,11 +29,11 @@ use std::sync::atomic::Ordering;
 #[cfg(not(feature = "shuttle"))]
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[cfg(feature = "shuttle")]
-use shuttle::sync::atomic::AtomicU64;
+use shuttle::sync::atomic::{AtomicBool, AtomicU64};
 #[cfg(feature = "shuttle")]
 use shuttle_parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[cfg(not(feature = "shuttle"))]
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// A shared lock on one shard.
 pub type SharedGuard<'a> = RwLockReadGuard<'a, Shard>;
@@ -52,42 +53,100 @@ pub struct Epoch {
     pub running: bool,
 }
 
-/// Figures of a shard that are read without its lock; stored whenever a change unlocks it.
+/// Figures of a database in one shard.
 #[derive(Debug, Default)]
-pub struct ShardFigures {
+struct DatabaseFigures {
     keys: PlainAtomicU64,
     with_deadline: PlainAtomicU64,
+    expiry_items: PlainAtomicU64,
+}
+
+impl DatabaseFigures {
+    #[inline]
+    fn store(&self, database: &Database) {
+        self.keys.store(database.table.len() as u64, Ordering::Relaxed);
+        self.with_deadline.store(database.with_deadline as u64, Ordering::Relaxed);
+        self.expiry_items.store(database.expiry.len() as u64, Ordering::Relaxed);
+    }
+}
+
+/// Figures of a shard that are read without its lock; stored whenever a change unlocks it.
+#[derive(Debug)]
+pub struct ShardFigures {
+    /// Those of database 0, which are stored at every unlocking,
+    first: DatabaseFigures,
+    /// and those of the others, when they have changed.
+    others: Box<[DatabaseFigures]>,
     changes: PlainAtomicU64,
     aside: PlainAtomicU64,
-    expiry_items: PlainAtomicU64,
-    /// The earliest deadline, `i64::MAX` for none.
+    aside_bytes: PlainAtomicU64,
+    /// A moment before which no key dies, `i64::MAX` when none does.
     earliest_deadline: AtomicI64,
 }
 
 impl ShardFigures {
-    fn store(&self, shard: &Shard) {
+    fn new(databases: usize) -> Self {
+        Self {
+            first: DatabaseFigures::default(),
+            others: (1..databases).map(|_| DatabaseFigures::default()).collect(),
+            changes: PlainAtomicU64::new(0),
+            aside: PlainAtomicU64::new(0),
+            aside_bytes: PlainAtomicU64::new(0),
+            earliest_deadline: AtomicI64::new(UnixMillis::MAX.0),
+        }
+    }
+
+    #[inline]
+    fn store(&self, shard: &mut Shard) {
+        if let Some(database) = shard.database(0) {
+            self.first.store(database);
+        }
+        for number in shard.take_touched() {
+            if let (Some(of), Some(database)) = (self.of(number), shard.database(number)) {
+                of.store(database);
+            }
+        }
         let figures = [
-            (&self.keys, shard.table().len() as u64),
-            (&self.with_deadline, shard.with_deadline() as u64),
             (&self.changes, shard.changes_since_save()),
             (&self.aside, shard.aside_len() as u64),
-            (&self.expiry_items, shard.expiry_items() as u64),
+            (&self.aside_bytes, shard.aside_bytes()),
         ];
         for (place, value) in figures {
             place.store(value, Ordering::Relaxed);
         }
-        let earliest = shard.earliest_deadline().unwrap_or(UnixMillis::MAX);
-        self.earliest_deadline.store(earliest.0, Ordering::Relaxed);
+        self.earliest_deadline.store(shard.earliest_deadline().0, Ordering::Relaxed);
     }
 
-    /// Number of keys, expired ones included until they are swept.
+    #[inline]
+    fn of(&self, database: DatabaseNumber) -> Option<&DatabaseFigures> {
+        match (database as usize).checked_sub(1) {
+            None => Some(&self.first),
+            Some(index) => self.others.get(index),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &DatabaseFigures> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// Number of keys of all databases, expired ones included until they are swept.
     pub fn keys(&self) -> u64 {
-        self.keys.load(Ordering::Relaxed)
+        self.all().map(|of| of.keys.load(Ordering::Relaxed)).sum()
     }
 
-    /// Number of keys with a deadline.
+    /// Number of keys with a deadline in all databases.
     pub fn with_deadline(&self) -> u64 {
-        self.with_deadline.load(Ordering::Relaxed)
+        self.all().map(|of| of.with_deadline.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Number of keys of one database, expired ones included until they are swept.
+    pub fn keys_of(&self, database: DatabaseNumber) -> u64 {
+        self.of(database).map_or(0, |of| of.keys.load(Ordering::Relaxed))
+    }
+
+    /// Number of keys of one database that have a deadline.
+    pub fn with_deadline_of(&self, database: DatabaseNumber) -> u64 {
+        self.of(database).map_or(0, |of| of.with_deadline.load(Ordering::Relaxed))
     }
 
     /// Changes since the last good save.
@@ -100,12 +159,17 @@ impl ShardFigures {
         self.aside.load(Ordering::Relaxed)
     }
 
-    /// Items in the expiry heap, stale ones included.
-    pub fn expiry_items(&self) -> u64 {
-        self.expiry_items.load(Ordering::Relaxed)
+    /// Bytes that these and shared pieces of values cost in memory.
+    pub fn aside_bytes(&self) -> u64 {
+        self.aside_bytes.load(Ordering::Relaxed)
     }
 
-    /// The earliest deadline in the heap.
+    /// Items in the expiry heaps, stale ones included.
+    pub fn expiry_items(&self) -> u64 {
+        self.all().map(|of| of.expiry_items.load(Ordering::Relaxed)).sum()
+    }
+
+    /// A moment before which no key dies.
     pub fn earliest_deadline(&self) -> UnixMillis {
         UnixMillis(self.earliest_deadline.load(Ordering::Relaxed))
     }
@@ -125,6 +189,18 @@ pub struct Shards {
     /// Twice the epoch, plus one while its snapshot runs: one word, so that no change sees one
     /// without the other.
     epoch: CachePadded<AtomicU64>,
+    aside: CachePadded<AsideLimit>,
+}
+
+/// What the one snapshot at a time may keep in memory beyond the data.
+#[derive(Debug)]
+struct AsideLimit {
+    /// True from the beginning of a snapshot until all that it kept is freed.
+    in_use: AtomicBool,
+    /// True when the snapshot was given up because it would have kept more than it may.
+    exceeded: AtomicBool,
+    bytes: AtomicU64,
+    bytes_max: AtomicU64,
 }
 
 /// Exclusive locks on several shards, in ascending order.
@@ -199,18 +275,22 @@ impl LockOrder {
 }
 
 impl Shards {
-    /// `1 << bits` empty shards.
-    pub fn new(bits: u32) -> Self {
+    /// `1 << bits` empty shards for so many databases.
+    pub fn new(bits: u32, databases: usize) -> Self {
         let shard = |number| {
-            let shard = Shard::new(number, bits);
-            let figures = ShardFigures::default();
-            figures.store(&shard);
-            CachePadded::new(LockedShard { shard: RwLock::new(shard), figures })
+            let shard = RwLock::new(Shard::new(number, bits));
+            CachePadded::new(LockedShard { shard, figures: ShardFigures::new(databases) })
         };
         Self {
             shards: (0..1_usize << bits).map(shard).collect(),
             bits,
             epoch: CachePadded::new(AtomicU64::new(0)),
+            aside: CachePadded::new(AsideLimit {
+                in_use: AtomicBool::new(false),
+                exceeded: AtomicBool::new(false),
+                bytes: AtomicU64::new(0),
+                bytes_max: AtomicU64::new(u64::MAX),
+            }),
         }
     }
 
@@ -294,7 +374,7 @@ impl Shards {
         let changing = Changing::begin();
         let result = write(&mut guard, epoch);
         drop(changing);
-        locked.figures.store(&guard);
+        self.note(locked, &mut guard, epoch);
         result
     }
 
@@ -304,9 +384,10 @@ impl Shards {
         let locked = self.locked(number);
         let mut guard = locked.shard.write();
         let changing = Changing::begin();
-        let result = write(&mut guard, self.epoch());
+        let epoch = self.epoch();
+        let result = write(&mut guard, epoch);
         drop(changing);
-        locked.figures.store(&guard);
+        self.note(locked, &mut guard, epoch);
         #[cfg(not(feature = "shuttle"))]
         RwLockWriteGuard::unlock_fair(guard);
         #[cfg(feature = "shuttle")]
@@ -335,8 +416,8 @@ impl Shards {
         let changing = Changing::begin();
         let result = write(&mut locked, epoch);
         drop(changing);
-        for (number, guard) in order.0.iter().zip(&locked.guards) {
-            self.figures(*number).store(guard);
+        for (number, guard) in order.0.iter().zip(&mut locked.guards) {
+            self.note(self.locked(*number), guard, epoch);
         }
         result
     }
@@ -361,21 +442,66 @@ impl Shards {
             write(guard, epoch);
         }
         drop(changing);
-        for (locked, guard) in self.shards.iter().zip(&guards) {
-            locked.figures.store(guard);
+        for (locked, guard) in self.shards.iter().zip(&mut guards) {
+            self.note(locked, guard, epoch);
         }
     }
 
-    /// Begins a snapshot: this is its cut. `None` while one runs.
-    pub fn begin_epoch(&self) -> Option<Version> {
-        let begin = |word: u64| (word & 1 == 0).then_some(word + 3);
-        let old = self.epoch.fetch_update(Ordering::SeqCst, Ordering::SeqCst, begin).ok()?;
+    /// Notes what a change has left, while its lock is still held.
+    #[inline]
+    fn note(&self, locked: &LockedShard, shard: &mut Shard, epoch: Epoch) {
+        if epoch.running {
+            let kept = shard.aside_bytes().saturating_sub(locked.figures.aside_bytes());
+            if kept > 0 {
+                self.note_aside(kept);
+            }
+        }
+        locked.figures.store(shard);
+    }
+
+    /// Gives the snapshot up when it would keep too much. Nobody waits for it then: the changes go
+    /// on, and put nothing more aside.
+    fn note_aside(&self, kept: u64) {
+        let bytes = self.aside.bytes.fetch_add(kept, Ordering::Relaxed) + kept;
+        if bytes > self.aside.bytes_max.load(Ordering::Relaxed) {
+            // The walker must see this before it can meet an entry that was not put aside, so it
+            // is said first.
+            self.aside.exceeded.store(true, Ordering::SeqCst);
+            self.end_epoch();
+        }
+    }
+
+    /// Notes that so many bytes that were put aside are free again.
+    pub fn note_aside_freed(&self, bytes: u64) {
+        self.aside.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// True when the snapshot that is being taken was given up because of its memory.
+    pub fn aside_exceeded(&self) -> bool {
+        self.aside.exceeded.load(Ordering::SeqCst)
+    }
+
+    /// Begins a snapshot: this is its cut. `None` until [`release`](Self::release) was called for
+    /// the one before.
+    pub fn begin_epoch(&self, aside_bytes_max: u64) -> Option<Version> {
+        if self.aside.in_use.swap(true, Ordering::SeqCst) {
+            return None;
+        }
+        self.aside.bytes_max.store(aside_bytes_max, Ordering::SeqCst);
+        self.aside.bytes.store(0, Ordering::SeqCst);
+        self.aside.exceeded.store(false, Ordering::SeqCst);
+        let old = self.epoch.fetch_add(3, Ordering::SeqCst);
         Some(((old + 3) >> 1) as Version)
     }
 
     /// Ends the snapshot that [`begin_epoch`](Self::begin_epoch) began; its number stays used up.
     pub fn end_epoch(&self) {
         self.epoch.fetch_and(!1, Ordering::SeqCst);
+    }
+
+    /// Lets the next snapshot begin: all that the last one had put aside was taken.
+    pub fn release(&self) {
+        self.aside.in_use.store(false, Ordering::SeqCst);
     }
 }
 
@@ -445,7 +571,7 @@ mod tests {
     #[should_panic(expected = "by a thread that holds one")]
     #[cfg(debug_assertions)]
     fn a_nested_lock_is_refused_in_debug_builds() {
-        let shards = Shards::new(2);
+        let shards = Shards::new(2, 1);
         shards.read(0, |_| shards.read(1, |_| ()));
     }
 
@@ -455,7 +581,7 @@ mod tests {
         use std::os::unix::process::ExitStatusExt;
         const CHILD: &str = "MY_REDIS_TEST_PANICS";
         if std::env::var_os(CHILD).is_some() {
-            let change = || Shards::new(0).write(0, |_, _| panic!("in the middle of a change"));
+            let change = || Shards::new(0, 1).write(0, |_, _| panic!("in the middle of a change"));
             let _not_reached = std::panic::catch_unwind(change);
             return;
         }
@@ -470,11 +596,13 @@ mod tests {
 
     #[test]
     fn an_aborted_snapshot_uses_up_its_epoch() {
-        let shards = Shards::new(0);
+        let shards = Shards::new(0, 1);
         for expected in 1..=300 {
-            assert_eq!(shards.begin_epoch(), Some(expected));
-            assert_eq!(shards.begin_epoch(), None);
+            assert_eq!(shards.begin_epoch(0), Some(expected));
+            assert_eq!(shards.begin_epoch(0), None);
             shards.end_epoch();
+            assert_eq!(shards.begin_epoch(0), None);
+            shards.release();
         }
     }
 }

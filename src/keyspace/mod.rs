@@ -7,7 +7,8 @@
 //! # use my_redis::keyspace::{Keyspace, Tally};
 //! # use my_redis::util::clock::UnixMillis;
 //! # let (keyspace, tally) = (Keyspace::new(1), Tally::default());
-//! let stolen = keyspace.read(b"key", UnixMillis(0), &tally, |view| view.value());
+//! let key = keyspace.locate(b"key");
+//! let stolen = keyspace.read(key, UnixMillis(0), &tally, |view| view.value());
 //! ```
 //!
 //! | door | locks | what it guarantees |
@@ -15,10 +16,11 @@
 //! | `read`, `write` | one shard | one key, atomically |
 //! | `read_many`, `write_many` | the shards of all keys, ascending | all keys at one moment |
 //! | `for_each_key` | all shards, each released once walked | all keys of one moment |
-//! | `flush` | all shards | everything is gone at one moment |
+//! | `flush`, `swap_databases` | all shards | everything changes at one moment |
 //! | `scan`, `sweep_expired`, snapshot steps | one shard at a time | see each |
 
 mod after;
+mod database;
 mod entry;
 mod expiry;
 mod lock;
@@ -26,31 +28,33 @@ pub mod planted;
 mod shard;
 mod snapshot;
 #[cfg(all(test, not(feature = "shuttle")))]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 mod tests;
 mod view;
 
 pub use after::{AfterUnlock, Garbage};
+pub use database::DatabaseNumber;
 pub use entry::{Entry, Version};
 pub use expiry::STALE_ITEMS_ALLOWED;
 pub use lock::ShardFigures;
-pub use snapshot::Snapshot;
+pub use snapshot::{AsideExceeded, Snapshot};
 pub use view::{
     LocatedKey, NewDeadline, ReadManyView, ReadView, Tally, WriteManyView, WriteView, WrongType,
 };
 
-use crate::data::Value;
 use crate::util::clock::UnixMillis;
 use crate::util::hash::{KeyHash, POSITION_END, Position};
+use database::Place;
 pub use lock::LOOK_AHEAD_MAX;
 use lock::{LockOrder, Shards};
-use shard::KeyTable;
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The most shards that a keyspace can have.
 pub const SHARDS_MAX: usize = 1 << 12;
+/// The most databases that a keyspace can have.
+pub const DATABASES_MAX: usize = 1 << 14;
 
 /// The sweeper holds a shard's lock for about this long at a time.
 const SWEEP_HOLD_MAX: Duration = Duration::from_micros(500);
@@ -82,6 +86,18 @@ impl Figures {
         self.0.figures()
     }
 
+    /// Number of databases.
+    #[must_use]
+    pub fn database_count(&self) -> usize {
+        self.0.database_count()
+    }
+
+    /// The database with this number, `None` when there is none.
+    #[must_use]
+    pub fn database_number(&self, number: i64) -> Option<DatabaseNumber> {
+        self.0.database_number(number)
+    }
+
     /// The sum of one figure over all shards.
     #[must_use]
     pub fn sum(&self, figure: impl Fn(&ShardFigures) -> u64) -> u64 {
@@ -89,23 +105,84 @@ impl Figures {
     }
 }
 
-/// A key is already there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DuplicateKey;
+/// Keys of a dump on their way into the keyspace, sorted by shard.
+#[derive(Debug)]
+pub struct LoadBatch {
+    by_shard: Vec<Vec<LoadKey>>,
+    len: usize,
+}
 
-/// All keys, spread over shards by the hash of the key.
+#[derive(Debug)]
+struct LoadKey {
+    place: Place,
+    offset: u64,
+    entry: Entry,
+}
+
+impl LoadBatch {
+    /// An empty batch for `keyspace`.
+    #[must_use]
+    pub fn new(keyspace: &Keyspace) -> Self {
+        Self { by_shard: (0..keyspace.shard_count()).map(|_| Vec::new()).collect(), len: 0 }
+    }
+
+    /// Number of keys.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True when there are no keys.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Puts `entry` in for a database; `offset` is where it was read, to tell which of several keys
+    /// is there twice.
+    pub fn add(
+        &mut self,
+        keyspace: &Keyspace,
+        database: DatabaseNumber,
+        offset: u64,
+        entry: Entry,
+    ) {
+        let key = keyspace.locate(entry.key()).in_database(database);
+        let place = key.place();
+        if let Some(keys) = self.by_shard.get_mut(key.shard) {
+            keys.push(LoadKey { place, offset, entry });
+            self.len += 1;
+        }
+    }
+}
+
+/// All keys, spread over shards by the hash of the key: a key has the same shard in every database.
 #[derive(Debug)]
 pub struct Keyspace {
     shards: Shards,
+    databases: usize,
 }
 
 impl Keyspace {
-    /// An empty keyspace with `shards` shards, rounded up to a power of two, at most
-    /// [`SHARDS_MAX`].
+    /// An empty keyspace of one database with `shards` shards, rounded up to a power of two, at
+    /// most [`SHARDS_MAX`].
     #[must_use]
     pub fn new(shards: usize) -> Self {
+        Self::with_databases(shards, 1)
+    }
+
+    /// As [`new`](Self::new), with so many databases, at most [`DATABASES_MAX`].
+    #[must_use]
+    pub fn with_databases(shards: usize, databases: usize) -> Self {
         let shards = shards.clamp(1, SHARDS_MAX).next_power_of_two();
-        Self { shards: Shards::new(shards.trailing_zeros()) }
+        let databases = databases.clamp(1, DATABASES_MAX);
+        Self { shards: Shards::new(shards.trailing_zeros(), databases), databases }
+    }
+
+    /// Number of databases.
+    #[must_use]
+    pub fn database_count(&self) -> usize {
+        self.databases
     }
 
     /// Number of shards.
@@ -114,12 +191,26 @@ impl Keyspace {
         self.shards.len()
     }
 
+    /// The database with this number, `None` when there is none.
+    #[must_use]
+    pub fn database_number(&self, number: i64) -> Option<DatabaseNumber> {
+        let number = DatabaseNumber::try_from(number).ok()?;
+        ((number as usize) < self.databases).then_some(number)
+    }
+
     /// Figures of every shard, read without locks: together they are of no single moment.
     pub fn figures(&self) -> impl Iterator<Item = &ShardFigures> {
         self.shards.all_figures()
     }
 
-    /// Number of keys. Cost: O(shards), no locks.
+    /// Number of keys of one database. Cost: O(shards), no locks.
+    #[must_use]
+    pub fn database_len(&self, database: DatabaseNumber) -> usize {
+        let keys: u64 = self.figures().map(|shard| shard.keys_of(database)).sum();
+        usize::try_from(keys).unwrap_or(usize::MAX)
+    }
+
+    /// Number of keys of all databases. Cost: O(shards * databases), no locks.
     #[must_use]
     pub fn len(&self) -> usize {
         let keys: u64 = self.figures().map(ShardFigures::keys).sum();
@@ -138,12 +229,12 @@ impl Keyspace {
         self.figures().map(ShardFigures::changes_since_save).sum()
     }
 
-    /// The hash of a key and its shard.
+    /// The hash of a key of database 0, and its shard.
     #[inline]
     #[must_use]
     pub fn locate<'k>(&self, key: &'k [u8]) -> LocatedKey<'k> {
         let hash = KeyHash::of_key(key);
-        LocatedKey { key, hash, shard: hash.shard(self.shards.bits()) }
+        LocatedKey { key, hash, shard: hash.shard(self.shards.bits()), database: 0 }
     }
 
     /// Brings the entries of several keys near the core that will need them soon.
@@ -151,7 +242,7 @@ impl Keyspace {
     /// Finding one entry waits for memory three times in a row: the bucket's tag, the bucket, the
     /// entry. Asked for together, the waits of up to [`LOOK_AHEAD_MAX`] keys overlap. Nothing
     /// depends on it; shards that are being changed are left out. Cost: O(keys).
-    pub fn look_ahead(&self, hashes: &[KeyHash]) {
+    pub fn look_ahead(&self, database: DatabaseNumber, hashes: &[KeyHash]) {
         let bits = self.shards.bits();
         let shards: SmallVec<[usize; LOOK_AHEAD_MAX]> =
             hashes.iter().map(|hash| hash.shard(bits)).collect();
@@ -159,7 +250,9 @@ impl Keyspace {
             let mut candidates: SmallVec<[_; LOOK_AHEAD_MAX]> = guards
                 .iter()
                 .zip(hashes)
-                .filter_map(|(shard, hash)| Some(shard.as_ref()?.table().candidates(*hash)))
+                .filter_map(|(shard, hash)| {
+                    Some(shard.as_ref()?.database(database)?.table.candidates(*hash))
+                })
                 .collect();
             let mut sum = 0_u8;
             for candidate in &mut candidates {
@@ -174,12 +267,11 @@ impl Keyspace {
     #[inline]
     pub fn read<R>(
         &self,
-        key: &[u8],
+        key: LocatedKey<'_>,
         now: UnixMillis,
         tally: &Tally,
         read: impl FnOnce(&ReadView<'_>) -> R,
     ) -> R {
-        let key = self.locate(key);
         self.shards.read(key.shard, |shard| read(&ReadView::new(shard, key, now, tally)))
     }
 
@@ -187,12 +279,11 @@ impl Keyspace {
     #[inline]
     pub fn write<R>(
         &self,
-        key: &[u8],
+        key: LocatedKey<'_>,
         now: UnixMillis,
         after: &mut AfterUnlock,
         write: impl FnOnce(&mut WriteView<'_>) -> R,
     ) -> R {
-        let key = self.locate(key);
         self.shards.write(key.shard, |shard, epoch| {
             write(&mut WriteView::new(shard, key, now, epoch, after))
         })
@@ -224,24 +315,31 @@ impl Keyspace {
         })
     }
 
-    /// Calls `each` with every key that is there at one moment. Cost: O(keys).
+    /// Calls `each` with every key of a database that is there at one moment. Cost: O(keys).
     ///
     /// All shards are locked for reading first, and each is released once it was walked.
-    pub fn for_each_key(&self, now: UnixMillis, mut each: impl FnMut(&[u8])) {
+    pub fn for_each_key(
+        &self,
+        database: DatabaseNumber,
+        now: UnixMillis,
+        mut each: impl FnMut(&[u8]),
+    ) {
         self.shards.read_all(|shard| {
-            for entry in shard.table().iter().filter(|entry| !entry.is_expired(now)) {
+            let entries = shard.database(database).into_iter().flat_map(|of| of.table.iter());
+            for entry in entries.filter(|entry| !entry.is_expired(now)) {
                 each(entry.key());
             }
         });
     }
 
-    /// Calls `each` with at least `count` entries from `cursor` on, fewer only at the end; returns
-    /// where to go on, `None` at the end.
+    /// Calls `each` with at least `count` entries of a database from `cursor` on, fewer only at the
+    /// end; returns where to go on, `None` at the end.
     ///
     /// What is there from the first call to the last is seen exactly once. Expired entries are
-    /// counted but not shown. Cost: O(count + entries of a segment).
+    /// counted but not shown. Cost: O(count + entries of a segment + shards).
     pub fn scan(
         &self,
+        database: DatabaseNumber,
         cursor: Position,
         count: usize,
         now: UnixMillis,
@@ -253,7 +351,7 @@ impl Keyspace {
             let hash = KeyHash::from_bits(position << (64 - crate::util::hash::POSITION_BITS));
             let number = hash.shard(self.shards.bits());
             position = self.shards.read(number, |shard| {
-                shard.table().scan(position, left, |entry| {
+                shard.scan(database, position, left, |entry| {
                     left = left.saturating_sub(1);
                     if !entry.is_expired(now) {
                         each(entry);
@@ -267,16 +365,26 @@ impl Keyspace {
         (position < POSITION_END).then_some(position)
     }
 
-    /// Removes every key at one moment. Cost: O(shards) under the locks; the values are freed by
-    /// whoever takes them from `after`.
+    /// Removes every key of all databases at one moment. Cost: O(shards * databases) under the
+    /// locks; the values are freed by whoever takes them from `after`.
     pub fn flush(&self, after: &mut AfterUnlock) {
-        let bits = self.shards.bits();
-        let mut empty: Vec<KeyTable> =
-            (0..self.shards.len()).rev().map(|number| KeyTable::new(number, bits)).collect();
+        self.shards.write_all(|shard, epoch| shard.clear_all(epoch, after));
+    }
+
+    /// Removes every key of one database at one moment. Cost: O(shards) under the locks; the values
+    /// are freed by whoever takes them from `after`.
+    pub fn flush_database(&self, database: DatabaseNumber, after: &mut AfterUnlock) {
+        self.shards.write_all(|shard, epoch| shard.clear(database, epoch, after));
+    }
+
+    /// Lets two databases change their numbers at one moment. Cost: O(shards) under the locks.
+    pub fn swap_databases(&self, a: DatabaseNumber, b: DatabaseNumber) {
+        let mut counted = false;
         self.shards.write_all(|shard, epoch| {
-            if let Some(table) = empty.pop() {
-                shard.clear(table, epoch, after);
+            if !std::mem::replace(&mut counted, true) {
+                shard.note_changes(1, epoch);
             }
+            shard.swap(a, b, epoch);
         });
     }
 
@@ -301,9 +409,7 @@ impl Keyspace {
                 let (removed, lag_ms) = self.shards.write_fair(number, |shard, epoch| {
                     let began = Instant::now();
                     let (mut removed, mut lag_max_ms) = (0, 0);
-                    while began.elapsed() < SWEEP_HOLD_MAX
-                        && shard.earliest_deadline().is_some_and(|earliest| earliest <= now)
-                    {
+                    while began.elapsed() < SWEEP_HOLD_MAX && shard.earliest_deadline() <= now {
                         let (count, lag_ms) = shard.remove_due(now, SWEEP_BATCH, epoch, &mut after);
                         removed += count;
                         lag_max_ms = lag_ms.max(lag_max_ms);
@@ -318,24 +424,35 @@ impl Keyspace {
         swept
     }
 
-    /// Adds a key that was read from a dump; it does not count as a change.
+    /// Adds the keys of `batch`, which were read from a dump, and empties it; they do not count as
+    /// changes. Returns how many were added; `duplicate` is called for those that are there
+    /// already.
     ///
-    /// # Errors
-    /// `DuplicateKey` when the key is there already.
+    /// Each shard is locked once. Cost: O(keys + shards).
     pub fn load(
         &self,
-        key: &[u8],
-        value: Value,
-        deadline: Option<UnixMillis>,
+        batch: &mut LoadBatch,
         after: &mut AfterUnlock,
-    ) -> Result<(), DuplicateKey> {
-        let located = self.locate(key);
-        self.shards.write(located.shard, |shard, epoch| {
-            if shard.find(located.hash, key).is_some() {
-                return Err(DuplicateKey);
+        mut duplicate: impl FnMut(u64, &[u8]),
+    ) -> u64 {
+        let mut added = 0;
+        batch.len = 0;
+        for (number, keys) in batch.by_shard.iter_mut().enumerate() {
+            if keys.is_empty() {
+                continue;
             }
-            shard.insert(located.hash, Entry::new(key, value, deadline, epoch.number), after);
-            Ok(())
-        })
+            self.shards.write(number, |shard, epoch| {
+                for LoadKey { place, offset, mut entry } in keys.drain(..) {
+                    if shard.find(place, entry.key()).is_some() {
+                        duplicate(offset, entry.key());
+                        continue;
+                    }
+                    entry.set_version(epoch.number);
+                    shard.insert(place, entry, after);
+                    added += 1;
+                }
+            });
+        }
+        added
     }
 }

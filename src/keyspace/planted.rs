@@ -13,6 +13,8 @@ pub enum Bug {
     EarlyEpoch = 2,
     /// A many-key door takes its locks in the order of the keys.
     UnorderedLocks = 4,
+    /// A database that is moved during a snapshot keeps no note of the number that it had.
+    UnlabelledSwap = 8,
 }
 
 #[cfg(debug_assertions)]

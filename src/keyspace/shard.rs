@@ -1,45 +1,49 @@
-//! One shard: a table, its expiry heap and what the snapshot needs. Single-threaded; the lock is
+//! One shard: its part of every database, and what the snapshot needs. Single-threaded; the lock is
 //! around it, not in it.
 //!
-//! Every change goes through `insert`, `replace`, `change` or `remove`, and each of these first
-//! puts the old form of the entry aside when a running snapshot still needs it: that is the whole
-//! of the writer's part in the snapshot. Values put aside or dropped are never freed here.
+//! Every change goes through `insert`, `replace`, `change`, `remove`, `take`, `clear` or `swap`,
+//! and each of these first puts the old form of the entry aside when a running snapshot still needs
+//! it: that is the whole of the writer's part in the snapshot. Values put aside or dropped are
+//! never freed here.
+//!
+//! A database comes into being with its first key: with one that was never used, the shard ends
+//! before it.
 
-use crate::data::segmented::{Owned, Segment, SegmentedTable, Slot};
+use crate::data::segmented::Slot;
 use crate::keyspace::after::AfterUnlock;
+use crate::keyspace::database::{Database, DatabaseNumber, KeyTable, Place, Walked};
 use crate::keyspace::entry::{Entry, Version};
-use crate::keyspace::expiry::{Due, ExpiryHeap};
+use crate::keyspace::expiry::Due;
 use crate::keyspace::lock::Epoch;
-use crate::keyspace::planted;
 use crate::util::clock::UnixMillis;
-use crate::util::hash::{KeyHash, Position};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-
-/// The table of a shard.
-pub type KeyTable = SegmentedTable<Entry, Owned<Segment<Entry>>>;
+use crate::util::hash::{POSITION_BITS, Position};
+use smallvec::SmallVec;
 
 /// Old forms of entries that changed after the cut and before the walker came.
 #[derive(Debug, Default)]
 pub(super) struct Aside {
-    pub entries: Vec<Entry>,
-    /// Whole tables, with the position from which on the walker has not seen them.
-    pub tables: Vec<(KeyTable, Position)>,
+    /// With the number that the database had at the cut.
+    pub entries: Vec<(DatabaseNumber, Entry)>,
+    pub tables: Vec<AsideTable>,
+    /// What the snapshot keeps in memory beyond the data: old forms, pointers to shared pieces,
+    /// pieces that changed since they were shared. Tables are what the data was and not counted.
+    pub bytes: u64,
+}
+
+/// A whole table that was emptied after the cut.
+#[derive(Debug)]
+pub(super) struct AsideTable {
+    /// The number that the database had at the cut.
+    pub database: DatabaseNumber,
+    pub table: KeyTable,
+    /// The position from which on the walker has not seen it.
+    pub from: Position,
 }
 
 impl Aside {
     pub fn len(&self) -> usize {
-        self.entries.len() + self.tables.iter().map(|(table, _)| table.len()).sum::<usize>()
+        self.entries.len() + self.tables.iter().map(|aside| aside.table.len()).sum::<usize>()
     }
-}
-
-/// How far the walker of a snapshot has come in this shard.
-///
-/// The walker moves it under the shared lock and writers read it under the exclusive one, so the
-/// lock orders the two.
-#[derive(Debug, Default)]
-struct Walk {
-    epoch: AtomicU32,
-    until: AtomicU64,
 }
 
 /// The changes that the next save would keep.
@@ -53,46 +57,69 @@ struct Changes {
 /// One shard of the keyspace.
 #[derive(Debug)]
 pub struct Shard {
-    table: KeyTable,
-    expiry: ExpiryHeap,
-    with_deadline: usize,
+    number: usize,
+    bits: u32,
+    databases: SmallVec<[Database; 1]>,
+    /// Databases other than the first whose figures have changed since they were stored.
+    touched: SmallVec<[DatabaseNumber; 2]>,
+    /// No key of the shard dies before this; it may be that none dies then.
+    earliest: UnixMillis,
     aside: Aside,
-    walk: Walk,
     changes: Changes,
 }
 
 impl Shard {
-    pub(super) fn new(number: usize, shard_bits: u32) -> Self {
+    pub(super) fn new(number: usize, bits: u32) -> Self {
         Self {
-            table: KeyTable::new(number, shard_bits),
-            expiry: ExpiryHeap::default(),
-            with_deadline: 0,
+            number,
+            bits,
+            databases: SmallVec::from_buf([Database::new(number, bits)]),
+            touched: SmallVec::new(),
+            earliest: UnixMillis::MAX,
             aside: Aside::default(),
-            walk: Walk::default(),
             changes: Changes::default(),
         }
     }
 
-    /// The entries.
+    /// A database, `None` when it never had a key.
     #[inline]
-    pub(super) fn table(&self) -> &KeyTable {
-        &self.table
+    pub(super) fn database(&self, number: DatabaseNumber) -> Option<&Database> {
+        self.databases.get(number as usize)
     }
 
-    /// Number of keys that have a deadline.
-    pub(super) fn with_deadline(&self) -> usize {
-        self.with_deadline
-    }
-
-    /// Items in the expiry heap, stale ones included.
-    pub(super) fn expiry_items(&self) -> usize {
-        self.expiry.len()
-    }
-
-    /// The earliest deadline that the heap knows.
+    /// The database of a key that is to be inserted.
     #[inline]
-    pub(super) fn earliest_deadline(&self) -> Option<UnixMillis> {
-        self.expiry.earliest().map(|due| due.deadline)
+    fn database_or_new(&mut self, number: DatabaseNumber) -> Option<&mut Database> {
+        self.create_up_to(number);
+        self.databases.get_mut(number as usize)
+    }
+
+    #[inline]
+    fn create_up_to(&mut self, number: DatabaseNumber) {
+        let (shard, bits, count) = (self.number, self.bits, number as usize + 1);
+        if self.databases.len() < count {
+            self.databases.resize_with(count, || Database::new(shard, bits));
+        }
+    }
+
+    /// Notes that figures of a database have changed.
+    #[inline]
+    fn touch(&mut self, number: DatabaseNumber) {
+        if number != 0 && self.touched.last() != Some(&number) {
+            self.touched.push(number);
+        }
+    }
+
+    /// The databases whose figures are to be stored, beside those of the first one.
+    #[inline]
+    pub(super) fn take_touched(&mut self) -> SmallVec<[DatabaseNumber; 2]> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// A moment before which no key of the shard dies.
+    #[inline]
+    pub(super) fn earliest_deadline(&self) -> UnixMillis {
+        self.earliest
     }
 
     /// Changes since the last good save.
@@ -105,40 +132,71 @@ impl Shard {
         self.aside.len()
     }
 
+    /// What they cost in memory.
     #[inline]
-    pub(super) fn find(&self, hash: KeyHash, key: &[u8]) -> Option<Slot> {
-        self.table.find(hash, |entry| entry.key() == key)
+    pub(super) fn aside_bytes(&self) -> u64 {
+        self.aside.bytes
+    }
+
+    /// Counts the bytes of pieces of a value that a change copied because a clone shared them: a
+    /// running snapshot keeps the old ones.
+    pub(super) fn note_copied(&mut self, bytes: usize, epoch: Epoch) {
+        if epoch.running {
+            self.aside.bytes += bytes as u64;
+        }
+    }
+
+    #[inline]
+    pub(super) fn find(&self, place: Place, key: &[u8]) -> Option<Slot> {
+        self.databases.get(place.index())?.find(place.hash, key)
     }
 
     /// The entry of `key`, expired or not.
     #[inline]
-    pub(super) fn get(&self, hash: KeyHash, key: &[u8]) -> Option<&Entry> {
-        self.table.get(hash, |entry| entry.key() == key)
+    pub(super) fn get(&self, place: Place, key: &[u8]) -> Option<&Entry> {
+        self.databases.get(place.index())?.get(place.hash, key)
     }
 
     #[inline]
-    pub(super) fn at(&self, slot: Slot) -> Option<&Entry> {
-        self.table.at(slot)
+    pub(super) fn at(&self, place: Place, slot: Slot) -> Option<&Entry> {
+        self.databases.get(place.index())?.table.at(slot)
     }
 
-    /// True when a running snapshot has not yet seen the entry as it was at the cut.
-    #[inline]
-    fn is_needed(&self, entry: &Entry, hash: KeyHash, epoch: Epoch) -> bool {
-        epoch.running
-            && !planted::is_on(planted::Bug::NaiveCut)
-            && entry.version() < epoch.number
-            && !self.walk_has_passed(hash.position(), epoch.number)
+    /// Calls `each` for at least `count` entries of a database from position `from` on, fewer only
+    /// at the end of the shard; returns where to go on.
+    pub(super) fn scan<'a>(
+        &'a self,
+        number: DatabaseNumber,
+        from: Position,
+        count: usize,
+        each: impl FnMut(&'a Entry),
+    ) -> Position {
+        match self.database(number) {
+            Some(database) => database.table.scan(from, count, each),
+            None => (self.number as Position + 1) << (POSITION_BITS - self.bits),
+        }
     }
 
-    fn walk_has_passed(&self, position: Position, epoch: Version) -> bool {
-        self.walk.epoch.load(Ordering::Relaxed) == epoch
-            && position < self.walk.until.load(Ordering::Relaxed)
-    }
-
-    /// Notes that the walker of snapshot `epoch` has seen everything before `until`.
-    pub(super) fn set_walked(&self, epoch: Version, until: Position) {
-        self.walk.until.store(until, Ordering::Relaxed);
-        self.walk.epoch.store(epoch, Ordering::Relaxed);
+    /// Lends the walker of snapshot `epoch` at most one segment that it has not seen, each entry
+    /// with the number that its database had at the cut; false when it has seen all.
+    pub(super) fn walk(
+        &self,
+        epoch: Version,
+        mut each: impl FnMut(DatabaseNumber, &Entry),
+    ) -> bool {
+        let mut walked = false;
+        for (number, database) in (0..).zip(&self.databases) {
+            if walked && !database.is_walked(epoch) {
+                return true;
+            }
+            let at_cut = database.number_at_cut(number, epoch);
+            match database.walk(epoch, |entry| each(at_cut, entry)) {
+                Walked::Nothing => {}
+                Walked::Segment => return true,
+                Walked::LastSegment => walked = true,
+            }
+        }
+        false
     }
 
     pub(super) fn take_aside(&mut self) -> Aside {
@@ -156,6 +214,11 @@ impl Shard {
         self.changes.since_save += count;
     }
 
+    /// Forgets all changes: the data is what the dump holds.
+    pub(super) fn forget_changes(&mut self) {
+        self.changes = Changes::default();
+    }
+
     /// Forgets the changes that a good save with this epoch has kept.
     pub(super) fn forget_saved_changes(&mut self, epoch: Version) {
         let newer = self.changes.cut == epoch;
@@ -163,12 +226,16 @@ impl Shard {
     }
 
     /// Adds an entry for a key that has none; its version must be the epoch's.
-    pub(super) fn insert(&mut self, hash: KeyHash, entry: Entry, after: &mut AfterUnlock) {
+    pub(super) fn insert(&mut self, place: Place, entry: Entry, after: &mut AfterUnlock) {
         let deadline = entry.deadline();
-        self.table.insert_new(hash, entry);
+        self.touch(place.database);
+        let Some(database) = self.database_or_new(place.database) else {
+            return;
+        };
+        database.table.insert_new(place.hash, entry);
         if let Some(deadline) = deadline {
-            self.with_deadline += 1;
-            self.add_due(hash, deadline, after);
+            database.with_deadline += 1;
+            self.add_due(place, deadline, after);
         }
     }
 
@@ -176,38 +243,47 @@ impl Shard {
     pub(super) fn replace(
         &mut self,
         slot: Slot,
-        hash: KeyHash,
+        place: Place,
         entry: Entry,
         epoch: Epoch,
         after: &mut AfterUnlock,
     ) {
         let deadline = entry.deadline();
-        let Some(place) = self.table.at_mut(slot) else {
+        let Some(database) = self.databases.get_mut(place.index()) else {
             return;
         };
-        let old = std::mem::replace(place, entry);
+        let Some(stored) = database.table.at_mut(slot) else {
+            return;
+        };
+        let old = std::mem::replace(stored, entry);
         let old_deadline = old.deadline();
-        self.put_aside_or_discard(old, hash, epoch, after);
-        self.with_deadline -= usize::from(old_deadline.is_some());
-        if let Some(deadline) = deadline {
-            self.with_deadline += 1;
-            if old_deadline != Some(deadline) {
-                self.add_due(hash, deadline, after);
-            }
+        if old_deadline.is_some() != deadline.is_some() {
+            database.with_deadline -= usize::from(old_deadline.is_some());
+            database.with_deadline += usize::from(deadline.is_some());
+            self.touch(place.database);
+        }
+        self.put_aside_or_discard(old, place, epoch, after);
+        if let Some(deadline) = deadline
+            && old_deadline != Some(deadline)
+        {
+            self.add_due(place, deadline, after);
         }
     }
 
     /// The entry at `slot`, to be changed in place. Its deadline must stay.
     #[inline]
-    pub(super) fn change(&mut self, slot: Slot, hash: KeyHash, epoch: Epoch) -> Option<&mut Entry> {
+    pub(super) fn change(&mut self, slot: Slot, place: Place, epoch: Epoch) -> Option<&mut Entry> {
+        let database = self.databases.get_mut(place.index())?;
         if epoch.running {
-            let entry = self.table.at(slot)?;
-            if self.is_needed(entry, hash, epoch) {
+            let entry = database.table.at(slot)?;
+            if database.is_needed(entry, place.hash, epoch) {
                 let old = entry.clone();
-                self.aside.entries.push(old);
+                self.aside.bytes += old.shared_bytes() as u64;
+                let number = database.number_at_cut(place.database, epoch.number);
+                self.aside.entries.push((number, old));
             }
         }
-        let entry = self.table.at_mut(slot)?;
+        let entry = database.table.at_mut(slot)?;
         entry.set_version(epoch.number);
         Some(entry)
     }
@@ -215,12 +291,12 @@ impl Shard {
     pub(super) fn set_deadline(
         &mut self,
         slot: Slot,
-        hash: KeyHash,
+        place: Place,
         deadline: Option<UnixMillis>,
         epoch: Epoch,
         after: &mut AfterUnlock,
     ) {
-        let Some(entry) = self.change(slot, hash, epoch) else {
+        let Some(entry) = self.change(slot, place, epoch) else {
             return;
         };
         let old = entry.deadline();
@@ -228,10 +304,13 @@ impl Shard {
             return;
         }
         entry.set_deadline(deadline);
-        self.with_deadline -= usize::from(old.is_some());
+        self.touch(place.database);
+        if let Some(database) = self.databases.get_mut(place.index()) {
+            database.with_deadline -= usize::from(old.is_some());
+            database.with_deadline += usize::from(deadline.is_some());
+        }
         if let Some(deadline) = deadline {
-            self.with_deadline += 1;
-            self.add_due(hash, deadline, after);
+            self.add_due(place, deadline, after);
         }
     }
 
@@ -239,39 +318,70 @@ impl Shard {
     pub(super) fn remove(
         &mut self,
         slot: Slot,
-        hash: KeyHash,
+        place: Place,
         epoch: Epoch,
         after: &mut AfterUnlock,
     ) {
-        if let Some(entry) = self.table.remove(slot) {
-            self.with_deadline -= usize::from(entry.deadline().is_some());
-            self.put_aside_or_discard(entry, hash, epoch, after);
+        if let Some(entry) = self.remove_entry(slot, place) {
+            self.put_aside_or_discard(entry, place, epoch, after);
         }
     }
 
     /// Takes an entry out, to put its value elsewhere.
-    pub(super) fn take(&mut self, slot: Slot, hash: KeyHash, epoch: Epoch) -> Option<Entry> {
-        self.change(slot, hash, epoch)?;
-        let entry = self.table.remove(slot)?;
-        self.with_deadline -= usize::from(entry.deadline().is_some());
+    pub(super) fn take(&mut self, slot: Slot, place: Place, epoch: Epoch) -> Option<Entry> {
+        self.change(slot, place, epoch)?;
+        self.remove_entry(slot, place)
+    }
+
+    fn remove_entry(&mut self, slot: Slot, place: Place) -> Option<Entry> {
+        self.touch(place.database);
+        let database = self.databases.get_mut(place.index())?;
+        let entry = database.table.remove(slot)?;
+        database.with_deadline -= usize::from(entry.deadline().is_some());
         Some(entry)
     }
 
-    /// Removes everything. Cost: O(1); the entries are handed to the snapshot or to `after`.
-    pub(super) fn clear(&mut self, empty: KeyTable, epoch: Epoch, after: &mut AfterUnlock) {
-        let (first, end) = (self.table.first_position(), self.table.end_position());
-        let table = std::mem::replace(&mut self.table, empty);
-        let keys = table.len() as u64;
-        self.note_changes(keys, epoch);
-        self.expiry.clear();
-        self.with_deadline = 0;
-        if epoch.running && !self.walk_has_passed(end - 1, epoch.number) {
-            let walked = self.walk.epoch.load(Ordering::Relaxed) == epoch.number;
-            let from = if walked { self.walk.until.load(Ordering::Relaxed) } else { first };
-            self.aside.tables.push((table, from));
-        } else {
-            after.discard_table(table);
+    /// Empties a database. Cost: O(1); the entries are handed to the snapshot or to `after`.
+    pub(super) fn clear(&mut self, number: DatabaseNumber, epoch: Epoch, after: &mut AfterUnlock) {
+        let Some(database) = self.databases.get_mut(number as usize) else {
+            return;
+        };
+        if database.table.is_empty() {
+            return;
         }
+        let at_cut = database.number_at_cut(number, epoch.number);
+        let (table, needed_from) = database.clear(KeyTable::new(self.number, self.bits), epoch);
+        let keys = table.len() as u64;
+        match needed_from {
+            Some(from) => self.aside.tables.push(AsideTable { database: at_cut, table, from }),
+            None => after.discard_table(table),
+        }
+        self.note_changes(keys, epoch);
+        self.touch(number);
+        self.find_earliest();
+    }
+
+    /// Empties all databases. Cost: O(databases).
+    pub(super) fn clear_all(&mut self, epoch: Epoch, after: &mut AfterUnlock) {
+        for number in (0..).take(self.databases.len()) {
+            self.clear(number, epoch, after);
+        }
+    }
+
+    /// Lets two databases change their numbers.
+    pub(super) fn swap(&mut self, a: DatabaseNumber, b: DatabaseNumber, epoch: Epoch) {
+        let higher = a.max(b);
+        if a == b || self.databases.len() <= a.min(b) as usize {
+            return;
+        }
+        self.create_up_to(higher);
+        for number in [a, b] {
+            if let Some(database) = self.databases.get_mut(number as usize) {
+                database.keep_number(number, epoch);
+            }
+            self.touch(number);
+        }
+        self.databases.swap(a as usize, b as usize);
     }
 
     /// Removes up to `limit` keys whose deadline has come; returns how many and by how many
@@ -283,47 +393,55 @@ impl Shard {
         epoch: Epoch,
         after: &mut AfterUnlock,
     ) -> (usize, u64) {
-        let (mut removed, mut lag_ms) = (0, 0);
-        for _ in 0..limit {
-            let Some(due) = self.expiry.earliest().filter(|due| due.deadline <= now) else {
-                break;
-            };
-            self.expiry.pop();
-            let slot = self.table.find(due.hash, |entry| is_due(entry, due));
-            if let Some(slot) = slot {
-                self.remove(slot, due.hash, epoch, after);
-                self.note_changes(1, epoch);
-                removed += 1;
-                lag_ms = lag_ms.max(now.since(due.deadline));
+        let (mut examined, mut removed, mut lag_ms) = (0, 0, 0);
+        for number in (0..).take(self.databases.len()) {
+            while examined < limit
+                && let Some(database) = self.databases.get_mut(number as usize)
+                && let Some(due) = database.expiry.earliest().filter(|due| due.deadline <= now)
+            {
+                examined += 1;
+                database.expiry.pop();
+                if let Some(slot) = database.find_due(due) {
+                    let place = Place { database: number, hash: due.hash };
+                    self.remove(slot, place, epoch, after);
+                    self.note_changes(1, epoch);
+                    removed += 1;
+                    lag_ms = lag_ms.max(now.since(due.deadline));
+                }
             }
         }
+        self.find_earliest();
         (removed, lag_ms)
     }
 
-    fn add_due(&mut self, hash: KeyHash, deadline: UnixMillis, after: &mut AfterUnlock) {
-        let table = &self.table;
-        let due = Due { deadline, hash };
-        self.expiry.push(due, self.with_deadline, |due| {
-            table.get(due.hash, |entry| is_due(entry, due)).is_some()
-        });
+    fn find_earliest(&mut self) {
+        let deadlines = self.databases.iter().map(Database::earliest_deadline);
+        self.earliest = deadlines.min().unwrap_or(UnixMillis::MAX);
+    }
+
+    fn add_due(&mut self, place: Place, deadline: UnixMillis, after: &mut AfterUnlock) {
+        self.touch(place.database);
+        if let Some(database) = self.databases.get_mut(place.index()) {
+            database.add_due(Due { deadline, hash: place.hash });
+        }
+        self.earliest = self.earliest.min(deadline);
         after.note_deadline(deadline);
     }
 
     fn put_aside_or_discard(
         &mut self,
         old: Entry,
-        hash: KeyHash,
+        place: Place,
         epoch: Epoch,
         after: &mut AfterUnlock,
     ) {
-        if self.is_needed(&old, hash, epoch) {
-            self.aside.entries.push(old);
-        } else {
-            after.discard(old);
+        match self.databases.get(place.index()) {
+            Some(database) if database.is_needed(&old, place.hash, epoch) => {
+                self.aside.bytes += old.memory_bytes() as u64;
+                let number = database.number_at_cut(place.database, epoch.number);
+                self.aside.entries.push((number, old));
+            }
+            _ => after.discard(old),
         }
     }
-}
-
-fn is_due(entry: &Entry, due: Due) -> bool {
-    entry.deadline() == Some(due.deadline) && KeyHash::of_key(entry.key()) == due.hash
 }

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 const SHARDS: usize = 4;
 const KEYS: u64 = 24;
 const CHANGERS: u64 = 8;
+const DATABASES: u64 = 3;
 /// How long it goes on unless the environment says otherwise.
 const SECONDS_DEFAULT: u64 = 2;
 const ROUND: Duration = Duration::from_millis(50);
@@ -29,6 +30,10 @@ impl Chance {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 11) % limit
+    }
+
+    fn database(&mut self) -> DatabaseNumber {
+        DatabaseNumber::try_from(self.below(DATABASES)).unwrap()
     }
 
     fn key(&mut self) -> Vec<u8> {
@@ -74,8 +79,8 @@ impl Stress {
         !self.stopped.load(Ordering::Relaxed)
     }
 
-    fn rename(&self, from: &[u8], to: &[u8], after: &mut AfterUnlock) {
-        let keys = [self.keyspace.locate(from), self.keyspace.locate(to)];
+    fn rename(&self, from: &[u8], to: &[u8], chance: &mut Chance, after: &mut AfterUnlock) {
+        let keys = [from, to].map(|key| self.keyspace.locate(key).in_database(chance.database()));
         self.keyspace.write_many(&keys, self.now(), after, |view| {
             if let Some(entry) = view.key(0).unwrap().take() {
                 view.key(1).unwrap().put(entry);
@@ -87,7 +92,10 @@ impl Stress {
     fn change_pair(&self, number: u64, chance: &mut Chance, after: &mut AfterUnlock) {
         let names = ["left:a", "left:b", "right:a", "right:b"];
         let names = names.map(|name| format!("pair:{number}:{name}"));
-        let keys = names.each_ref().map(|name| self.keyspace.locate(name.as_bytes()));
+        let database = chance.database();
+        let keys = names
+            .each_ref()
+            .map(|name| self.keyspace.locate(name.as_bytes()).in_database(database));
         let what = chance.below(20);
         self.keyspace.write_many(&keys, self.now(), after, |view| {
             let (here, there) = if view.key(0).unwrap().exists() { (0, 2) } else { (2, 0) };
@@ -116,7 +124,8 @@ impl Stress {
         let deadline = Some(UnixMillis(self.now().0 + 1 + i64::try_from(number).unwrap()));
         let field = number.to_string().into_bytes();
         let end = if number % 2 == 0 { End::Left } else { End::Right };
-        self.keyspace.write(&key, self.now(), after, |view| match kind {
+        let key = self.keyspace.locate(&key).in_database(chance.database());
+        self.keyspace.write(key, self.now(), after, |view| match kind {
             0 => view.set_string(&value, NewDeadline::Set(None)),
             1 => view.set_string(&value, NewDeadline::Set(deadline)),
             2 => view.set_string(&value, NewDeadline::Keep),
@@ -163,7 +172,9 @@ impl Stress {
         while self.goes_on() {
             match chance.below(1_000) {
                 0 => self.keyspace.flush(&mut after),
-                1..150 => self.rename(&chance.key(), &chance.key(), &mut after),
+                1 => self.keyspace.flush_database(chance.database(), &mut after),
+                2 => self.keyspace.swap_databases(chance.database(), chance.database()),
+                3..150 => self.rename(&chance.key(), &chance.key(), chance, &mut after),
                 150..400 => self.change_pair(number, chance, &mut after),
                 _ => self.change_one(chance, &mut after),
             }
@@ -183,13 +194,14 @@ impl Stress {
     fn snapshot(&self, chance: &mut Chance) {
         let mut keys = HashSet::new();
         let mut pairs = BTreeMap::new();
-        let mut snapshot = self.keyspace.begin_snapshot().unwrap();
+        let mut snapshot = self.keyspace.begin_snapshot(u64::MAX).unwrap();
         let steps_max = if chance.below(4) == 0 { chance.below(4) } else { u64::MAX };
         let mut steps = 0;
-        let mut check = |entry: &Entry| {
-            let name = String::from_utf8(entry.key().to_vec()).unwrap();
+        let mut check = |database: DatabaseNumber, entry: &Entry| {
+            let key = String::from_utf8(entry.key().to_vec()).unwrap();
+            let name = format!("{database}:{key}");
             match entry.value() {
-                ValueRef::String(text) if name.starts_with("pair:") => {
+                ValueRef::String(text) if key.starts_with("pair:") => {
                     let (pair, half) = name.rsplit_once(':').unwrap();
                     let halves: &mut [u64; 2] = pairs.entry(pair.to_owned()).or_default();
                     halves[usize::from(half == "b")] = count_of(text);
@@ -202,7 +214,7 @@ impl Stress {
             }
             assert!(keys.insert(name.clone()), "{name} is twice in a snapshot");
         };
-        while steps < steps_max && snapshot.step(&mut check) {
+        while steps < steps_max && snapshot.step(&mut check).unwrap() {
             steps += 1;
             if chance.below(2) == 0 {
                 std::thread::sleep(Duration::from_micros(chance.below(500)));
@@ -225,15 +237,19 @@ impl Stress {
     /// The keys that a walk finds, swept or not, and those of them that have a deadline.
     fn counted(&self) -> (usize, usize) {
         let (mut keys, mut with_deadline) = (HashSet::new(), 0);
-        let mut cursor = Some(0);
-        while let Some(from) = cursor {
-            cursor = self.keyspace.scan(from, 3, UnixMillis(i64::MIN), |entry| {
-                assert!(keys.insert(entry.key().to_vec()), "a key is there twice");
-                with_deadline += usize::from(entry.deadline().is_some());
-            });
+        for database in 0..DatabaseNumber::try_from(DATABASES).unwrap() {
+            let (mut cursor, before) = (Some(0), keys.len());
+            while let Some(from) = cursor {
+                cursor = self.keyspace.scan(database, from, 3, UnixMillis(i64::MIN), |entry| {
+                    assert!(keys.insert((database, entry.key().to_vec())), "a key is there twice");
+                    with_deadline += usize::from(entry.deadline().is_some());
+                });
+            }
+            assert_eq!(self.keyspace.database_len(database), keys.len() - before);
         }
         let tally = Tally::default();
-        for key in &keys {
+        for (database, key) in &keys {
+            let key = self.keyspace.locate(key).in_database(*database);
             let there = self.keyspace.read(key, UnixMillis(i64::MIN), &tally, |view| view.exists());
             assert!(there, "a key that a walk finds cannot be looked up");
         }
@@ -248,7 +264,8 @@ impl Stress {
         assert_eq!(self.keyspace.len(), keys);
         assert_eq!(sum(ShardFigures::with_deadline), with_deadline);
         assert_eq!(sum(ShardFigures::aside), 0);
-        let items_max = 4 * (2 * with_deadline + SHARDS * STALE_ITEMS_ALLOWED) / 3 + 8 * SHARDS;
+        let heaps = SHARDS * DATABASES as usize;
+        let items_max = 4 * (2 * with_deadline + heaps * STALE_ITEMS_ALLOWED) / 3 + 8 * heaps;
         assert!(sum(ShardFigures::expiry_items) <= items_max);
     }
 }
@@ -282,9 +299,9 @@ impl Stress {
         assert_eq!(swept.removed, with_deadline as u64);
         assert_eq!(self.counted(), (keys - with_deadline, 0));
         self.check_figures();
-        let mut snapshot = self.keyspace.begin_snapshot().unwrap();
+        let mut snapshot = self.keyspace.begin_snapshot(u64::MAX).unwrap();
         let mut saved = 0;
-        while snapshot.step(&mut |_| saved += 1) {}
+        while snapshot.step(&mut |_, _| saved += 1).unwrap() {}
         assert_eq!(saved, keys - with_deadline);
         let epoch = snapshot.epoch();
         drop(snapshot);
@@ -293,13 +310,80 @@ impl Stress {
     }
 }
 
+fn sum(keyspace: &Keyspace, figure: impl Fn(&ShardFigures) -> u64) -> u64 {
+    keyspace.figures().map(figure).sum()
+}
+
+#[test]
+fn writers_give_a_snapshot_up_that_would_keep_too_much_and_lose_nothing() {
+    const KEYS: u32 = 1_000;
+    const VALUE: [u8; 100] = [b'v'; 100];
+    let keyspace = Keyspace::new(SHARDS);
+    let (now, mut after) = (UnixMillis(1), AfterUnlock::default());
+    let mut set_all = || {
+        for number in 0..KEYS {
+            let deadline = NewDeadline::Set(Some(UnixMillis(1_000)));
+            let set = |view: &mut WriteView<'_>| view.set_string(&VALUE, deadline);
+            keyspace.write(keyspace.locate(&number.to_le_bytes()), now, &mut after, set);
+        }
+    };
+    set_all();
+    let limit = u64::from(KEYS) * VALUE.len() as u64 / 4;
+    let mut snapshot = keyspace.begin_snapshot(limit).unwrap();
+    set_all();
+    let kept = sum(&keyspace, ShardFigures::aside_bytes);
+    let one_more = 2 * VALUE.len() as u64;
+    assert!((limit..limit + one_more).contains(&kept), "{kept} bytes kept, {limit} allowed");
+    assert!(keyspace.begin_snapshot(limit).is_none(), "what was put aside is not yet freed");
+    assert_eq!(snapshot.step(&mut |_, _| ()), Err(AsideExceeded));
+    drop(snapshot);
+    assert_eq!(sum(&keyspace, ShardFigures::aside), 0);
+    assert_eq!(sum(&keyspace, ShardFigures::aside_bytes), 0);
+    let mut snapshot = keyspace.begin_snapshot(limit).unwrap();
+    let mut saved = 0;
+    while snapshot.step(&mut |_, _| saved += 1).unwrap() {}
+    assert_eq!(saved, KEYS);
+}
+
+#[test]
+fn a_changed_list_of_a_million_is_counted_by_its_pointers_and_copied_pieces() {
+    const ELEMENTS: usize = 1_000_000;
+    let keyspace = Keyspace::new(SHARDS);
+    let (now, mut after) = (UnixMillis(1), AfterUnlock::default());
+    let mut push = |count| {
+        keyspace.write(keyspace.locate(b"list"), now, &mut after, |view| {
+            let change = |list: &mut List| {
+                (0..count).for_each(|_| list.push(End::Right, b"12345678"));
+                list.len()
+            };
+            view.change_collection(true, change).unwrap()
+        })
+    };
+    push(ELEMENTS);
+    let mut snapshot = keyspace.begin_snapshot(u64::MAX).unwrap();
+    push(1);
+    let first = sum(&keyspace, ShardFigures::aside_bytes);
+    let packed = ELEMENTS as u64 * 9;
+    assert!((packed / 4_096 * 8..packed / 100).contains(&first), "{first} of {packed} bytes");
+    push(1);
+    let second = sum(&keyspace, ShardFigures::aside_bytes);
+    assert_eq!(second, first, "the last piece is the list's own by now");
+    let mut saved = 0;
+    let mut count = |_: DatabaseNumber, entry: &Entry| match entry.value() {
+        ValueRef::List(list) => saved += list.len(),
+        other => panic!("{other:?}"),
+    };
+    while snapshot.step(&mut count).unwrap() {}
+    assert_eq!(saved, ELEMENTS);
+}
+
 #[test]
 fn all_changes_at_once_leave_every_figure_right_and_every_snapshot_whole() {
     let seed = RandomState::new().hash_one(0) | 1;
     println!("seed {seed}");
     let seconds = std::env::var(SECONDS).map_or(SECONDS_DEFAULT, |text| text.parse().unwrap());
     let stress = Stress {
-        keyspace: Keyspace::new(SHARDS),
+        keyspace: Keyspace::with_databases(SHARDS, DATABASES as usize),
         now: AtomicI64::new(1_000_000),
         stopped: AtomicBool::new(false),
         changes: AtomicU64::new(0),

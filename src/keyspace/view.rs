@@ -8,6 +8,7 @@ use crate::data::segmented::Slot;
 use crate::data::{Collection, HashRef, ListRef, SetRef, SortedSetRef, StringRef};
 use crate::data::{Value, ValueRef, ValueType};
 use crate::keyspace::after::AfterUnlock;
+use crate::keyspace::database::{DatabaseNumber, Place};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::lock::{Epoch, Locked, Shared};
 use crate::keyspace::shard::Shard;
@@ -47,6 +48,22 @@ pub struct LocatedKey<'a> {
     pub hash: KeyHash,
     /// The shard it lives in.
     pub shard: usize,
+    /// The database.
+    pub database: DatabaseNumber,
+}
+
+impl LocatedKey<'_> {
+    /// The same key in another database: in the same shard.
+    #[inline]
+    #[must_use]
+    pub fn in_database(self, database: DatabaseNumber) -> Self {
+        Self { database, ..self }
+    }
+
+    #[inline]
+    pub(super) fn place(&self) -> Place {
+        Place { database: self.database, hash: self.hash }
+    }
 }
 
 /// One key under a shared lock.
@@ -62,7 +79,7 @@ impl<'a> ReadView<'a> {
         now: UnixMillis,
         tally: &Tally,
     ) -> Self {
-        let entry = shard.get(key.hash, key.key).filter(|entry| !entry.is_expired(now));
+        let entry = shard.get(key.place(), key.key).filter(|entry| !entry.is_expired(now));
         tally.count(entry.is_some());
         Self { entry }
     }
@@ -178,11 +195,11 @@ impl<'a> WriteView<'a> {
         epoch: Epoch,
         after: &'a mut AfterUnlock,
     ) -> Self {
-        let mut slot = shard.find(key.hash, key.key);
+        let mut slot = shard.find(key.place(), key.key);
         if let Some(found) = slot
-            && shard.at(found).is_some_and(|entry| entry.is_expired(now))
+            && shard.at(key.place(), found).is_some_and(|entry| entry.is_expired(now))
         {
-            shard.remove(found, key.hash, epoch, after);
+            shard.remove(found, key.place(), epoch, after);
             shard.note_changes(1, epoch);
             after.note_expired();
             slot = None;
@@ -191,7 +208,7 @@ impl<'a> WriteView<'a> {
     }
 
     fn entry(&self) -> Option<&Entry> {
-        self.slot.and_then(|slot| self.shard.at(slot))
+        self.slot.and_then(|slot| self.shard.at(self.key.place(), slot))
     }
 
     /// True when the key is there.
@@ -230,18 +247,18 @@ impl<'a> WriteView<'a> {
         let keeps = deadline == NewDeadline::Keep;
         let fits = |entry: &Entry| entry.fits_string(value.len(), keeps);
         if (keeps || deadline == NewDeadline::Set(None))
-            && shard.at(slot).is_some_and(fits)
-            && let Some(entry) = shard.change(slot, key.hash, *epoch)
+            && shard.at(key.place(), slot).is_some_and(fits)
+            && let Some(entry) = shard.change(slot, key.place(), *epoch)
         {
             entry.overwrite_string(value);
             return;
         }
         let deadline = match deadline {
-            NewDeadline::Keep => shard.at(slot).and_then(Entry::deadline),
+            NewDeadline::Keep => shard.at(key.place(), slot).and_then(Entry::deadline),
             NewDeadline::Set(deadline) => deadline,
         };
         let entry = Entry::string(key.key, value, deadline, epoch.number);
-        shard.replace(slot, key.hash, entry, *epoch, after);
+        shard.replace(slot, key.place(), entry, *epoch, after);
     }
 
     /// Makes the key hold this value. Cost: O(packed bytes).
@@ -262,15 +279,15 @@ impl<'a> WriteView<'a> {
     fn put_entry(&mut self, entry: Entry) {
         match self.slot {
             Some(slot) => {
-                self.shard.replace(slot, self.key.hash, entry, self.epoch, self.after);
+                self.shard.replace(slot, self.key.place(), entry, self.epoch, self.after);
             }
             None => self.insert(entry),
         }
     }
 
     fn insert(&mut self, entry: Entry) {
-        self.shard.insert(self.key.hash, entry, self.after);
-        self.slot = self.shard.find(self.key.hash, self.key.key);
+        self.shard.insert(self.key.place(), entry, self.after);
+        self.slot = self.shard.find(self.key.place(), self.key.key);
     }
 
     /// Removes the key; true when it was there. Cost: O(1), its value is freed after the locks.
@@ -278,7 +295,7 @@ impl<'a> WriteView<'a> {
         let Some(slot) = self.slot.take() else {
             return false;
         };
-        self.shard.remove(slot, self.key.hash, self.epoch, self.after);
+        self.shard.remove(slot, self.key.place(), self.epoch, self.after);
         self.shard.note_changes(1, self.epoch);
         true
     }
@@ -287,14 +304,14 @@ impl<'a> WriteView<'a> {
     /// counts the change.
     pub fn take(&mut self) -> Option<Entry> {
         let slot = self.slot.take()?;
-        self.shard.take(slot, self.key.hash, self.epoch)
+        self.shard.take(slot, self.key.place(), self.epoch)
     }
 
     /// Sets or removes the deadline of a key that is there.
     pub fn set_deadline(&mut self, deadline: Option<UnixMillis>) {
         if let Some(slot) = self.slot {
             self.shard.note_changes(1, self.epoch);
-            self.shard.set_deadline(slot, self.key.hash, deadline, self.epoch, self.after);
+            self.shard.set_deadline(slot, self.key.place(), deadline, self.epoch, self.after);
         }
     }
 
@@ -309,7 +326,7 @@ impl<'a> WriteView<'a> {
         };
         self.read().string()?;
         self.shard.note_changes(1, self.epoch);
-        let entry = self.shard.change(slot, self.key.hash, self.epoch);
+        let entry = self.shard.change(slot, self.key.place(), self.epoch);
         entry.and_then(|entry| entry.append(tail)).ok_or(WrongType)
     }
 
@@ -339,13 +356,15 @@ impl<'a> WriteView<'a> {
             return Err(WrongType);
         }
         self.shard.note_changes(1, self.epoch);
-        let entry = self.shard.change(slot, self.key.hash, self.epoch).ok_or(WrongType)?;
-        let changed = entry
-            .change_collection(self.key.key, |value: &mut C| (change(value), value.is_empty()));
-        let (result, empty) = changed.ok_or(WrongType)?;
+        let entry = self.shard.change(slot, self.key.place(), self.epoch).ok_or(WrongType)?;
+        let changed = entry.change_collection(self.key.key, |value: &mut C| {
+            (change(value), value.is_empty(), value.take_copied_bytes())
+        });
+        let (result, empty, copied_bytes) = changed.ok_or(WrongType)?;
+        self.shard.note_copied(copied_bytes, self.epoch);
         if empty {
             self.slot = None;
-            self.shard.remove(slot, self.key.hash, self.epoch, self.after);
+            self.shard.remove(slot, self.key.place(), self.epoch, self.after);
         }
         Ok(Some(result))
     }
@@ -403,6 +422,15 @@ impl WriteManyView<'_, '_> {
         self.keys.is_empty()
     }
 
+    /// True when all keys are one key of one database.
+    #[must_use]
+    pub fn is_one_key(&self) -> bool {
+        self.keys.windows(2).all(|keys| match keys {
+            [a, b] => a.key == b.key && a.database == b.database,
+            _ => true,
+        })
+    }
+
     /// The view of key number `index` in the order of the command; `None` behind the last.
     pub fn key(&mut self, index: usize) -> Option<WriteView<'_>> {
         let key = *self.keys.get(index)?;
@@ -414,7 +442,7 @@ impl WriteManyView<'_, '_> {
     /// misses.
     pub fn reads(&self) -> impl Iterator<Item = ReadView<'_>> {
         self.keys.iter().map(|key| {
-            let entry = self.shards.read(key.shard).get(key.hash, key.key);
+            let entry = self.shards.read(key.shard).get(key.place(), key.key);
             ReadView { entry: entry.filter(|entry| !entry.is_expired(self.now)) }
         })
     }

@@ -1,26 +1,31 @@
-//! Writing the dump: the snapshot walk on one side, a file that survives a crash on the other.
+//! Writing the dump: the snapshot walk.
 //!
 //! The walk copies a piece of the keyspace under a shard's lock; it is encoded and written when no
 //! lock is held.
 
 use crate::config::Config;
 use crate::data::{HashRef, ListRef, SetRef, SortedSetRef, ValueRef};
-use crate::keyspace::{Entry, Keyspace, ShardFigures};
+use crate::keyspace::{DatabaseNumber, Entry, Keyspace, ShardFigures};
+use crate::persist::file::TemporaryFile;
 use crate::persist::format::CHECKSUM_BYTES;
 use crate::persist::lzf::Packer;
 use crate::persist::saver::SaveError;
-use crate::persist::write::{self, ChecksumWriter, Header, WrittenType};
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::persist::write::{self, ChecksumWriter, Header, Sizes, WrittenType};
+use crate::stats::Memory;
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Encoded bytes are written out when there are this many.
 const WRITE_BYTES: usize = 1024 * 1024;
 /// The file is synced whenever this much was written, to avoid one long wait at the end.
 const SYNC_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Unless configured otherwise, a save may need this part of the memory in use beyond the data,
+const ASIDE_SHARE: u64 = 4;
+/// and always this much.
+const ASIDE_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
 /// How a dump is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +34,40 @@ pub struct DumpOptions {
     pub compress: bool,
     /// End with a checksum (rdbchecksum).
     pub checksum: bool,
+    /// The memory that the save may need beyond the data (my-redis-snapshot-memory).
+    pub aside_bytes_max: u64,
 }
 
 impl From<&Config> for DumpOptions {
     /// As the present options say.
     fn from(config: &Config) -> Self {
-        Self { compress: config.rdb_compression(), checksum: config.rdb_checksum() }
+        let aside_bytes_max = match config.snapshot_memory_bytes() {
+            0 => (Memory::now().resident_bytes / ASIDE_SHARE).max(ASIDE_BYTES_MIN),
+            bytes => bytes,
+        };
+        Self {
+            compress: config.rdb_compression(),
+            checksum: config.rdb_checksum(),
+            aside_bytes_max,
+        }
+    }
+}
+
+/// How far a save has come, and whether it is still wanted; others use it meanwhile.
+#[derive(Debug, Default)]
+pub struct SaveControl {
+    /// Keys written so far.
+    pub keys_done: AtomicU64,
+    /// Keys that there were at the beginning.
+    pub keys_total: AtomicU64,
+    /// Ends the save early.
+    pub cancelled: AtomicBool,
+}
+
+impl SaveControl {
+    fn begin(&self, keys: u64) {
+        self.keys_done.store(0, Ordering::Relaxed);
+        self.keys_total.store(keys, Ordering::Relaxed);
     }
 }
 
@@ -56,77 +89,151 @@ pub struct Saved {
 /// Cost: O(keys), one segment of a shard locked at a time.
 ///
 /// # Errors
-/// Any error of the system, or `Cancelled` once `cancelled` is true; the file at `path` is then the
+/// Any error of the system, or `Cancelled` once that was asked for; the file at `path` is then the
 /// old one and no other file is left.
 pub fn save(
     keyspace: &Keyspace,
     path: &Path,
     options: &DumpOptions,
-    cancelled: &AtomicBool,
+    control: &SaveControl,
 ) -> Result<Saved, SaveError> {
     let began = Instant::now();
     let temporary = TemporaryFile::create(path)?;
-    let failed = |step, error| SaveError::io(step, &temporary.path, &error);
-    let file = temporary.file.try_clone().map_err(|e| failed("write", e))?;
-    let mut output = ChecksumWriter::new(file, options.checksum);
-    let mut snapshot = keyspace.begin_snapshot().ok_or(SaveError::AlreadyRunning)?;
-    let mut encoder = Encoder::new(options.compress);
-    write::encode_header(&mut encoder.bytes, &header(keyspace));
-    let mut synced = 0;
+    let mut encoder =
+        Encoder::new(options, Output::new(&temporary, options.checksum, &control.cancelled));
+    let begun = keyspace.begin_snapshot(options.aside_bytes_max);
+    let mut snapshot = begun.ok_or(SaveError::AlreadyRunning)?;
+    control.begin(keyspace.figures().map(ShardFigures::keys).sum());
+    write::encode_header(&mut encoder.output.bytes, &header());
+    let sizes = |number| Sizes {
+        keys: keyspace.figures().map(|shard| shard.keys_of(number)).sum(),
+        deadlines: keyspace.figures().map(|shard| shard.with_deadline_of(number)).sum(),
+    };
+    encoder.database(0, &sizes);
     let mut more = true;
     while more {
-        if cancelled.load(Ordering::Relaxed) {
-            return Err(SaveError::Cancelled);
-        }
-        more = snapshot.step(&mut |entry| encoder.entry(entry));
-        if encoder.bytes.len() >= WRITE_BYTES || !more {
-            output.write_all(&encoder.bytes).map_err(|e| failed("write", e))?;
-            encoder.bytes.clear();
-        }
-        if output.written_bytes() - synced >= SYNC_BYTES {
-            synced = output.written_bytes();
-            temporary.file.sync_data().map_err(|e| failed("sync", e))?;
-        }
+        let stepped = snapshot.step(&mut |database, entry| {
+            encoder.database(database, &sizes);
+            encoder.entry(entry);
+        });
+        more = stepped.map_err(|_| SaveError::Outgrown { bytes_max: options.aside_bytes_max })?;
+        encoder.output.check()?;
+        control.keys_done.store(encoder.keys, Ordering::Relaxed);
     }
-    let mut end = Vec::new();
-    write::encode_end(&mut end);
-    output.write_all(&end).map_err(|e| failed("write", e))?;
-    let bytes = output.written_bytes() + CHECKSUM_BYTES as u64;
-    output.finish().and_then(|mut file| file.flush()).map_err(|e| failed("write", e))?;
+    let (keys, bytes) = (encoder.keys, encoder.output.finish()?);
     let epoch = snapshot.epoch();
     let longest_hold = snapshot.longest_hold();
     drop(snapshot);
     temporary.replace(path)?;
     keyspace.forget_saved_changes(epoch);
     Ok(Saved {
-        keys: encoder.keys,
+        keys,
         bytes,
         duration: began.elapsed(),
         longest_hold_micros: u64::try_from(longest_hold.as_micros()).unwrap_or(u64::MAX),
     })
 }
 
-fn header(keyspace: &Keyspace) -> Header<'static> {
+/// The file being written: gathers encoded bytes, and writes, sums up and syncs in large steps.
+///
+/// A value may be much larger than a step, so the bytes leave in the middle of values as well.
+/// What goes wrong there is kept until [`check`](Self::check), and nothing is written after it.
+struct Output<'a> {
+    bytes: Vec<u8>,
+    temporary: &'a TemporaryFile,
+    writer: ChecksumWriter<&'a TemporaryFile>,
+    synced_bytes: u64,
+    cancelled: &'a AtomicBool,
+    failed: Option<SaveError>,
+}
+
+impl<'a> Output<'a> {
+    fn new(temporary: &'a TemporaryFile, checksum: bool, cancelled: &'a AtomicBool) -> Self {
+        let writer = ChecksumWriter::new(temporary, checksum);
+        Self { bytes: Vec::new(), temporary, writer, synced_bytes: 0, cancelled, failed: None }
+    }
+
+    /// Writes out what has gathered once that is much.
+    #[inline]
+    fn relieve(&mut self) {
+        if self.bytes.len() >= WRITE_BYTES {
+            self.write_out();
+        }
+    }
+
+    fn write_out(&mut self) {
+        if self.failed.is_none() {
+            self.failed = self.try_write_out().err();
+        }
+        self.bytes.clear();
+    }
+
+    fn try_write_out(&mut self) -> Result<(), SaveError> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(SaveError::Cancelled);
+        }
+        let failed = |step, error| SaveError::io(step, self.temporary.path(), &error);
+        self.writer.write_all(&self.bytes).map_err(|e| failed("write", e))?;
+        if self.writer.written_bytes() - self.synced_bytes >= SYNC_BYTES {
+            self.synced_bytes = self.writer.written_bytes();
+            self.temporary.sync_data().map_err(|e| failed("sync", e))?;
+        }
+        Ok(())
+    }
+
+    /// Tells what went wrong since the last call, and whether the save was cancelled.
+    fn check(&mut self) -> Result<(), SaveError> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(SaveError::Cancelled);
+        }
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
+    /// Writes the rest, the end mark and the checksum; returns the length of the file.
+    fn finish(mut self) -> Result<u64, SaveError> {
+        write::encode_end(&mut self.bytes);
+        self.write_out();
+        self.check()?;
+        let bytes = self.writer.written_bytes() + CHECKSUM_BYTES as u64;
+        let finished = self.writer.finish();
+        finished.map_err(|e| SaveError::io("write", self.temporary.path(), &e))?;
+        Ok(bytes)
+    }
+}
+
+fn header() -> Header<'static> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Header {
         server_version: env!("CARGO_PKG_VERSION"),
         created_seconds: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
         used_memory_bytes: 0,
-        key_count: keyspace.figures().map(ShardFigures::keys).sum(),
-        deadline_count: keyspace.figures().map(ShardFigures::with_deadline).sum(),
     }
 }
 
-/// Encodes entries into memory.
-struct Encoder {
-    bytes: Vec<u8>,
+/// Encodes entries.
+struct Encoder<'a> {
+    output: Output<'a>,
     packer: Option<Packer>,
     keys: u64,
+    database: Option<DatabaseNumber>,
+    /// The databases that the dump has named.
+    named: HashSet<DatabaseNumber>,
 }
 
-impl Encoder {
-    fn new(compress: bool) -> Self {
-        Self { bytes: Vec::new(), packer: compress.then(Packer::new), keys: 0 }
+impl<'a> Encoder<'a> {
+    fn new(options: &DumpOptions, output: Output<'a>) -> Self {
+        let packer = options.compress.then(Packer::new);
+        Self { output, packer, keys: 0, database: None, named: HashSet::new() }
+    }
+
+    /// Says which database the next entries are of, and at its first time how large it is.
+    #[inline]
+    fn database(&mut self, number: DatabaseNumber, sizes: &impl Fn(DatabaseNumber) -> Sizes) {
+        if self.database != Some(number) {
+            self.database = Some(number);
+            let sizes = self.named.insert(number).then(|| sizes(number));
+            write::encode_database(&mut self.output.bytes, u64::from(number), sizes);
+        }
     }
 
     fn entry(&mut self, entry: &Entry) {
@@ -141,7 +248,7 @@ impl Encoder {
             ValueRef::SortedSet(_) => WrittenType::ZSet,
         };
         write::encode_key_prefix(
-            &mut self.bytes,
+            &mut self.output.bytes,
             head,
             deadline_ms,
             entry.key(),
@@ -154,125 +261,43 @@ impl Encoder {
             ValueRef::Set(set) => self.set(set),
             ValueRef::SortedSet(set) => self.sorted_set(set),
         }
+        self.output.relieve();
     }
 
     fn string(&mut self, bytes: &[u8]) {
-        write::encode_string(&mut self.bytes, bytes, self.packer.as_mut());
+        write::encode_string(&mut self.output.bytes, bytes, self.packer.as_mut());
+    }
+
+    fn element(&mut self, bytes: &[u8]) {
+        self.string(bytes);
+        self.output.relieve();
     }
 
     fn list(&mut self, list: ListRef<'_>) {
-        write::encode_length(&mut self.bytes, list.len() as u64);
-        list.for_each(0, usize::MAX, |element| self.string(element));
+        write::encode_length(&mut self.output.bytes, list.len() as u64);
+        list.for_each(0, usize::MAX, |element| self.element(element));
     }
 
     fn hash(&mut self, hash: HashRef<'_>) {
-        write::encode_length(&mut self.bytes, hash.len() as u64);
+        write::encode_length(&mut self.output.bytes, hash.len() as u64);
         hash.for_each(|field, value| {
             self.string(field);
-            self.string(value);
+            self.element(value);
         });
     }
 
     fn set(&mut self, set: SetRef<'_>) {
-        write::encode_length(&mut self.bytes, set.len() as u64);
-        set.for_each(|member| self.string(member));
+        write::encode_length(&mut self.output.bytes, set.len() as u64);
+        set.for_each(|member| self.element(member));
     }
 
     /// From the highest score down, as Redis writes them.
     fn sorted_set(&mut self, set: SortedSetRef<'_>) {
-        write::encode_length(&mut self.bytes, set.len() as u64);
+        write::encode_length(&mut self.output.bytes, set.len() as u64);
         set.for_each(0..set.len(), true, |member, score| {
             self.string(member);
-            write::encode_score(&mut self.bytes, score);
+            write::encode_score(&mut self.output.bytes, score);
+            self.output.relieve();
         });
-    }
-}
-
-/// The prefix of temporary files, in the folder of the dump.
-const TEMPORARY_PREFIX: &str = "temp-";
-const TEMPORARY_SUFFIX: &str = ".my_rdb";
-
-/// A file that is removed again unless it takes the place of the dump.
-struct TemporaryFile {
-    path: PathBuf,
-    file: File,
-    kept: bool,
-}
-
-impl TemporaryFile {
-    /// Creates it in the folder of `target`, for nobody else to read.
-    fn create(target: &Path) -> Result<Self, SaveError> {
-        let path = temporary_path(target);
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let file = options.open(&path).map_err(|e| SaveError::io("create", &path, &e))?;
-        Ok(Self { path, file, kept: false })
-    }
-
-    /// Makes it durable and puts it in the place of `target`.
-    fn replace(mut self, target: &Path) -> Result<(), SaveError> {
-        self.file.sync_all().map_err(|e| SaveError::io("sync", &self.path, &e))?;
-        std::fs::rename(&self.path, target).map_err(|e| SaveError::io("rename", &self.path, &e))?;
-        self.kept = true;
-        let folder = folder_of(target);
-        let synced = File::open(&folder).and_then(|folder| folder.sync_all());
-        synced.map_err(|e| SaveError::io("sync the folder", &folder, &e))
-    }
-}
-
-impl Drop for TemporaryFile {
-    fn drop(&mut self) {
-        if !self.kept
-            && let Err(error) = std::fs::remove_file(&self.path)
-        {
-            tracing::warn!("cannot remove {}: {error}", self.path.display());
-        }
-    }
-}
-
-fn folder_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
-}
-
-/// Finds out whether a dump at `target` could be written, by creating its temporary file.
-///
-/// # Errors
-/// Those of the system.
-pub fn check_writable(target: &Path) -> std::io::Result<()> {
-    let path = temporary_path(target);
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-    std::fs::remove_file(&path)
-}
-
-/// Removes the temporary file of this process, when it must end in the middle of a save.
-pub fn remove_own_temporary(target: &Path) {
-    // It is there only while a save is running.
-    let _absent = std::fs::remove_file(temporary_path(target));
-}
-
-fn temporary_path(target: &Path) -> PathBuf {
-    let name = format!("{TEMPORARY_PREFIX}{}{TEMPORARY_SUFFIX}", std::process::id());
-    folder_of(target).join(name)
-}
-
-/// Removes temporary files that servers which are gone have left beside `target`.
-pub fn remove_stale_temporaries(target: &Path) {
-    let Ok(files) = std::fs::read_dir(folder_of(target)) else { return };
-    for file in files.flatten() {
-        let name = file.file_name();
-        let pid = name.to_str().and_then(|name| {
-            name.strip_prefix(TEMPORARY_PREFIX)?.strip_suffix(TEMPORARY_SUFFIX)?.parse::<u32>().ok()
-        });
-        let Some(pid) = pid else { continue };
-        let alive = pid != std::process::id() && Path::new(&format!("/proc/{pid}")).exists();
-        if !alive {
-            match std::fs::remove_file(file.path()) {
-                Ok(()) => tracing::info!("removed {}, left by a crash", file.path().display()),
-                Err(e) => tracing::warn!("cannot remove {}: {e}", file.path().display()),
-            }
-        }
     }
 }

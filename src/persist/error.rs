@@ -211,7 +211,7 @@ impl Reason {
 }
 
 /// A key or element in quotes, escaped, cut to a bound.
-struct Shown<'a>(&'a [u8]);
+pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

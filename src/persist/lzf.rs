@@ -166,13 +166,47 @@ impl fmt::Display for UnpackError {
     }
 }
 
+/// One item of a packed string.
+enum Step<'a> {
+    Literals(&'a [u8]),
+    /// Bytes to go back, and how many to copy.
+    Copy {
+        distance: usize,
+        length: usize,
+    },
+}
+
+/// Takes the first item off `rest`; `None` at the end.
+#[inline]
+fn next_step<'a>(rest: &mut &'a [u8]) -> Result<Option<Step<'a>>, UnpackError> {
+    let Some((&control, after)) = rest.split_first() else {
+        return Ok(None);
+    };
+    *rest = after;
+    if control < 0b0010_0000 {
+        let length = usize::from(control) + 1;
+        let (run, after) = rest.split_at_checked(length).ok_or(UnpackError::CutShort)?;
+        *rest = after;
+        return Ok(Some(Step::Literals(run)));
+    }
+    let mut length = usize::from(control >> 5) + 2;
+    if length == 9 {
+        length += usize::from(take_byte(rest)?);
+    }
+    let low = usize::from(take_byte(rest)?);
+    let distance = (usize::from(control & 0b1_1111) << 8 | low) + 1;
+    Ok(Some(Step::Copy { distance, length }))
+}
+
 /// Appends what `packed` stands for to `out`, exactly `plain_bytes` bytes of it.
 ///
-/// Cost: O(`plain_bytes`); reserves `plain_bytes`, which the caller has bounded.
+/// A long string is gone through twice: nothing is reserved for it before its items have proved
+/// that they give so many bytes. Cost: O(`plain_bytes`).
 /// Errors: anything not quite right; `out` then holds a part.
 pub fn unpack(packed: &[u8], plain_bytes: usize, out: &mut Vec<u8>) -> Result<(), UnpackError> {
-    // A large string gets what it needs and no more, small ones share a growing block.
     let reserved = if plain_bytes >= EXACT_BYTES_MIN {
+        check(packed, plain_bytes)?;
+        // A large string gets what it needs and no more, small ones share a growing block.
         out.try_reserve_exact(plain_bytes)
     } else {
         out.try_reserve(plain_bytes)
@@ -180,34 +214,38 @@ pub fn unpack(packed: &[u8], plain_bytes: usize, out: &mut Vec<u8>) -> Result<()
     reserved.map_err(|_| UnpackError::OutOfMemory)?;
     let start = out.len();
     let mut rest = packed;
-    while let Some((&control, after)) = rest.split_first() {
-        rest = after;
-        let room = plain_bytes - (out.len() - start);
-        if control < 0b0010_0000 {
-            let length = usize::from(control) + 1;
-            let (run, after) = rest.split_at_checked(length).ok_or(UnpackError::CutShort)?;
-            if length > room {
-                return Err(UnpackError::WrongLength);
+    while let Some(step) = next_step(&mut rest)? {
+        let produced = out.len() - start;
+        let room = plain_bytes - produced;
+        match step {
+            Step::Literals(run) if run.len() <= room => out.extend_from_slice(run),
+            Step::Copy { distance, .. } if distance > produced => {
+                return Err(UnpackError::BadReference);
             }
-            out.extend_from_slice(run);
-            rest = after;
-            continue;
+            Step::Copy { distance, length } if length <= room => copy_back(distance, length, out),
+            _ => return Err(UnpackError::WrongLength),
         }
-        let mut length = usize::from(control >> 5) + 2;
-        if length == 9 {
-            length += usize::from(take_byte(&mut rest)?);
-        }
-        let low = usize::from(take_byte(&mut rest)?);
-        let distance = (usize::from(control & 0b1_1111) << 8 | low) + 1;
-        if distance > out.len() - start {
-            return Err(UnpackError::BadReference);
-        }
-        if length > room {
-            return Err(UnpackError::WrongLength);
-        }
-        copy_back(distance, length, out);
     }
     if out.len() - start == plain_bytes { Ok(()) } else { Err(UnpackError::WrongLength) }
+}
+
+/// Whether `packed` stands for exactly `plain_bytes` bytes. Cost: O(length of `packed`).
+fn check(packed: &[u8], plain_bytes: usize) -> Result<(), UnpackError> {
+    let mut rest = packed;
+    let mut produced = 0_usize;
+    while let Some(step) = next_step(&mut rest)? {
+        produced += match step {
+            Step::Literals(run) => run.len(),
+            Step::Copy { distance, .. } if distance > produced => {
+                return Err(UnpackError::BadReference);
+            }
+            Step::Copy { length, .. } => length,
+        };
+        if produced > plain_bytes {
+            return Err(UnpackError::WrongLength);
+        }
+    }
+    if produced == plain_bytes { Ok(()) } else { Err(UnpackError::WrongLength) }
 }
 
 fn take_byte(rest: &mut &[u8]) -> Result<u8, UnpackError> {
@@ -299,7 +337,7 @@ mod tests {
         #[test]
         fn any_bytes_are_unpacked_or_refused(
             packed in vec(any::<u8>(), 0..300),
-            length in 0..9_000_usize,
+            length in prop_oneof![0..9_000_usize, 60_000..70_000_usize],
         ) {
             if let Ok(plain) = unpacked(&packed, length) {
                 prop_assert_eq!(plain.len(), length);
@@ -327,6 +365,24 @@ mod tests {
             assert_eq!(unpacked(&again, plain.len()).unwrap(), plain);
         }
         assert_eq!(packer.base, 1 + plain.len());
+    }
+
+    #[test]
+    fn nothing_is_reserved_for_a_long_string_that_its_items_do_not_give() {
+        // As much as the ratio allows, but the items give less, or more, or go back too far.
+        let packed = [b"\x00a".to_vec(), b"\xE0\xFF\x00".repeat(100_000)].concat();
+        let plain_bytes = 1 + 100_000 * 264;
+        for (packed, claimed, error) in [
+            (&packed[..packed.len() - 3], plain_bytes, UnpackError::WrongLength),
+            (&packed[..packed.len() - 1], plain_bytes, UnpackError::CutShort),
+            (&packed[..], plain_bytes - 1, UnpackError::WrongLength),
+            (&packed[2..], plain_bytes, UnpackError::BadReference),
+        ] {
+            let mut out = Vec::new();
+            assert_eq!(unpack(packed, claimed, &mut out), Err(error));
+            assert_eq!(out.capacity(), 0);
+        }
+        assert_eq!(unpacked(&packed, plain_bytes).unwrap(), vec![b'a'; plain_bytes]);
     }
 
     #[test]

@@ -5,9 +5,13 @@
 //! is not understood ends the reading with its place, key and kind. Nothing is left out silently,
 //! but for notes about the writer and hints about access times, which are no data.
 //!
-//! Memory: the item at hand, which takes no more than the bytes it has in the file, the buffer, and
-//! what packed strings unpack to (at most 88 times their bytes and 512 MB each). Finding duplicates
-//! takes up to 18 bytes a member for the time of one collection.
+//! There are two ways to read. `next_item` hands over whole values. The loader instead asks for
+//! `next_record`, and then for the value part by part, so that a collection of millions is never
+//! there twice; and it cuts the file into blocks of whole records for readers on other threads.
+//!
+//! Memory: the item or part at hand, which takes no more than the bytes it has in the file, the
+//! buffer, and what packed strings unpack to (at most 88 times their bytes and 512 MB each).
+//! Finding duplicates takes up to 18 bytes a member for the time of one collection.
 
 use crate::persist::compact;
 use crate::persist::compact::CompactError;
@@ -21,18 +25,24 @@ use crate::persist::format::node;
 use crate::persist::format::opcode;
 use crate::persist::format::string_form;
 use crate::persist::lzf;
+use crate::persist::skim;
 use crate::persist::source::BUFFER_BYTES;
+use crate::persist::source::Block;
 use crate::persist::source::Source;
+use crate::persist::source::split_plain_string;
 use crate::persist::value::DuplicateFinder;
 use crate::persist::value::Elements;
 use crate::persist::value::Pairs;
 use crate::persist::value::RdbValue;
 use crate::persist::value::Scored;
 
+use std::io::Empty;
 use std::io::Read;
 
 /// Scratch memory above this is given back once it is used.
 const SCRATCH_KEPT_BYTES_MAX: usize = 1024 * 1024;
+/// One part in so many of the buffer must be whole records to give it away.
+const GIVEN_PART_MIN: usize = 8;
 /// What sorted sets of the old form write in place of a length for these scores.
 const SCORE_NAN: u8 = 253;
 const SCORE_INFINITY: u8 = 254;
@@ -104,6 +114,42 @@ pub struct Entry {
     pub value: RdbValue,
 }
 
+/// What comes next in a dump, without a value.
+#[derive(Debug)]
+pub(crate) enum Record {
+    /// A key; its value is to be read by [`RdbReader::next_part`].
+    Key(KeyHead),
+    /// Everything else: never an entry or an empty collection.
+    Other(Item),
+}
+
+/// What stands before a value.
+#[derive(Debug)]
+pub(crate) struct KeyHead {
+    pub(crate) offset: u64,
+    pub(crate) kind: u8,
+    pub(crate) key: Vec<u8>,
+    pub(crate) deadline_ms: Option<i64>,
+}
+
+/// A string under its key, both as they stand in the buffer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlainString<'a> {
+    pub(crate) offset: u64,
+    pub(crate) key: &'a [u8],
+    pub(crate) deadline_ms: Option<i64>,
+    pub(crate) value: &'a [u8],
+}
+
+/// A value that is being read.
+#[derive(Debug, Clone, Copy)]
+struct Unread {
+    offset: u64,
+    kind: u8,
+    /// Elements, pairs or nodes; `None` until the count was read.
+    left: Option<u64>,
+}
+
 /// What the end of the file said about its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChecksumState {
@@ -123,6 +169,10 @@ pub struct RdbReader<R> {
     version: u32,
     /// The deadline that belongs to the next key.
     deadline_ms: Option<i64>,
+    /// The value of the record that was read last, as far as it was not read.
+    unread: Option<Unread>,
+    /// What comes before this is read here.
+    kept_until: u64,
     duplicates: DuplicateFinder,
     /// Packed strings that are longer than the buffer.
     packed: Vec<u8>,
@@ -148,21 +198,38 @@ enum Length {
 impl<R: Read> RdbReader<R> {
     /// Reads and checks the first bytes of a file that is `total_bytes` long.
     ///
-    /// `reader` need not be buffered. Cost: one buffer of 128 KB.
+    /// `reader` need not be buffered. Cost: one buffer, of 512 KB or as long as the file.
     /// Errors: not a dump, or of a version or family that this server does not read.
     pub fn new(reader: R, total_bytes: u64, options: ReadOptions) -> Result<Self> {
-        let mut source = Source::new(reader, total_bytes, options.verify_checksum);
+        Self::with_buffer(reader, total_bytes, options, BUFFER_BYTES)
+    }
+
+    /// As [`new`](Self::new), with a buffer of another size.
+    pub(crate) fn with_buffer(
+        reader: R,
+        total_bytes: u64,
+        options: ReadOptions,
+        buffer_bytes: usize,
+    ) -> Result<Self> {
+        let with_checksum = options.verify_checksum;
+        let mut source = Source::new(reader, total_bytes, with_checksum, buffer_bytes);
         let version = read_header(&mut source)?;
-        Ok(Self {
+        Ok(Self::with_source(source, version, options))
+    }
+
+    fn with_source(source: Source<R>, version: u32, options: ReadOptions) -> Self {
+        Self {
             source,
             options,
             version,
             deadline_ms: None,
+            unread: None,
+            kept_until: 0,
             duplicates: DuplicateFinder::new(),
             packed: Vec::new(),
             block: Vec::new(),
             ended: false,
-        })
+        }
     }
 
     /// The version of the format.
@@ -181,6 +248,30 @@ impl<R: Read> RdbReader<R> {
     ///
     /// Errors: whatever is wrong with the file. There is no going on after an error.
     pub fn next_item(&mut self) -> Result<Option<Item>> {
+        let head = match self.next_record()? {
+            None => return Ok(None),
+            Some(Record::Other(item)) => return Ok(Some(item)),
+            Some(Record::Key(head)) => head,
+        };
+        let KeyHead { offset, kind, key, deadline_ms } = head;
+        let value = self.next_part(usize::MAX).map_err(|error| error.at_key(&key))?;
+        if value.is_empty() {
+            return Ok(Some(Item::EmptyCollection { key }));
+        }
+        if self.options.check_duplicates
+            && let Some(element) = self.duplicates.find(&value)
+        {
+            let reason = Reason::Duplicate(element.to_vec());
+            return Err(RdbError::new(offset, reason).at_key(&key));
+        }
+        Ok(Some(Item::Entry(Entry { offset, kind, key, deadline_ms, value })))
+    }
+
+    /// The next record; `None` after [`Item::End`]. The value of the one before must have been read
+    /// by [`next_part`](Self::next_part) to its end.
+    ///
+    /// Errors: whatever is wrong with the file. There is no going on after an error.
+    pub(crate) fn next_record(&mut self) -> Result<Option<Record>> {
         if self.ended {
             return Ok(None);
         }
@@ -210,23 +301,114 @@ impl<R: Read> RdbReader<R> {
                 opcode::AUX => {
                     let name = self.string()?;
                     let value = self.string()?;
-                    return Ok(Some(Item::Aux { name, value }));
+                    return Ok(Some(Record::Other(Item::Aux { name, value })));
                 }
                 opcode::RESIZE_DB => {
                     let key_count = self.length()?;
                     let deadline_count = self.length()?;
-                    return Ok(Some(Item::ResizeDb { key_count, deadline_count }));
+                    let hint = Item::ResizeDb { key_count, deadline_count };
+                    return Ok(Some(Record::Other(hint)));
                 }
-                opcode::SELECT_DB => return self.select_db(offset).map(Some),
-                opcode::END => return self.end().map(Some),
-                _ => return self.key_record(code, offset).map(Some),
+                opcode::SELECT_DB => {
+                    return self.select_db(offset).map(|item| Some(Record::Other(item)));
+                }
+                opcode::END => return self.end().map(|item| Some(Record::Other(item))),
+                _ => return self.key_head(code, offset).map(|head| Some(Record::Key(head))),
             }
         }
     }
 
-    /// Redis takes -1 for "no deadline".
+    /// The value of the record that was read last, or the next part of it.
+    ///
+    /// Collections that stand in the file element by element or node by node come in parts of about
+    /// `part_bytes`, pairs never torn; everything else comes as a whole. Only the first part can be
+    /// empty, and then it is the only one.
+    ///
+    /// Errors: whatever is wrong with the value, without its key.
+    pub(crate) fn next_part(&mut self, part_bytes: usize) -> Result<RdbValue> {
+        let Some(mut unread) = self.unread.take() else {
+            return Ok(RdbValue::List(Elements::new()));
+        };
+        let part = self.value_part(&mut unread, part_bytes)?;
+        if unread.left.is_some_and(|left| left > 0) {
+            self.unread = Some(unread);
+        }
+        Ok(part)
+    }
+
+    /// Whether [`next_part`](Self::next_part) has more of the same value.
+    pub(crate) fn has_more_parts(&self) -> bool {
+        self.unread.is_some()
+    }
+
+    /// The parts that are left of the value of the record that was read last.
+    pub(crate) fn parts(&mut self, part_bytes: usize) -> impl Iterator<Item = Result<RdbValue>> {
+        std::iter::from_fn(move || self.has_more_parts().then(|| self.next_part(part_bytes)))
+    }
+
+    /// The next record if it is a plain string under a plain key, no stranger than with a deadline,
+    /// and as a whole in the buffer. `None` says nothing.
+    ///
+    /// Most records of most dumps are, and this allocates nothing.
+    pub(crate) fn next_plain_string(&mut self) -> Option<PlainString<'_>> {
+        if self.deadline_ms.is_some() {
+            return None;
+        }
+        let buffered = self.source.buffered();
+        let mut rest = buffered;
+        let mut deadline_ms = None;
+        if let [opcode::EXPIRE_MS, after @ ..] = rest {
+            let (bytes, after) = after.split_first_chunk()?;
+            deadline_ms = deadline_of(i64::from_le_bytes(*bytes));
+            rest = after;
+        }
+        let [kind::STRING, after @ ..] = rest else {
+            return None;
+        };
+        let type_at = buffered.len() - rest.len();
+        let (key, after) = split_plain_string(after)?;
+        let key_end = buffered.len() - after.len();
+        let (value, after) = split_plain_string(after)?;
+        let value_end = buffered.len() - after.len();
+        let (key_bytes, value_bytes) = (key.len(), value.len());
+        let offset = self.source.offset() + type_at as u64;
+        let record = self.source.take(value_end).ok()?;
+        Some(PlainString {
+            offset,
+            key: record.get(key_end - key_bytes..key_end)?,
+            deadline_ms,
+            value: record.get(value_end - value_bytes..)?,
+        })
+    }
+
+    /// Reads on and gives the buffer away with the whole records in it; `other` is the next buffer,
+    /// of any length. `None` when the next record has to be read here: it is none that can be given
+    /// away, or too long, or there are too few to be worth it.
+    ///
+    /// Cost: O(bytes) over all calls, whatever the records are, because the buffer is filled and
+    /// copied only when much of it was used up.
+    /// Errors: the file cannot be read.
+    pub(crate) fn give_away_records(
+        &mut self,
+        other: impl FnOnce() -> Vec<u8>,
+    ) -> Result<Option<Block>> {
+        let in_between = self.deadline_ms.is_some() || self.unread.is_some() || self.ended;
+        if in_between || self.source.offset() < self.kept_until {
+            return Ok(None);
+        }
+        if self.source.buffered().len() < self.source.buffer_bytes() / 2 {
+            self.source.fill_up()?;
+        }
+        let record_bytes = skim::whole_records(self.source.buffered());
+        if record_bytes < self.source.buffer_bytes() / GIVEN_PART_MIN {
+            self.kept_until = self.source.offset() + record_bytes as u64;
+            return Ok(None);
+        }
+        Ok(Some(self.source.give_away(record_bytes, other())))
+    }
+
     fn set_deadline(&mut self, deadline_ms: i64) {
-        self.deadline_ms = (deadline_ms != -1).then_some(deadline_ms);
+        self.deadline_ms = deadline_of(deadline_ms);
     }
 
     fn select_db(&mut self, offset: u64) -> Result<Item> {
@@ -264,7 +446,7 @@ impl<R: Read> RdbReader<R> {
         }
     }
 
-    fn key_record(&mut self, code: u8, offset: u64) -> Result<Item> {
+    fn key_head(&mut self, code: u8, offset: u64) -> Result<KeyHead> {
         let unsupported_record =
             |name| Err(RdbError::new(offset, Reason::UnsupportedRecord { code, name }));
         match code {
@@ -279,26 +461,19 @@ impl<R: Read> RdbReader<R> {
         }
         let key = self.string()?;
         let deadline_ms = self.deadline_ms.take();
-        let value = self.value(code, offset).map_err(|error| error.at_key(&key))?;
-        if value.is_empty() {
-            return Ok(Item::EmptyCollection { key });
-        }
-        if self.options.check_duplicates
-            && let Some(element) = self.duplicates.find(&value)
-        {
-            let reason = Reason::Duplicate(element.to_vec());
-            return Err(RdbError::new(offset, reason).at_key(&key));
-        }
-        Ok(Item::Entry(Entry { offset, kind: code, key, deadline_ms, value }))
+        self.unread = Some(Unread { offset, kind: code, left: None });
+        Ok(KeyHead { offset, kind: code, key, deadline_ms })
     }
 
-    fn value(&mut self, code: u8, offset: u64) -> Result<RdbValue> {
-        Ok(match code {
+    fn value_part(&mut self, unread: &mut Unread, part_bytes: usize) -> Result<RdbValue> {
+        let Unread { offset, kind: code, left } = unread;
+        Ok(match *code {
             kind::STRING => RdbValue::String(self.string()?),
-            kind::LIST => RdbValue::List(self.elements(1)?),
-            kind::SET => RdbValue::Set(self.elements(1)?),
-            kind::HASH => RdbValue::Hash(Pairs { elements: self.elements(2)? }),
-            kind::ZSET | kind::ZSET_DECIMAL => RdbValue::ZSet(self.scored(code == kind::ZSET)?),
+            kind::LIST => RdbValue::List(self.elements(1, left, part_bytes)?),
+            kind::SET => RdbValue::Set(self.elements(1, left, part_bytes)?),
+            kind::HASH => RdbValue::Hash(Pairs { elements: self.elements(2, left, part_bytes)? }),
+            kind::ZSET => RdbValue::ZSet(self.scored(true, left, part_bytes)?),
+            kind::ZSET_DECIMAL => RdbValue::ZSet(self.scored(false, left, part_bytes)?),
             kind::HASH_ZIPMAP => self.hash("zipmap", compact::read_zipmap)?,
             kind::HASH_ZIPLIST => self.hash("ziplist", compact::read_ziplist)?,
             kind::HASH_LISTPACK => self.hash("listpack", compact::read_listpack)?,
@@ -307,17 +482,21 @@ impl<R: Read> RdbReader<R> {
             kind::LIST_ZIPLIST => RdbValue::List(self.compact("ziplist", compact::read_ziplist)?),
             kind::SET_INTSET => RdbValue::Set(self.compact("intset", compact::read_intset)?),
             kind::SET_LISTPACK => RdbValue::Set(self.compact("listpack", compact::read_listpack)?),
-            kind::LIST_QUICKLIST => RdbValue::List(self.quicklist(false)?),
-            kind::LIST_QUICKLIST_2 => RdbValue::List(self.quicklist(true)?),
-            _ => {
+            kind::LIST_QUICKLIST => RdbValue::List(self.quicklist(false, left, part_bytes)?),
+            kind::LIST_QUICKLIST_2 => RdbValue::List(self.quicklist(true, left, part_bytes)?),
+            code => {
                 let reason = Reason::UnsupportedType { code, name: kind_name(code) };
-                return Err(RdbError::new(offset, reason));
+                return Err(RdbError::new(*offset, reason));
             }
         })
     }
 
-    /// The number of elements that follow, each of at least so many bytes in the file.
-    fn count(&mut self, element_bytes_min: u64) -> Result<u64> {
+    /// The number of elements that are left of the value, each of at least so many bytes in the
+    /// file: what was kept from the part before, or read now.
+    fn count(&mut self, left: Option<u64>, element_bytes_min: u64) -> Result<u64> {
+        if let Some(left) = left {
+            return Ok(left);
+        }
         let offset = self.source.offset();
         let count = self.length()?;
         let remaining_bytes = self.source.remaining_bytes();
@@ -328,19 +507,33 @@ impl<R: Read> RdbReader<R> {
     }
 
     /// A counted row of strings, `width` of them for each that is counted.
-    fn elements(&mut self, width: u64) -> Result<Elements> {
-        let count = self.count(width)?;
+    fn elements(
+        &mut self,
+        width: u64,
+        left: &mut Option<u64>,
+        part_bytes: usize,
+    ) -> Result<Elements> {
+        let mut count = self.count(*left, width)?;
         let mut elements = Elements::with_count_hint(count * width);
-        for _ in 0..count * width {
-            self.element(&mut elements)?;
+        while count > 0 && elements.bytes() < part_bytes {
+            for _ in 0..width {
+                self.element(&mut elements)?;
+            }
+            count -= 1;
         }
+        *left = Some(count);
         Ok(elements)
     }
 
-    fn scored(&mut self, binary: bool) -> Result<Scored> {
-        let count = self.count(if binary { 9 } else { 2 })?;
+    fn scored(
+        &mut self,
+        binary: bool,
+        left: &mut Option<u64>,
+        part_bytes: usize,
+    ) -> Result<Scored> {
+        let mut count = self.count(*left, if binary { 9 } else { 2 })?;
         let mut scored = Scored::default();
-        for _ in 0..count {
+        while count > 0 && scored.members.bytes() < part_bytes {
             self.element(&mut scored.members)?;
             let offset = self.source.offset();
             let score = if binary {
@@ -352,7 +545,9 @@ impl<R: Read> RdbReader<R> {
                 return Err(RdbError::new(offset, Reason::BadScore));
             }
             scored.scores.push(score);
+            count -= 1;
         }
+        *left = Some(count);
         Ok(scored)
     }
 
@@ -417,27 +612,35 @@ impl<R: Read> RdbReader<R> {
         Ok(RdbValue::ZSet(scored))
     }
 
-    /// A list in nodes: ziplists, or since 7.0 listpacks and single elements.
-    fn quicklist(&mut self, with_forms: bool) -> Result<Elements> {
-        let node_count = self.count(if with_forms { 2 } else { 1 })?;
+    /// A list in nodes: ziplists, or since 7.0 listpacks and single elements. Nodes are small, so
+    /// that a part is not much larger than asked for; and a node without elements, which no Redis
+    /// writes, does not make an empty part.
+    fn quicklist(
+        &mut self,
+        with_forms: bool,
+        left: &mut Option<u64>,
+        part_bytes: usize,
+    ) -> Result<Elements> {
+        let mut count = self.count(*left, if with_forms { 2 } else { 1 })?;
         let mut elements = Elements::new();
-        for _ in 0..node_count {
-            if !with_forms {
-                self.compact_into("ziplist", compact::read_ziplist, &mut elements)?;
-                continue;
-            }
-            let offset = self.source.offset();
-            match self.length()? {
-                node::PACKED => {
-                    self.compact_into("listpack", compact::read_listpack, &mut elements)?;
-                }
-                node::PLAIN => {
-                    self.element(&mut elements)?;
-                }
-                form => return Err(RdbError::new(offset, Reason::UnknownNode(form))),
-            }
+        while count > 0 && elements.bytes() < part_bytes {
+            self.quicklist_node(with_forms, &mut elements)?;
+            count -= 1;
         }
+        *left = Some(count);
         Ok(elements)
+    }
+
+    fn quicklist_node(&mut self, with_forms: bool, into: &mut Elements) -> Result<()> {
+        if !with_forms {
+            return self.compact_into("ziplist", compact::read_ziplist, into);
+        }
+        let offset = self.source.offset();
+        match self.length()? {
+            node::PACKED => self.compact_into("listpack", compact::read_listpack, into),
+            node::PLAIN => self.element(into),
+            form => Err(RdbError::new(offset, Reason::UnknownNode(form))),
+        }
     }
 
     /// Appends the next string to a collection.
@@ -524,6 +727,32 @@ impl<R: Read> RdbReader<R> {
     }
 }
 
+impl RdbReader<Empty> {
+    /// A reader of blocks that one of a file of `total_bytes` gives away.
+    pub(crate) fn of_blocks(total_bytes: u64) -> Self {
+        // Whoever makes a structure of the elements notices a duplicate anyway.
+        let options = ReadOptions { check_duplicates: false, ..ReadOptions::default() };
+        Self::with_source(Source::idle(total_bytes), 0, options)
+    }
+
+    /// Reads the records of `block` from now on; returns the buffer of the block before.
+    pub(crate) fn begin_block(&mut self, block: Block) -> Vec<u8> {
+        self.deadline_ms = None;
+        self.unread = None;
+        self.source.exchange(block)
+    }
+
+    /// Whether all records of the block were read.
+    pub(crate) fn is_at_block_end(&self) -> bool {
+        self.source.buffered().is_empty()
+    }
+}
+
+/// Redis takes -1 for "no deadline".
+fn deadline_of(deadline_ms: i64) -> Option<i64> {
+    (deadline_ms != -1).then_some(deadline_ms)
+}
+
 /// A decoder of `compact`.
 type Decode = fn(&[u8], &mut Elements) -> std::result::Result<(), CompactError>;
 
@@ -553,7 +782,7 @@ fn read_string_body<R: Read>(
         }
         StringHead::Packed { packed_bytes, plain_bytes } => {
             let offset = source.offset();
-            let unpacked = if packed_bytes <= BUFFER_BYTES {
+            let unpacked = if source.can_take(packed_bytes) {
                 lzf::unpack(source.take(packed_bytes)?, plain_bytes, out)
             } else {
                 scratch.clear();

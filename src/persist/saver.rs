@@ -7,8 +7,13 @@
 //! second one would succeed and mean nothing.
 
 use crate::config::Config;
-use crate::keyspace::Keyspace;
-use crate::persist::dump::{self, DumpOptions};
+use crate::keyspace::{AfterUnlock, Keyspace};
+use crate::persist::dump::{self, DumpOptions, SaveControl};
+use crate::persist::file::DumpFile;
+use crate::persist::load::{self, LoadError, LoadProgress};
+use crate::util::clock::UnixMillis;
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +21,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
+
+/// The niceness of a thread that saves. With 10 it gets a tenth of the time that a serving thread
+/// gets when there are not enough cores for both.
+const SAVER_NICENESS: i32 = 10;
 
 /// Where the end of a save is told.
 pub type SaveTicket = oneshot::Receiver<Result<(), SaveError>>;
@@ -25,6 +34,8 @@ pub type SaveTicket = oneshot::Receiver<Result<(), SaveError>>;
 pub enum SaveError {
     /// A save is already being written.
     AlreadyRunning,
+    /// The dump was not loaded yet, or the server is ending.
+    NotArmed,
     /// Writing the file failed.
     Io {
         /// What was being done.
@@ -33,6 +44,12 @@ pub enum SaveError {
         path: PathBuf,
         /// The system's reason.
         reason: String,
+    },
+    /// Entries changed faster than they were written, and the old forms that had to be kept
+    /// needed more memory than allowed.
+    Outgrown {
+        /// What is allowed.
+        bytes_max: u64,
     },
     /// The server is about to end and saves anew.
     Cancelled,
@@ -51,9 +68,15 @@ impl fmt::Display for SaveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AlreadyRunning => f.write_str("a save is already in progress"),
+            Self::NotArmed => f.write_str("there is nothing to save now"),
             Self::Io { step, path, reason } => {
                 write!(f, "cannot {step} {}: {reason}", path.display())
             }
+            Self::Outgrown { bytes_max } => write!(
+                f,
+                "the data changes faster than it is written: what the save has to keep beside it \
+                 would need more than {bytes_max} bytes (my-redis-snapshot-memory)"
+            ),
             Self::Cancelled => f.write_str("the save was cancelled"),
             Self::Panicked => f.write_str("the saving thread ended unexpectedly"),
         }
@@ -71,6 +94,8 @@ pub struct SaveFigures {
     pub last_duration: Option<Duration>,
     /// How long the present save has been going on.
     pub current_duration: Option<Duration>,
+    /// Keys that the present save has written, and how many there were when it began; 0 without.
+    pub keys: (u64, u64),
     /// Whether the last save was good.
     pub last_ok: bool,
     /// Good saves since the start.
@@ -81,6 +106,9 @@ pub struct SaveFigures {
 
 #[derive(Debug, Default)]
 struct State {
+    /// False until the dump was loaded: a file that could not be read is never overwritten. False
+    /// again after the end.
+    armed: bool,
     running_since: Option<Instant>,
     last_duration: Option<Duration>,
     last_try: Option<Instant>,
@@ -91,49 +119,60 @@ struct State {
 #[derive(Debug)]
 pub struct Saver {
     keyspace: Arc<Keyspace>,
-    path: PathBuf,
+    file: DumpFile,
     started: Instant,
     state: Mutex<State>,
     last_ok: AtomicBool,
     last_save_unix: AtomicI64,
     saves: AtomicU64,
     longest_hold_micros: AtomicU64,
-    /// False until the dump was loaded: a file that could not be read is never overwritten.
-    armed: AtomicBool,
     /// Set when a save should begin as soon as the present one has ended.
     scheduled: AtomicBool,
-    /// Ends a running save early.
-    cancelled: AtomicBool,
+    control: SaveControl,
 }
 
 impl Saver {
-    /// A saver that writes to `path`; it refuses to until [`arm`](Self::arm) is called.
+    /// A saver that writes `file`; it refuses to until [`arm`](Self::arm) is called.
     #[must_use]
-    pub fn new(keyspace: Arc<Keyspace>, path: PathBuf) -> Self {
+    pub fn new(keyspace: Arc<Keyspace>, file: DumpFile) -> Self {
         Self {
             keyspace,
-            path,
+            file,
             started: Instant::now(),
             state: Mutex::default(),
             last_ok: AtomicBool::new(true),
             last_save_unix: AtomicI64::new(unix_seconds()),
             saves: AtomicU64::new(0),
             longest_hold_micros: AtomicU64::new(0),
-            armed: AtomicBool::new(false),
             scheduled: AtomicBool::new(false),
-            cancelled: AtomicBool::new(false),
+            control: SaveControl::default(),
         }
     }
 
     /// The file that is written.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     /// Allows saving: whatever the dump held is in the keyspace now.
     pub fn arm(&self) {
-        self.armed.store(true, Ordering::SeqCst);
+        self.state().armed = true;
+    }
+
+    /// Lets no further save begin. One that is running goes on.
+    pub fn disarm(&self) {
+        self.state().armed = false;
+    }
+
+    /// Lets another server have the dump. No save may be running or begin any more.
+    pub fn release(&self) {
+        self.file.release();
+    }
+
+    /// Removes the file that is being written, when the process must end in the middle of a save.
+    pub fn remove_own_temporary(&self) {
+        self.file.remove_own_temporary();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -165,7 +204,7 @@ impl Saver {
 
     /// Makes a running save end early; the next one is not affected.
     pub fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Relaxed);
+        self.control.cancelled.store(true, Ordering::Relaxed);
     }
 
     /// True while writes are refused because the last save failed.
@@ -193,7 +232,15 @@ impl Saver {
     #[must_use]
     pub fn figures(&self) -> SaveFigures {
         let state = self.state();
+        let keys = match state.running_since {
+            None => (0, 0),
+            Some(_) => (
+                self.control.keys_done.load(Ordering::Relaxed),
+                self.control.keys_total.load(Ordering::Relaxed),
+            ),
+        };
         SaveFigures {
+            keys,
             last_save_unix: self.last_save_unix.load(Ordering::Relaxed),
             last_duration: state.last_duration,
             current_duration: state.running_since.map(|since| since.elapsed()),
@@ -206,19 +253,20 @@ impl Saver {
     /// Begins a save on a thread of its own; the moment of this call is what it will contain.
     ///
     /// # Errors
-    /// `AlreadyRunning` while another one is being written, `Io` when no thread can be had.
+    /// `AlreadyRunning` while another one is being written, `NotArmed` before the dump was loaded,
+    /// `Io` when no thread can be had.
     pub fn start(self: &Arc<Self>, options: DumpOptions) -> Result<SaveTicket, SaveError> {
-        if !self.armed.load(Ordering::SeqCst) {
-            return Err(SaveError::AlreadyRunning);
-        }
         {
             let mut state = self.state();
+            if !state.armed {
+                return Err(SaveError::NotArmed);
+            }
             if state.running_since.is_some() {
                 return Err(SaveError::AlreadyRunning);
             }
             state.running_since = Some(Instant::now());
             state.last_try = state.running_since;
-            self.cancelled.store(false, Ordering::Relaxed);
+            self.control.cancelled.store(false, Ordering::Relaxed);
         }
         let (sender, ticket) = oneshot::channel();
         let saver = Arc::clone(self);
@@ -229,10 +277,44 @@ impl Saver {
             ending.run(&options);
         });
         if let Err(error) = spawned {
-            self.end(&Err(SaveError::io("start a thread to save", &self.path, &error)), 0);
-            return Err(SaveError::io("start a thread to save", &self.path, &error));
+            let error = SaveError::io("start a thread to save", self.path(), &error);
+            self.end(&Err(error.clone()), 0);
+            return Err(error);
         }
         Ok(ticket)
+    }
+
+    /// Replaces the data by what the dump holds, on a thread of its own; the caller keeps
+    /// commands away meanwhile. When it fails nothing can be saved any more, so that the dump
+    /// stays as it is.
+    #[must_use]
+    pub fn reload(self: &Arc<Self>, now: UnixMillis) -> oneshot::Receiver<Result<(), LoadError>> {
+        let (sender, receiver) = oneshot::channel();
+        let saver = Arc::clone(self);
+        let thread = std::thread::Builder::new().name("loader".to_owned());
+        let spawned = thread.spawn(move || {
+            saver.disarm();
+            let mut after = AfterUnlock::default();
+            saver.keyspace.flush(&mut after);
+            drop(after);
+            let progress = LoadProgress::default();
+            let (path, cancelled) = (saver.path(), AtomicBool::new(false));
+            let loaded = load::load(&saver.keyspace, path, now, &progress, &cancelled, |_| ());
+            match &loaded {
+                Ok(loaded) => {
+                    tracing::info!(keys = loaded.map_or(0, |loaded| loaded.keys), "loaded again");
+                    saver.keyspace.forget_changes();
+                    saver.arm();
+                }
+                Err(error) => tracing::error!("{error}"),
+            }
+            // Nobody may be waiting any more.
+            let _nobody = sender.send(loaded.map(|_| ()));
+        });
+        if let Err(error) = spawned {
+            tracing::error!("cannot start a thread to load the dump: {error}");
+        }
+        receiver
     }
 
     fn end(&self, result: &Result<(), SaveError>, hold_micros: u64) {
@@ -259,16 +341,21 @@ struct Ending<'a> {
 
 impl Ending<'_> {
     fn run(mut self, options: &DumpOptions) {
-        let written =
-            dump::save(&self.saver.keyspace, &self.saver.path, options, &self.saver.cancelled);
+        give_way_to_clients();
+        let saver = self.saver;
+        let written = saver
+            .file
+            .keep()
+            .and_then(|()| dump::save(&saver.keyspace, saver.path(), options, &saver.control));
         match &written {
             Ok(saved) => tracing::info!(
                 keys = saved.keys,
                 bytes = saved.bytes,
                 millis = u64::try_from(saved.duration.as_millis()).unwrap_or(u64::MAX),
                 "saved {}",
-                self.saver.path.display()
+                saver.path().display()
             ),
+            Err(SaveError::Cancelled) => tracing::info!("the save was given up"),
             Err(error) => tracing::error!("saving failed: {error}"),
         }
         let hold = written.as_ref().map_or(0, |saved| saved.longest_hold_micros);
@@ -288,9 +375,17 @@ impl Ending<'_> {
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
         if self.sender.is_some() {
+            tracing::error!("saving failed: {}", SaveError::Panicked);
             self.saver.end(&self.result, 0);
             self.tell();
         }
+    }
+}
+
+/// Lowers the priority of this thread: while all cores are taken, a save costs clients little.
+fn give_way_to_clients() {
+    if let Err(error) = setpriority_process(Some(gettid()), SAVER_NICENESS) {
+        tracing::debug!("the saver keeps its priority: {error}");
     }
 }
 

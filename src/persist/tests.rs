@@ -13,13 +13,16 @@ use crate::persist::read::Entry;
 use crate::persist::read::Item;
 use crate::persist::read::RdbReader;
 use crate::persist::read::ReadOptions;
+use crate::persist::source::BUFFER_BYTES;
 use crate::persist::value::Elements;
 use crate::persist::value::Pairs;
 use crate::persist::value::RdbValue;
 use crate::persist::value::Scored;
 use crate::persist::write::ChecksumWriter;
 use crate::persist::write::Header;
+use crate::persist::write::Sizes;
 use crate::persist::write::WrittenType;
+use crate::persist::write::encode_database;
 use crate::persist::write::encode_end;
 use crate::persist::write::encode_header;
 use crate::persist::write::encode_integer;
@@ -54,7 +57,7 @@ fn sample_path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/rdb").join(name)
 }
 
-fn sample(name: &str) -> Vec<u8> {
+pub(super) fn sample(name: &str) -> Vec<u8> {
     std::fs::read(sample_path(&format!("{name}.rdb"))).unwrap()
 }
 
@@ -95,16 +98,10 @@ fn end_state(items: &[Item]) -> ChecksumState {
 }
 
 fn header() -> Header<'static> {
-    Header {
-        server_version: "0.1.0",
-        created_seconds: 1_700_000_000,
-        used_memory_bytes: 123_456,
-        key_count: 70_000,
-        deadline_count: 3,
-    }
+    Header { server_version: "0.1.0", created_seconds: 1_700_000_000, used_memory_bytes: 123_456 }
 }
 
-type Record = (Vec<u8>, Option<i64>, RdbValue);
+pub(super) type Record = (Vec<u8>, Option<i64>, RdbValue);
 
 fn encode_value(out: &mut Vec<u8>, value: &RdbValue, mut packer: Option<&mut Packer>) {
     let mut string = |out: &mut Vec<u8>, bytes: &[u8]| {
@@ -143,11 +140,12 @@ fn written_type(value: &RdbValue) -> WrittenType {
     }
 }
 
-fn write(records: &[Record], packed: bool, with_checksum: bool) -> Vec<u8> {
+pub(super) fn write(records: &[Record], packed: bool, with_checksum: bool) -> Vec<u8> {
     let mut writer = ChecksumWriter::new(Vec::new(), with_checksum);
     let mut packer = packed.then(Packer::new);
     let mut out = Vec::new();
     encode_header(&mut out, &header());
+    encode_database(&mut out, 0, Some(Sizes { keys: 70_000, deadlines: 3 }));
     for (key, deadline_ms, value) in records {
         encode_key_prefix(&mut out, written_type(value), *deadline_ms, key, packer.as_mut());
         encode_value(&mut out, value, packer.as_mut());
@@ -163,7 +161,7 @@ fn write(records: &[Record], packed: bool, with_checksum: bool) -> Vec<u8> {
 }
 
 /// Bytes after the header of a dump, closed with an end mark and the right checksum.
-fn file_of(body: &[u8]) -> Vec<u8> {
+pub(super) fn file_of(body: &[u8]) -> Vec<u8> {
     let mut file = b"REDIS0010".to_vec();
     file.extend_from_slice(body);
     file.push(0xFF);
@@ -214,7 +212,7 @@ fn integer_text() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Strings of every length class, numbers, and what packs well.
-fn text() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn text() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         4 => vec(any::<u8>(), 0..40),
         3 => integer_text(),
@@ -226,7 +224,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn value() -> impl Strategy<Value = RdbValue> {
+pub(super) fn value() -> impl Strategy<Value = RdbValue> {
     let unique = || proptest::collection::btree_set(text(), 1..24);
     let score = any::<f64>().prop_filter("scores are numbers", |score| !score.is_nan());
     prop_oneof![
@@ -246,16 +244,16 @@ fn value() -> impl Strategy<Value = RdbValue> {
     ]
 }
 
-fn noise(length: usize, seed: u64) -> Vec<u8> {
+pub(super) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut random = Random(seed);
     (0..length).map(|_| random.below(256) as u8).collect()
 }
 
 /// SplitMix64: enough for choosing spots and bytes, and the same on every machine.
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn seeded() -> Self {
+    pub(super) fn seeded() -> Self {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let seed = std::env::var("MY_REDIS_SEED")
             .map_or(now.as_nanos() as u64, |text| text.parse().expect("MY_REDIS_SEED is a number"));
@@ -263,7 +261,7 @@ impl Random {
         Self(seed)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -687,7 +685,7 @@ fn long_keys_are_escaped_and_cut_in_messages() {
 
 #[test]
 fn a_large_string_is_read_past_the_buffer() {
-    for length in [131_071, 131_072, 131_073, 1_500_000] {
+    for length in [BUFFER_BYTES - 1, BUFFER_BYTES, BUFFER_BYTES + 1, 1_500_000] {
         let record = [(noise(40, 1), None, RdbValue::String(noise(length, 2)))];
         let file = write(&record, true, true);
         let items = read(&file, ReadOptions::default()).unwrap();
@@ -699,4 +697,58 @@ fn a_large_string_is_read_past_the_buffer() {
         let items = read(&file, ReadOptions::default()).unwrap();
         assert_eq!(entries(&items)[0].value, repeated);
     }
+}
+
+/// The bytes of the example in docs/dump-format.md.
+fn documented_dump() -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/dump-format.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let example = text.split("```").nth(1).unwrap();
+    let is_byte = |word: &&str| {
+        word.len() == 2 && word.bytes().all(|c| matches!(c, b'0'..=b'9' | b'A'..=b'F'))
+    };
+    let bytes = example.lines().flat_map(|line| line.split(' ').take_while(is_byte));
+    bytes.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+}
+
+#[test]
+fn the_documented_dump_is_what_is_written_and_read() {
+    let mut bytes = Vec::new();
+    let mut packer = Packer::new();
+    encode_header(
+        &mut bytes,
+        &Header { server_version: "0.1.0", created_seconds: 1_700_000_000, used_memory_bytes: 0 },
+    );
+    encode_database(&mut bytes, 0, Some(Sizes { keys: 4, deadlines: 1 }));
+    let prefix = |bytes: &mut Vec<u8>, kind, deadline_ms, key: &str| {
+        encode_key_prefix(bytes, kind, deadline_ms, key.as_bytes(), None);
+    };
+    prefix(&mut bytes, WrittenType::String, None, "key");
+    encode_string(&mut bytes, b"value", None);
+    prefix(&mut bytes, WrittenType::String, Some(1_699_000_000_512), "n");
+    encode_string(&mut bytes, b"12345", None);
+    prefix(&mut bytes, WrittenType::List, None, "list");
+    encode_length(&mut bytes, 2);
+    encode_string(&mut bytes, b"a", None);
+    encode_string(&mut bytes, b"7", None);
+    prefix(&mut bytes, WrittenType::Hash, None, "hash");
+    encode_length(&mut bytes, 1);
+    encode_string(&mut bytes, b"field", None);
+    encode_string(&mut bytes, &[b'x'; 100], Some(&mut packer));
+    encode_end(&mut bytes);
+    let mut writer = ChecksumWriter::new(Vec::new(), true);
+    writer.write_all(&bytes).unwrap();
+    let written = writer.finish().unwrap();
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02X}")).collect::<Vec<_>>().join(" ");
+    assert_eq!(hex(&documented_dump()), hex(&written));
+    let options = ReadOptions::default();
+    let mut reader = RdbReader::new(&written[..], written.len() as u64, options).unwrap();
+    let mut keys = Vec::new();
+    while let Some(item) = reader.next_item().unwrap() {
+        if let Item::Entry(entry) = item {
+            keys.push((entry.key, entry.deadline_ms));
+        }
+    }
+    let expected = [("key", None), ("n", Some(1_699_000_000_512)), ("list", None), ("hash", None)];
+    assert_eq!(keys, expected.map(|(key, ms)| (key.as_bytes().to_vec(), ms)));
 }

@@ -70,6 +70,7 @@ pub struct Elements {
     closed: Vec<Vec<u8>>,
     /// The block that takes the next one.
     last: Vec<u8>,
+    closed_bytes: usize,
     count: usize,
 }
 
@@ -106,6 +107,11 @@ impl Elements {
         self.count == 0
     }
 
+    /// Bytes of all elements, their lengths included.
+    pub(crate) fn bytes(&self) -> usize {
+        self.closed_bytes + self.last.len()
+    }
+
     /// Appends one element. Cost: its length.
     pub fn push(&mut self, element: &[u8]) {
         self.open(element.len()).extend_from_slice(element);
@@ -122,6 +128,7 @@ impl Elements {
         let full = self.last.len().saturating_add(wanted) > BLOCK_BYTES;
         if !self.last.is_empty() && (alone || full) {
             let room = if alone { wanted.min(BLOCK_BYTES) } else { BLOCK_BYTES };
+            self.closed_bytes += self.last.len();
             self.closed.push(std::mem::replace(&mut self.last, Vec::with_capacity(room)));
         }
         self.count += 1;
@@ -384,9 +391,14 @@ impl DuplicateFinder {
         match value {
             RdbValue::String(_) | RdbValue::List(_) => None,
             RdbValue::Set(members) => self.find_in(members, 1),
-            RdbValue::Hash(pairs) => self.find_in(&pairs.elements, 2),
+            RdbValue::Hash(pairs) => self.find_field(pairs),
             RdbValue::ZSet(scored) => self.find_in(&scored.members, 1),
         }
+    }
+
+    /// The first field that is there for the second time. Cost: as of [`find`](Self::find).
+    pub(crate) fn find_field<'a>(&mut self, pairs: &'a Pairs) -> Option<&'a [u8]> {
+        self.find_in(&pairs.elements, 2)
     }
 
     /// Looks at every `step`-th element.

@@ -64,13 +64,18 @@ pub struct Header<'a> {
     pub created_seconds: i64,
     /// Memory in use, for the operator who reads the file's notes.
     pub used_memory_bytes: u64,
-    /// How many keys are about to follow. A hint for the reader's tables; need not be exact.
-    pub key_count: u64,
-    /// How many of them have a deadline. A hint as well.
-    pub deadline_count: u64,
 }
 
-/// Appends magic, version, notes, database 0 and the key counts.
+/// How large a database is, for the reader's tables. A hint, that need not be exact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// How many keys it has.
+    pub keys: u64,
+    /// How many of them have a deadline.
+    pub deadlines: u64,
+}
+
+/// Appends magic, version and notes.
 pub fn encode_header(out: &mut Vec<u8>, header: &Header<'_>) {
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(format!("{VERSION_WRITTEN:04}").as_bytes());
@@ -84,11 +89,18 @@ pub fn encode_header(out: &mut Vec<u8>, header: &Header<'_>) {
     aux("ctime", &header.created_seconds.to_string());
     aux("used-mem", &header.used_memory_bytes.to_string());
     aux("my-redis-ver", header.server_version);
+}
+
+/// Appends which database the keys that follow belong to, and how large it is if that is not
+/// known from before.
+pub fn encode_database(out: &mut Vec<u8>, number: u64, sizes: Option<Sizes>) {
     out.push(opcode::SELECT_DB);
-    encode_length(out, 0);
-    out.push(opcode::RESIZE_DB);
-    encode_length(out, header.key_count);
-    encode_length(out, header.deadline_count);
+    encode_length(out, number);
+    if let Some(Sizes { keys, deadlines }) = sizes {
+        out.push(opcode::RESIZE_DB);
+        encode_length(out, keys);
+        encode_length(out, deadlines);
+    }
 }
 
 /// Appends what stands before a value: its deadline if it has one, its type and its key.

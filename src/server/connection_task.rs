@@ -10,6 +10,7 @@ use crate::command::error::CommandError;
 use crate::keyspace::LOOK_AHEAD_MAX;
 use crate::net::{Connection, Exchange, Until};
 use crate::protocol::{ProtocolError, ReplyWriter, Request, RequestDecoder};
+use crate::server::reload;
 use crate::stats::Counter;
 use smallvec::SmallVec;
 use std::future::{Future, poll_fn};
@@ -202,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 decoder.args(*request, input.get(*start..).unwrap_or_default())
             };
             if decoded.requests.len() > 1 {
-                gate.look_ahead(scratch, requests.clone().map(args));
+                gate.look_ahead(context, scratch, requests.clone().map(args));
             }
             let now = services.clock.now();
             for (start, request) in requests {
@@ -272,6 +273,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 }
                 Some(Err(_)) | None => return false,
             },
+            // What has begun is ended also when the client is killed meanwhile.
+            Deferred::Reload { saves } => {
+                let reloaded = reload::reload(&self.context.services, saves).await;
+                reloaded.err().map(CommandError::Text)
+            }
+            Deferred::Sleep(duration) => {
+                reload::sleep(&self.context.services, duration).await;
+                None
+            }
         };
         if self.context.skip_reply {
             return true;

@@ -4,6 +4,7 @@ mod connection_task;
 mod descriptors;
 mod log;
 pub mod options;
+mod reload;
 mod shutdown;
 mod tasks;
 
@@ -14,7 +15,7 @@ use crate::command::context::{Services, ShutdownMode, ShutdownOrder, ShutdownReq
 use crate::command::dispatch::Gate;
 use crate::config::{Config, StartOptions};
 use crate::keyspace::{Figures, Keyspace};
-use crate::persist::dump;
+use crate::persist::file::{ClaimError, DumpFile, is_reserved};
 use crate::persist::load::{self, LoadError, LoadProgress};
 use crate::persist::saver::Saver;
 use crate::stats::{Counter, Stats};
@@ -38,6 +39,8 @@ const SHARDS_PER_CORE: usize = 16;
 const SHARDS_MIN: usize = 64;
 /// How long accepting rests when the system has no more descriptors or memory.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
+/// The system follows no more links than this either.
+const LINKS_MAX: usize = 40;
 /// How often the log tells how far loading has come.
 const LOAD_REPORT_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -48,6 +51,8 @@ pub enum StartError {
     Listen(String, io::Error),
     /// The folder of the dump cannot be used.
     Folder(PathBuf, io::Error),
+    /// The dump is another server's, or cannot be written.
+    Dump(ClaimError),
     /// The dump cannot be loaded.
     Load(LoadError),
     /// The system refused something else.
@@ -61,6 +66,10 @@ impl fmt::Display for StartError {
             Self::Folder(path, error) => {
                 write!(f, "cannot keep the dump in {}: {error}", path.display())
             }
+            Self::Dump(error @ ClaimError::InUse { .. }) => {
+                write!(f, "{error}; give this one another --dir or --dbfilename")
+            }
+            Self::Dump(error) => write!(f, "cannot keep the dump: {error}"),
             Self::Load(error) => error.fmt(f),
             Self::System(what, error) => write!(f, "cannot {what}: {error}"),
         }
@@ -77,7 +86,9 @@ pub struct Server {
     services: Arc<Services>,
     background: Arc<Background>,
     orders: mpsc::UnboundedReceiver<ShutdownOrder>,
-    loaded: oneshot::Receiver<Result<(), LoadError>>,
+    loaded: LoadOutcome,
+    /// Set when the server ends before the dump was loaded.
+    load_cancelled: Arc<AtomicBool>,
 }
 
 impl Server {
@@ -87,6 +98,7 @@ impl Server {
     /// When an address or the folder cannot be used.
     pub async fn start(mut options: StartOptions, clock: Clock) -> Result<Self, StartError> {
         let path = dump_path(&mut options)?;
+        let file = DumpFile::claim(path.clone()).map_err(StartError::Dump)?;
         let listeners = listen(&options).await?;
         if let Some((_, address)) = listeners.first() {
             options.port = address.port();
@@ -98,14 +110,14 @@ impl Server {
             }
             shards => shards,
         };
-        let keyspace = Arc::new(Keyspace::new(shards));
+        let keyspace = Arc::new(Keyspace::with_databases(shards, options.databases));
         let (sender, orders) = mpsc::unbounded_channel();
         let services = Arc::new(Services {
             config: Config::new(options),
             stats: Stats::default(),
             clients: Clients::default(),
             figures: Figures::new(Arc::clone(&keyspace)),
-            saver: Arc::new(Saver::new(Arc::clone(&keyspace), path.clone())),
+            saver: Arc::new(Saver::new(Arc::clone(&keyspace), file)),
             clock,
             shutdown: ShutdownRequest(sender),
             loading: AtomicBool::new(true),
@@ -116,16 +128,22 @@ impl Server {
         background
             .start(Arc::clone(&keyspace), Arc::clone(&services))
             .map_err(|e| StartError::System("start a thread", e))?;
-        let loaded = start_loading(Arc::clone(&keyspace), Arc::clone(&services), path)?;
+        let load_cancelled = Arc::new(AtomicBool::new(false));
+        let cancelled = Arc::clone(&load_cancelled);
+        let loaded = start_loading(Arc::clone(&keyspace), Arc::clone(&services), path, cancelled)?;
         let settle: Arc<Background> = Arc::clone(&background);
         let gate = Arc::new(Gate::new(Arc::clone(&keyspace), Arc::clone(&services), settle));
         let mut addresses = Vec::new();
         for (listener, address) in listeners {
             addresses.push(address);
-            tokio::spawn(accept(listener, Arc::clone(&gate)));
+            let (listener, gate) = (Arc::new(listener), Arc::clone(&gate));
+            let accepts = move || accept(Arc::clone(&listener), Arc::clone(&gate));
+            tokio::spawn(tasks::supervise("accepting", Arc::clone(&services), accepts));
         }
-        tokio::spawn(tasks::look_after(Arc::clone(&services)));
-        Ok(Self { addresses, keyspace, services, background, orders, loaded })
+        let looked_after = Arc::clone(&services);
+        let look_after = move || tasks::look_after(Arc::clone(&looked_after));
+        tokio::spawn(tasks::supervise("saving by the rules", Arc::clone(&services), look_after));
+        Ok(Self { addresses, keyspace, services, background, orders, loaded, load_cancelled })
     }
 
     /// The addresses it listens on.
@@ -169,8 +187,10 @@ impl Server {
         move || background.wake_sweeper()
     }
 
-    /// Ends the background threads, after [`end`](Self::end).
+    /// Ends the background threads, after [`end`](Self::end), and frees the dump for another
+    /// server.
     pub fn stop_background(&self) {
+        self.services.saver.release();
         self.background.stop();
     }
 
@@ -179,12 +199,18 @@ impl Server {
     /// # Errors
     /// When it cannot be.
     pub async fn wait_until_loaded(&mut self) -> Result<(), StartError> {
-        match (&mut self.loaded).await {
-            Ok(loaded) => loaded.map_err(StartError::Load),
-            Err(_) => {
-                let error = io::Error::other("the loading thread ended unexpectedly");
-                Err(StartError::System("load the dump", error))
-            }
+        outcome_of_loading(&mut self.loaded).await
+    }
+}
+
+type LoadOutcome = oneshot::Receiver<Result<(), LoadError>>;
+
+async fn outcome_of_loading(loaded: &mut LoadOutcome) -> Result<(), StartError> {
+    match loaded.await {
+        Ok(loaded) => loaded.map_err(StartError::Load),
+        Err(_) => {
+            let error = io::Error::other("the loading thread ended unexpectedly");
+            Err(StartError::System("load the dump", error))
         }
     }
 }
@@ -202,8 +228,13 @@ pub fn run(mut options: StartOptions) -> ExitCode {
         Err(error) => return failed(&StartError::System("start the runtime", error)),
     };
     let code = runtime.block_on(async {
+        // Before anything else: a signal that comes while the server starts ends it in order, too.
+        let signals = match shutdown::Signals::new() {
+            Ok(signals) => signals,
+            Err(error) => return failed(&StartError::System("watch for signals", error)),
+        };
         match Server::start(options, Clock::System).await {
-            Ok(server) => server.run_until_told().await,
+            Ok(server) => server.run_until_told(signals).await,
             Err(error) => failed(&error),
         }
     });
@@ -225,19 +256,27 @@ fn dump_path(options: &mut StartOptions) -> Result<PathBuf, StartError> {
     if path.is_dir() {
         return Err(StartError::Folder(path, io::Error::other("the dump's name is a folder's")));
     }
-    dump::remove_stale_temporaries(&path);
-    dump::check_writable(&path).map_err(folder)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if is_reserved(&name) {
+        let error = "names ending in .lock and .temp are for the server's own files";
+        return Err(StartError::Folder(path.clone(), io::Error::other(error)));
+    }
     Ok(path)
 }
 
 /// Where a link leads: a save would put a file in the place of the link, but the file that it
 /// points to is meant, even when that one is not there yet.
-fn target_of(path: PathBuf) -> PathBuf {
-    let followed = path.canonicalize().or_else(|_| {
-        let target = path.read_link()?;
-        Ok::<_, io::Error>(path.parent().unwrap_or(Path::new("/")).join(target))
-    });
-    followed.unwrap_or(path)
+fn target_of(mut path: PathBuf) -> PathBuf {
+    for _ in 0..LINKS_MAX {
+        let Ok(target) = path.read_link() else { break };
+        path = path.parent().unwrap_or(Path::new("/")).join(target);
+        if let (Some(folder), Some(name)) = (path.parent(), path.file_name())
+            && let Ok(folder) = folder.canonicalize()
+        {
+            path = folder.join(name);
+        }
+    }
+    path
 }
 
 async fn listen(options: &StartOptions) -> Result<Vec<(TcpListener, SocketAddr)>, StartError> {
@@ -284,7 +323,7 @@ async fn listen_on(name: &str, options: &StartOptions) -> io::Result<TcpListener
     Err(last)
 }
 
-async fn accept(listener: TcpListener, gate: Arc<Gate>) {
+async fn accept(listener: Arc<TcpListener>, gate: Arc<Gate>) {
     let mut last_complaint: Option<Instant> = None;
     loop {
         match listener.accept().await {
@@ -371,11 +410,12 @@ fn start_loading(
     keyspace: Arc<Keyspace>,
     services: Arc<Services>,
     path: PathBuf,
-) -> Result<oneshot::Receiver<Result<(), LoadError>>, StartError> {
+    cancelled: Arc<AtomicBool>,
+) -> Result<LoadOutcome, StartError> {
     let (sender, receiver) = oneshot::channel();
     let thread = std::thread::Builder::new().name("loader".to_owned());
     let spawned = thread.spawn(move || {
-        let loaded = load_dump(&keyspace, &services, &path);
+        let loaded = load_dump(&keyspace, &services, &path, &cancelled);
         if loaded.is_ok() {
             services.saver.arm();
             services.loading.store(false, Ordering::SeqCst);
@@ -387,7 +427,12 @@ fn start_loading(
     Ok(receiver)
 }
 
-fn load_dump(keyspace: &Keyspace, services: &Services, path: &Path) -> Result<(), LoadError> {
+fn load_dump(
+    keyspace: &Keyspace,
+    services: &Services,
+    path: &Path,
+    cancelled: &AtomicBool,
+) -> Result<(), LoadError> {
     let mut reported = Instant::now();
     let report = |progress: &LoadProgress| {
         if reported.elapsed() >= LOAD_REPORT_INTERVAL {
@@ -399,7 +444,7 @@ fn load_dump(keyspace: &Keyspace, services: &Services, path: &Path) -> Result<()
         }
     };
     let progress = &services.load_progress;
-    match load::load(keyspace, path, services.clock.now(), progress, report)? {
+    match load::load(keyspace, path, services.clock.now(), progress, cancelled, report)? {
         None => tracing::info!("no dump at {}: starting empty", path.display()),
         Some(loaded) => {
             if loaded.unchecked {

@@ -4,7 +4,7 @@
 //! Values are checked by the option table, so that the command line and CONFIG SET agree. Whatever
 //! is wrong with the command line is told in one line.
 
-use crate::config::{OPTIONS, OptionSpec, StartOptions, find, parse_save_rules};
+use crate::config::{DebugAccess, OPTIONS, OptionSpec, StartOptions, find, parse_save_rules};
 use crate::util::log::LogLevel;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -79,7 +79,10 @@ struct Options {
     /// End the dump with a checksum [default: yes]
     #[structopt(long, value_name = "yes/no")]
     rdbchecksum: Option<String>,
-    /// Number of databases; there is one [default: 1]
+    /// Bytes a save may need beside the data; 0 is a quarter of it [default: 0]
+    #[structopt(long, value_name = "bytes")]
+    snapshot_memory: Option<String>,
+    /// Number of databases [default: 1]
     #[structopt(long, value_name = "count")]
     databases: Option<String>,
     /// Shards of the keyspace; 0 is 16 a core, at least 64 [default: 0]
@@ -88,6 +91,9 @@ struct Options {
     /// Threads that serve clients; 0 is one a core [default: 0]
     #[structopt(long, value_name = "count")]
     threads: Option<String>,
+    /// Who may use DEBUG: no, local or yes [default: no]
+    #[structopt(long, value_name = "who")]
+    enable_debug_command: Option<String>,
     /// debug, verbose, notice or warning [default: notice]
     #[structopt(long, value_name = "level")]
     loglevel: Option<String>,
@@ -122,7 +128,6 @@ impl Options {
         if dump_file_name.is_empty() || dump_file_name.contains(['/', '\0']) {
             return Err("Invalid value for '--dbfilename': it must be a file name alone".into());
         }
-        checked("databases", self.databases.as_deref())?;
         let bind: Vec<String> = self
             .bind
             .iter()
@@ -150,10 +155,16 @@ impl Options {
             save,
             rdb_compression: flag("rdbcompression", &self.rdbcompression)?,
             rdb_checksum: flag("rdbchecksum", &self.rdbchecksum)?,
+            debug_access: DebugAccess::from_name(&checked(
+                "enable-debug-command",
+                self.enable_debug_command.as_deref(),
+            )?),
+            snapshot_memory_bytes: number("my-redis-snapshot-memory", &self.snapshot_memory)?,
             stop_writes_on_save_error: flag(
                 "stop-writes-on-bgsave-error",
                 &self.stop_writes_on_bgsave_error,
             )?,
+            databases: number("databases", &self.databases)?,
             shards: number("my-redis-shards", &self.shards)?,
             threads: number("my-redis-threads", &self.threads)?,
             clients_max: number("maxclients", &self.maxclients)?,
@@ -244,7 +255,8 @@ mod tests {
             &["--nonsense"],
             &["redis.conf"],
             &["--maxclients", "0"],
-            &["--databases", "16"],
+            &["--databases", "0"],
+            &["--databases", "16385"],
             &["--loglevel", "loud"],
             &["--protected-mode", "maybe"],
             &["--dbfilename", "a/b"],

@@ -5,11 +5,12 @@
 //! as Redis does, so that the data is not lost with it; a second signal ends it without saving.
 
 use crate::command::context::{ShutdownMode, ShutdownOrder};
-use crate::persist::dump::{self, DumpOptions};
+use crate::persist::dump::DumpOptions;
 use crate::persist::saver::SaveError;
-use crate::server::{Server, failed, signal_order};
+use crate::server::{Server, failed, outcome_of_loading, signal_order};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Commands that are still running then are no longer waited for.
@@ -23,18 +24,24 @@ enum Event {
     Signal(&'static str),
 }
 
-struct Signals {
+/// The signals that the server takes into its own hands.
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    /// Ends a process by default. Watched, a write beyond the limit on the size of files is an
+    /// error like others.
+    _file_size: Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    /// From now on none of them ends the process by itself.
+    pub fn new() -> std::io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            _file_size: signal(SignalKind::from_raw(libc::SIGXFSZ))?,
         })
     }
 
@@ -53,20 +60,12 @@ impl Signals {
 
 impl Server {
     /// Serves until a signal or SHUTDOWN ends the server.
-    pub async fn run_until_told(mut self) -> ExitCode {
-        let mut signals = match Signals::new() {
-            Ok(signals) => signals,
-            Err(error) => {
-                return failed(&super::StartError::System("watch for signals", error));
-            }
-        };
+    pub(super) async fn run_until_told(mut self, mut signals: Signals) -> ExitCode {
         self.introduce();
         let loaded = tokio::select! {
-            loaded = self.wait_until_loaded() => loaded,
-            name = signals.next() => {
-                tracing::warn!("{name} while loading: ending without saving");
-                return ExitCode::SUCCESS;
-            }
+            loaded = outcome_of_loading(&mut self.loaded) => loaded,
+            name = signals.next() => return self.end_while_loading(name),
+            Some(_) = self.orders.recv() => return self.end_while_loading("SHUTDOWN"),
         };
         if let Err(error) = loaded {
             return failed(&error);
@@ -89,7 +88,7 @@ impl Server {
             let ended = tokio::select! {
                 ended = self.end(&order) => ended,
                 name = signals.next() => {
-                    dump::remove_own_temporary(self.services.saver.path());
+                    self.services.saver.remove_own_temporary();
                     tracing::warn!("{name} again: ending without saving");
                     std::process::exit(1);
                 }
@@ -106,14 +105,17 @@ impl Server {
         }
     }
 
+    /// Nothing is saved, as in Redis: the dump that is being loaded holds more than memory does.
+    fn end_while_loading(&self, reason: &str) -> ExitCode {
+        self.load_cancelled.store(true, Ordering::Relaxed);
+        tracing::warn!("{reason} while loading: ending without saving");
+        ExitCode::SUCCESS
+    }
+
     /// Carries out an order to end; false when the server goes on because saving failed.
     pub async fn end(&self, order: &ShutdownOrder) -> bool {
-        let clients = &self.services.clients;
-        clients.pause(true);
-        let began = Instant::now();
-        while clients.busy() > 0 && began.elapsed() < DRAIN_TIMEOUT {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let hold = self.services.clients.hold();
+        hold.drained(DRAIN_TIMEOUT).await;
         let saves = match order.mode {
             ShutdownMode::Default => self.services.config.saves_by_rules(),
             ShutdownMode::Save => true,
@@ -124,11 +126,14 @@ impl Server {
             tracing::error!("the last save failed: {error}");
             if !order.force {
                 tracing::error!("not ending, because the data would be lost");
-                clients.pause(false);
                 return false;
             }
         }
+        // The rules are still looked at; nothing may begin that the end would cut off.
+        self.services.saver.disarm();
+        self.end_running_save().await;
         tokio::time::sleep(LAST_REPLIES_WAIT).await;
+        hold.for_ever();
         true
     }
 

@@ -8,9 +8,11 @@ use crate::command::context::Services;
 use crate::command::dispatch::Settle;
 use crate::keyspace::{AfterUnlock, Garbage, Keyspace};
 use crate::persist::dump::DumpOptions;
-use crate::persist::saver::Saver;
+use crate::persist::planted::{self, Bug};
+use crate::persist::saver::{SaveError, Saver};
 use crate::stats::Counter;
 use crate::util::clock::UnixMillis;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -23,6 +25,8 @@ const SWEEP_SLEEP_MAX: Duration = Duration::from_millis(500);
 const FREE_HERE_COST_MAX: usize = 64;
 /// A failed save is tried again by the rules after this long at the earliest.
 const SAVE_RETRY_DELAY: Duration = Duration::from_secs(5);
+/// Background work that panicked rests this long, so that it cannot take up the machine.
+const RESTART_DELAY: Duration = Duration::from_millis(500);
 
 /// Takes what commands leave to be done after their locks.
 #[derive(Debug)]
@@ -62,12 +66,11 @@ impl Background {
         let (sender, receiver) = mpsc::channel();
         *self.garbage.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
         let of_dropper = Arc::clone(&services);
-        let dropper = thread::Builder::new().name("dropper".to_owned());
-        let dropper = dropper.spawn(move || free_garbage(&receiver, &of_dropper))?;
+        let dropper = spawn("dropper", &services, move || free_garbage(&receiver, &of_dropper))?;
         let background = Arc::clone(self);
-        let sweeper = thread::Builder::new().name("sweeper".to_owned());
         let of_sweeper = Arc::clone(&services);
-        let sweeper = sweeper.spawn(move || background.sweep(&keyspace, &of_sweeper))?;
+        let sweeper =
+            spawn("sweeper", &services, move || background.sweep(&keyspace, &of_sweeper))?;
         let _first = self.sweeper.set(sweeper.thread().clone());
         let _first = self.services.set(services);
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,6 +100,7 @@ impl Background {
 
     fn sweep(&self, keyspace: &Keyspace, services: &Services) {
         while !self.stopped.load(Ordering::SeqCst) {
+            planted::strike(Bug::PanicInTheSweeper, services.saver.path());
             // Whoever sets a deadline while it is being computed how long to sleep sees this and
             // wakes us: the wake-up is kept until we sleep.
             self.wakes_at.store(i64::MAX, Ordering::SeqCst);
@@ -152,6 +156,43 @@ fn free_garbage(receiver: &Receiver<Garbage>, services: &Services) {
     }
 }
 
+/// Runs `work` on a thread of its own, and again when it panics.
+fn spawn(
+    name: &'static str,
+    services: &Arc<Services>,
+    work: impl Fn() + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    let services = Arc::clone(services);
+    thread::Builder::new().name(name.to_owned()).spawn(move || {
+        // Whatever is left half done is behind locks that do not mind, or ends the process.
+        while catch_unwind(AssertUnwindSafe(&work)).is_err() {
+            tell_restart(name, &services);
+            thread::sleep(RESTART_DELAY);
+        }
+    })
+}
+
+/// Runs a task for ever: one that panics is begun anew.
+pub async fn supervise<Work>(
+    name: &'static str,
+    services: Arc<Services>,
+    work: impl Fn() -> Work + Send + 'static,
+) where
+    Work: Future<Output = ()> + Send + 'static,
+{
+    while let Err(end) = tokio::spawn(work()).await
+        && end.is_panic()
+    {
+        tell_restart(name, &services);
+        tokio::time::sleep(RESTART_DELAY).await;
+    }
+}
+
+fn tell_restart(name: &str, services: &Services) {
+    services.stats.add(Counter::BackgroundRestarts, 1);
+    tracing::error!("{name} has panicked and begins anew");
+}
+
 /// Does what is due ten times a second, for ever: saves by the rules, ends connections that are
 /// silent for too long, and takes the figures for what happens per second.
 pub async fn look_after(services: Arc<Services>) {
@@ -162,10 +203,14 @@ pub async fn look_after(services: Arc<Services>) {
         services.stats.sample();
         end_silent_clients(&services);
         let saver = &services.saver;
+        planted::strike(Bug::PanicInTheRules, saver.path());
         if saver.take_scheduled() || is_due(&services, saver) {
             match saver.start(DumpOptions::from(&services.config)) {
                 Ok(_ticket) => {}
-                Err(error) => tracing::debug!("no save by the rules: {error}"),
+                Err(error @ (SaveError::AlreadyRunning | SaveError::NotArmed)) => {
+                    tracing::debug!("no save by the rules: {error}");
+                }
+                Err(error) => tracing::error!("no save by the rules: {error}"),
             }
         }
     }

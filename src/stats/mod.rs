@@ -46,9 +46,11 @@ pub enum Counter {
     RejectedConnections,
     /// Connections closed because of bytes that were no request.
     ProtocolErrors,
+    /// Background work that panicked and was begun anew.
+    BackgroundRestarts,
 }
 
-const COUNTERS: usize = Counter::ProtocolErrors as usize + 1;
+const COUNTERS: usize = Counter::BackgroundRestarts as usize + 1;
 
 /// Codes of errors that are counted; further ones are not.
 const ERROR_CODES_MAX: usize = 64;

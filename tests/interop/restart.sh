@@ -121,7 +121,7 @@ cli DEL generation >/dev/null
 same "and all of the data" "$content"
 if ! is_redis "$SERVER"; then
     # redis-server never removes what a kill left behind.
-    left=$(find "$FOLDER/killed" -type f ! -name dump.my_rdb ! -name server.log | grep -ciE 'te?mp')
+    left=$(find "$FOLDER/killed" -type f ! -name dump.my_rdb ! -name server.log -printf '%f\n' | grep -ciE 'te?mp')
     equal "no temporary files pile up" "$left" 0
 fi
 stop TERM

@@ -13,8 +13,11 @@
 mod client;
 mod commands;
 mod concurrency;
+mod crash;
+mod damaged;
 mod differential;
 mod expiry;
+mod faults;
 mod harness;
 mod persistence;
 mod protocol;

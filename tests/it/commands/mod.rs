@@ -22,13 +22,42 @@ use my_redis::command::sorted_set_range as sorted_set_range_rows;
 use my_redis::command::string as string_rows;
 
 /// Expands to three tests of one session with an empty server; `resp3` before the session's
-/// connection has it speak RESP3.
+/// connection has it speak RESP3, and `several` gives the session the address of a server with 16
+/// databases, for as many connections as it needs.
 macro_rules! transcript {
     ($name:ident, resp3 |$wire:ident| $session:block) => {
         transcript!(@tests $name, connect_resp3, $wire, $session);
     };
     ($name:ident, |$wire:ident| $session:block) => {
         transcript!(@tests $name, connect, $wire, $session);
+    };
+    ($name:ident, several |$addr:ident| $session:block) => {
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+            use crate::harness::oracle::Oracle;
+            use crate::harness::server::{MANY_SHARDS, Server};
+
+            fn session($addr: std::net::SocketAddr) $session
+
+            #[test]
+            fn on_one_shard() {
+                let server = Server::start_with(1, |options| options.databases = 16);
+                session(server.addr());
+            }
+
+            #[test]
+            fn on_many_shards() {
+                let server = Server::start_with(MANY_SHARDS, |options| options.databases = 16);
+                session(server.addr());
+            }
+
+            #[test]
+            fn on_redis() {
+                let oracle = Oracle::start_with(&["--databases", "16"]);
+                session(oracle.addr());
+            }
+        }
     };
     (@tests $name:ident, $connect:ident, $wire:ident, $session:block) => {
         mod $name {
@@ -63,6 +92,8 @@ macro_rules! transcript {
 
 mod config;
 mod connection;
+mod database;
+mod debug;
 mod expire;
 mod generic;
 mod hash;

@@ -233,7 +233,7 @@ fn a_wrong_command_line_is_told_in_one_line() {
         &["redis.conf"],
         &["--maxclients", "0"],
         &["--loglevel", "loud"],
-        &["--databases", "2"],
+        &["--databases", "0"],
         &["--save", "0 1"],
         &["--dir", "/nosuch/folder", "--port", "0"],
         &["--bind", "192.0.2.1", "--port", "0"],

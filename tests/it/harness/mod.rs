@@ -1,7 +1,9 @@
 //! What the integration tests share.
 
+pub mod dump;
 pub mod oracle;
 pub mod process;
 pub mod random;
 pub mod server;
+pub mod strace;
 pub mod wire;

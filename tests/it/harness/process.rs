@@ -42,29 +42,81 @@ impl Process {
     /// Starts the program in `folder` and waits until it answers.
     #[track_caller]
     pub fn start(folder: &Path, options: &[&str]) -> Self {
-        let process = Self::launch(folder, options);
+        Self::launch(folder, options).answering()
+    }
+
+    /// Waits until it answers.
+    #[track_caller]
+    fn answering(mut self) -> Self {
         let deadline = Instant::now() + STEP_TIMEOUT;
         loop {
-            if TcpStream::connect(process.addr).is_ok()
-                && process.wire().run("PING") == b"+PONG\r\n"
-            {
-                return process;
+            if TcpStream::connect(self.addr).is_ok() && self.wire().run("PING") == b"+PONG\r\n" {
+                return self;
             }
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "the server has ended: {ended:?}");
             assert!(Instant::now() < deadline, "the server does not answer");
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 
     /// Starts the program without waiting.
     pub fn launch(folder: &Path, options: &[&str]) -> Self {
+        Self::launch_command(program(folder, options))
+    }
+
+    /// Starts a command that becomes the program, and waits until it answers.
+    #[track_caller]
+    pub fn start_command(command: Command) -> Self {
+        Self::launch_command(command).answering()
+    }
+
+    fn launch_command(mut command: Command) -> Self {
         let port = free_port();
-        let mut command = program(folder, options);
-        let child = command.args(["--port", &port.to_string()]).spawn().unwrap();
+        let child = command.args(["--port", &port.to_string()]).spawn();
+        let child = child.unwrap_or_else(|e| panic!("{command:?}: {e}"));
         Self { child, addr: SocketAddr::from(([127, 0, 0, 1], port)) }
+    }
+
+    /// Where it listens once it does.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
     }
 
     pub fn wire(&self) -> Wire {
         Wire::connect(self.addr)
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it as sudden death does.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.wait();
+    }
+
+    /// How it has ended, if it has.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// What it has logged, once it has ended; only if it was started with a pipe for that.
+    pub fn log(&mut self) -> String {
+        std::io::read_to_string(self.child.stderr.take().unwrap()).unwrap()
+    }
+
+    /// A connection as soon as there can be one, whether or not the dump is loaded.
+    #[track_caller]
+    pub fn wire_when_it_listens(&self) -> Wire {
+        let deadline = Instant::now() + STEP_TIMEOUT;
+        while TcpStream::connect(self.addr).is_err() {
+            assert!(Instant::now() < deadline, "the server does not listen");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.wire()
     }
 
     /// Sends a signal by its name.
@@ -93,4 +145,24 @@ impl Drop for Process {
         let _ended_already = self.child.kill();
         let _reaped = self.child.wait();
     }
+}
+
+/// What the program says when it does not start; it must say it in one line and exit with 1.
+#[track_caller]
+pub fn refusal(folder: &Path, options: &[&str]) -> String {
+    refusal_of(program(folder, options))
+}
+
+/// As `refusal`, of any command.
+#[track_caller]
+pub fn refusal_of(mut command: Command) -> String {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let child = child.unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    // Ended also if it is not refused.
+    let mut process = Process { child, addr: SocketAddr::from(([127, 0, 0, 1], 0)) };
+    let status = process.wait();
+    let text = process.log();
+    assert_eq!(status.code(), Some(1), "{text}");
+    let complaints: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    complaints.last().unwrap_or(&"").to_string()
 }

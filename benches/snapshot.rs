@@ -1,0 +1,359 @@
+//! What clients notice of a save: this server beside redis-server, in one run.
+//!
+//! `cargo bench --bench snapshot` fills each server and saves in the background while a probe sends
+//! requests at a fixed rate. A request's time counts from the moment at which it was due, so that
+//! a server that stands still is charged for every request that it held up. Four scenes:
+//!
+//! * burst: redis-benchmark writes at full speed meanwhile, 8 connections, pipeline 8
+//! * quiet: only the probe
+//! * large: a list and a hash of millions, which the probe itself changes
+//!
+//! * holds: inside this process, for how long the walk of a save holds a shard's lock, and how
+//!   long the first change of a large value takes after the cut
+//!
+//! Memory is the process' share with that of its children (a forked saver is one), as a multiple
+//! of what it was right before the save.
+
+#![allow(clippy::unwrap_used, reason = "a benchmark that meets the unexpected has to stop")]
+
+mod support;
+
+use hdrhistogram::Histogram;
+use my_redis::data::list::End;
+use my_redis::data::{Hash, List};
+use my_redis::keyspace::{AfterUnlock, Keyspace, NewDeadline, WriteView};
+use my_redis::util::clock::UnixMillis;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use support::{Client, OURS, Outcome, Server, check_programs, heading, number, request};
+
+// As in the server: a key is an allocation.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const USAGE: &str = "\
+usage: cargo bench --bench snapshot -- [OPTION...]
+
+  --scenes LIST     of burst,quiet,large,holds (default: all)
+  --keys N          strings of 100 bytes in all scenes but large (default 2000000)
+  --elements N      elements of the list and of the hash in large and holds (default 5000000)
+  --saves N         saves, one after the other (default 3)
+  --hz N            requests of the probe a second (default 1000)
+  --ours PROGRAM    the server to measure (default: the release build)
+  --redis PROGRAM   the server to measure it against (default: redis-server)";
+
+const TABLE: &str = "\
+| scene | server | phase | p50 ms | p99 ms | p99.9 ms | max ms | memory | save s | file MB |
+|---|---|---|--:|--:|--:|--:|--:|--:|--:|";
+
+/// The scene that needs no server.
+const HOLDS: &str = "holds";
+/// How long the probe runs before the first save.
+const CALM: Duration = Duration::from_secs(3);
+/// A save that takes longer ends the bench.
+const SAVE_TIMEOUT: Duration = Duration::from_secs(300);
+/// Elements of one filling request.
+const FILL_ELEMENTS: usize = 100;
+const VALUE: &[u8] = &[b'v'; 100];
+
+struct Options {
+    scenes: Vec<String>,
+    keys: usize,
+    elements: usize,
+    saves: usize,
+    hz: usize,
+    ours: PathBuf,
+    redis: PathBuf,
+}
+
+impl Options {
+    /// Reads the command line; `None` if help was asked for.
+    fn parse(mut args: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
+        let mut options = Self {
+            scenes: ["burst", "quiet", "large", "holds"].map(str::to_owned).to_vec(),
+            keys: 2_000_000,
+            elements: 5_000_000,
+            saves: 3,
+            hz: 1_000,
+            ours: OURS.into(),
+            redis: "redis-server".into(),
+        };
+        while let Some(name) = args.next() {
+            let mut value = || args.next().ok_or(format!("{name} needs a value"));
+            match name.as_str() {
+                "--scenes" => options.scenes = value()?.split(',').map(str::to_owned).collect(),
+                "--keys" => options.keys = number(&value()?)?,
+                "--elements" => options.elements = number(&value()?)?,
+                "--saves" => options.saves = number(&value()?)?,
+                "--hz" => options.hz = number(&value()?)?,
+                "--ours" => options.ours = value()?.into(),
+                "--redis" => options.redis = value()?.into(),
+                // Cargo's own, for every bench.
+                "--bench" => {}
+                "-h" | "--help" => return Ok(None),
+                _ => return Err(format!("unknown option {name}\n{USAGE}")),
+            }
+        }
+        Ok(Some(options))
+    }
+}
+
+/// The request number `number` of the probe in a scene.
+fn probe_request(scene: &str, options: &Options, number: u64) -> Vec<Vec<u8>> {
+    // A multiplicative hash: every key comes, in no order.
+    let random = usize::try_from(number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20).unwrap();
+    let words = |words: &[&str]| words.iter().map(|word| word.as_bytes().to_vec()).collect();
+    let field = format!("field:{:07}", random % options.elements);
+    let key = format!("key:{:012}", random % options.keys);
+    match (scene, number % 6) {
+        ("large", 0) => words(&["HSET", "hash", &field, "12345678"]),
+        ("large", 1) => words(&["RPUSH", "list", "12345678"]),
+        ("large", 2) => words(&["LPOP", "list"]),
+        ("large", 3) => words(&["HGET", "hash", &field]),
+        ("large", 4) => words(&["LSET", "list", "-1", "87654321"]),
+        ("large", _) => words(&["PING"]),
+        (_, 0..3) => words(&["GET", &key]),
+        _ => vec![b"SET".to_vec(), key.into_bytes(), VALUE.to_vec()],
+    }
+}
+
+/// Sends requests at a fixed rate on a thread of its own.
+struct Probe {
+    times: Arc<Mutex<Histogram<u64>>>,
+    stopped: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Outcome<()>>>,
+}
+
+impl Probe {
+    fn start(scene: &str, options: &Options, port: u16) -> Outcome<Self> {
+        let times = Arc::new(Mutex::new(Histogram::new(3).map_err(|e| e.to_string())?));
+        let stopped = Arc::new(AtomicBool::new(false));
+        let mut client = Client::connect(port)?;
+        let requests: Vec<Vec<Vec<u8>>> =
+            (0..60_000).map(|number| probe_request(scene, options, number)).collect();
+        let every = Duration::from_secs(1) / u32::try_from(options.hz).unwrap();
+        let (shared, end) = (Arc::clone(&times), Arc::clone(&stopped));
+        let thread = std::thread::spawn(move || {
+            let mut due = Instant::now();
+            for request in requests.iter().cycle() {
+                if end.load(Ordering::Relaxed) {
+                    break;
+                }
+                due += every;
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                let args: Vec<&[u8]> = request.iter().map(Vec::as_slice).collect();
+                client.ask(&args)?;
+                let micros = u64::try_from(due.elapsed().as_micros()).unwrap();
+                shared.lock().unwrap().record(micros).unwrap();
+            }
+            Ok(())
+        });
+        Ok(Self { times, stopped, thread: Some(thread) })
+    }
+
+    /// The times since the last call, as columns of the table.
+    fn take(&self) -> String {
+        let mut times = self.times.lock().unwrap();
+        let at = |quantile| times.value_at_quantile(quantile) as f64 / 1e3;
+        let columns = format!(
+            "{:.2} | {:.2} | {:.2} | {:.2}",
+            at(0.5),
+            at(0.99),
+            at(0.999),
+            times.max() as f64 / 1e3
+        );
+        times.reset();
+        columns
+    }
+
+    fn stop(&mut self) -> Outcome<()> {
+        self.stopped.store(true, Ordering::Relaxed);
+        match self.thread.take() {
+            Some(thread) => thread.join().map_err(|_| "the probe panicked")?,
+            None => Ok(()),
+        }
+    }
+}
+
+/// redis-benchmark writing until it is dropped.
+struct Writer(Child);
+
+impl Writer {
+    fn start(options: &Options, port: u16) -> Outcome<Self> {
+        let (port, keys) = (port.to_string(), options.keys.to_string());
+        let mut command = Command::new("redis-benchmark");
+        command.args(["-p", &port, "-n", "1000000000", "-c", "8", "-P", "8", "-r", &keys, "-q"]);
+        command.args(["SET", "key:__rand_int__"]).arg("w".repeat(VALUE.len()));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().map(Self).map_err(|e| format!("redis-benchmark: {e}"))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn fill(server: &Server, scene: &str, options: &Options) -> Outcome<()> {
+    if scene != "large" {
+        let set = |n| request(&[b"SET", format!("key:{n:012}").as_bytes(), VALUE]);
+        return server.fill((0..options.keys).map(set));
+    }
+    let starts = || (0..options.elements).step_by(FILL_ELEMENTS);
+    server.fill(starts().map(|_| {
+        let mut args: Vec<&[u8]> = vec![b"RPUSH", b"list"];
+        args.resize(2 + FILL_ELEMENTS, b"12345678");
+        request(&args)
+    }))?;
+    server.fill(starts().map(|start| {
+        let fields: Vec<String> =
+            (start..start + FILL_ELEMENTS).map(|n| format!("field:{n:07}")).collect();
+        let mut args: Vec<&[u8]> = vec![b"HSET", b"hash"];
+        args.extend(fields.iter().flat_map(|field| [field.as_bytes(), &b"12345678"[..]]));
+        request(&args)
+    }))
+}
+
+/// Waits for the end of a save; returns the most memory that was used meanwhile.
+fn watch_save(server: &Server, client: &mut Client) -> Outcome<f64> {
+    let began = Instant::now();
+    let mut peak: f64 = 0.0;
+    loop {
+        peak = peak.max(server.memory_bytes()?);
+        let info = client.ask(&[b"INFO", b"persistence"])?;
+        if info.contains("rdb_bgsave_in_progress:0") {
+            if info.contains("rdb_last_bgsave_status:ok") {
+                return Ok(peak);
+            }
+            return Err("the save has failed".into());
+        }
+        if began.elapsed() > SAVE_TIMEOUT {
+            return Err("the save does not end".into());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn measure(scene: &str, options: &Options, program: &Path) -> Outcome<()> {
+    let server = Server::start(program, None)?;
+    let name = server.version(program);
+    fill(&server, scene, options)?;
+    let mut client = Client::connect(server.port)?;
+    let writer = (scene == "burst").then(|| Writer::start(options, server.port)).transpose()?;
+    let mut probe = Probe::start(scene, options, server.port)?;
+    std::thread::sleep(Duration::from_secs(1));
+    probe.take();
+    std::thread::sleep(CALM);
+    println!("| {scene} | {name} | before | {} | | | |", probe.take());
+    for _ in 0..options.saves {
+        let before = server.memory_bytes()?;
+        probe.take();
+        let began = Instant::now();
+        client.ask(&[b"BGSAVE"])?;
+        let peak = watch_save(&server, &mut client)?;
+        let (took, times) = (began.elapsed().as_secs_f64(), probe.take());
+        let files = std::fs::read_dir(&server.folder).map_err(support::text)?;
+        let bytes = files.flatten().filter_map(|file| Some(file.metadata().ok()?.len())).max();
+        println!(
+            "| {scene} | {name} | saving | {times} | {:.2} x | {took:.2} | {:.0} |",
+            peak / before,
+            bytes.unwrap_or(0) as f64 / 1e6
+        );
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    drop(writer);
+    probe.stop()
+}
+
+fn run() -> Outcome<()> {
+    let Some(options) = Options::parse(std::env::args().skip(1))? else {
+        println!("{USAGE}");
+        return Ok(());
+    };
+    check_programs(&options.redis)?;
+    let version = |program| Ok::<_, String>(Server::start(program, None)?.version(program));
+    heading(&version(&options.ours)?, &version(&options.redis)?);
+    println!(
+        "{} keys; {} elements; probe {}/s.\n\n{TABLE}",
+        options.keys, options.elements, options.hz
+    );
+    for scene in options.scenes.iter().filter(|scene| *scene != HOLDS) {
+        for program in [&options.redis, &options.ours] {
+            measure(scene, &options, program)?;
+        }
+    }
+    if options.scenes.iter().any(|scene| scene == HOLDS) {
+        holds(&options);
+    }
+    Ok(())
+}
+
+/// Walks a keyspace of this process as a save does, while nobody else uses it.
+fn holds(options: &Options) {
+    let keyspace = Keyspace::new(64);
+    let (now, mut after) = (UnixMillis(1), AfterUnlock::default());
+    for number in 0..options.keys {
+        let key = format!("key:{number:012}");
+        let set = |view: &mut WriteView<'_>| view.set_string(VALUE, NewDeadline::Set(None));
+        keyspace.write(keyspace.locate(key.as_bytes()), now, &mut after, set);
+    }
+    let mut push = |count| {
+        let push = |list: &mut List| (0..count).for_each(|_| list.push(End::Right, b"12345678"));
+        let change = |view: &mut WriteView<'_>| view.change_collection(true, push).unwrap();
+        let began = Instant::now();
+        keyspace.write(keyspace.locate(b"list"), now, &mut after, change);
+        began.elapsed()
+    };
+    push(options.elements);
+    let mut after = AfterUnlock::default();
+    let mut set = |from: usize, count: usize| {
+        let set = |hash: &mut Hash| {
+            for number in from..from + count {
+                hash.set(format!("field:{number:07}").as_bytes(), b"12345678");
+            }
+        };
+        let change = |view: &mut WriteView<'_>| view.change_collection(true, set).unwrap();
+        let began = Instant::now();
+        keyspace.write(keyspace.locate(b"hash"), now, &mut after, change);
+        began.elapsed()
+    };
+    set(0, options.elements);
+    println!("\n| lock held by | times | p50 us | p99 us | max us |\n|---|--:|--:|--:|--:|");
+    let mut walks = Histogram::<u64>::new(3).unwrap();
+    let mut changes = [walks.clone(), walks.clone()];
+    let record = |times: &mut Histogram<u64>, time: Duration| {
+        times.record(u64::try_from(time.as_micros()).unwrap()).unwrap();
+    };
+    for _ in 0..options.saves {
+        let mut snapshot = keyspace.begin_snapshot(u64::MAX).unwrap();
+        let [lists, hashes] = &mut changes;
+        record(lists, push(1));
+        record(hashes, set(0, 1));
+        while snapshot.step(&mut |_, _| ()).unwrap() {
+            record(&mut walks, snapshot.last_hold());
+        }
+    }
+    let [lists, hashes] = &changes;
+    let rows = [("a step of the walk", &walks), ("the list's first change", lists)];
+    for (name, times) in rows.into_iter().chain([("the hash's first change", hashes)]) {
+        let at = |quantile| times.value_at_quantile(quantile);
+        let (middle, high) = (at(0.5), at(0.99));
+        println!("| {name} | {} | {middle} | {high} | {} |", times.len(), times.max());
+    }
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("snapshot: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! From what a dump holds to what the keyspace holds: the one place that knows both.
+//!
+//! A value arrives in one part or in several, each of which is used up before the next one is read,
+//! so that a collection of millions is not in memory twice. A field that is there for the second
+//! time is noticed when it is put in, at no cost; only small hashes are looked through first,
+//! because in their packed form putting a field in means comparing it with all others.
+
+use crate::data::hash::{LOOK_AHEAD_MAX, PACKED_HASH_FIELDS_MAX};
+use crate::data::list::End;
+use crate::data::{Hash, List, Set, SortedSet, Value};
+use crate::persist::error::Reason;
+use crate::persist::value::DuplicateFinder;
+use crate::persist::value::Elements;
+use crate::persist::value::Pairs;
+use crate::persist::value::RdbValue;
+use crate::persist::value::Scored;
+use smallvec::SmallVec;
+
+type Result<T> = std::result::Result<T, Reason>;
+
+/// A value of the keyspace that grows part by part.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    value: Value,
+}
+
+impl Builder {
+    /// Begins with the first part of a value. Cost: O(part). Errors: as [`add`](Self::add).
+    pub(crate) fn new(part: RdbValue, finder: &mut DuplicateFinder) -> Result<Self> {
+        let value = match part {
+            RdbValue::String(bytes) => Value::String(bytes.into()),
+            RdbValue::List(elements) => {
+                let mut list = List::with_room(elements.len(), elements.bytes());
+                extend_list(&mut list, elements)?;
+                Value::List(list)
+            }
+            RdbValue::Hash(pairs) if pairs.len() <= PACKED_HASH_FIELDS_MAX => {
+                Value::Hash(small_hash(pairs, finder)?)
+            }
+            RdbValue::Hash(pairs) => {
+                let mut hash = Hash::new();
+                extend_hash(&mut hash, pairs)?;
+                Value::Hash(hash)
+            }
+            RdbValue::Set(members) => {
+                let mut set = Set::new();
+                extend_set(&mut set, members)?;
+                Value::Set(set)
+            }
+            RdbValue::ZSet(scored) => {
+                let mut set = SortedSet::new();
+                extend_sorted_set(&mut set, scored)?;
+                Value::SortedSet(set)
+            }
+        };
+        Ok(Self { value })
+    }
+
+    /// Adds the next part of the same value. Cost: O(part).
+    ///
+    /// Errors: a field or member that is there already.
+    pub(crate) fn add(&mut self, part: RdbValue) -> Result<()> {
+        match (&mut self.value, part) {
+            (Value::List(list), RdbValue::List(elements)) => extend_list(list, elements),
+            (Value::Hash(hash), RdbValue::Hash(pairs)) => extend_hash(hash, pairs),
+            (Value::Set(set), RdbValue::Set(members)) => extend_set(set, members),
+            (Value::SortedSet(set), RdbValue::ZSet(scored)) => extend_sorted_set(set, scored),
+            _ => unreachable!("all parts of a value are of its type, and a string is one part"),
+        }
+    }
+
+    /// The whole value.
+    pub(crate) fn finish(self) -> Value {
+        self.value
+    }
+}
+
+fn extend_list(list: &mut List, elements: Elements) -> Result<()> {
+    elements.consume(|element| {
+        list.push(End::Right, element);
+        Ok(())
+    })
+}
+
+fn extend_hash(hash: &mut Hash, pairs: Pairs) -> Result<()> {
+    let mut rest = pairs.iter();
+    loop {
+        let group: SmallVec<[_; LOOK_AHEAD_MAX]> = rest.by_ref().take(LOOK_AHEAD_MAX).collect();
+        if group.is_empty() {
+            return Ok(());
+        }
+        if let Some((field, _)) = hash.set_all_new(&group).and_then(|index| group.get(index)) {
+            return Err(Reason::Duplicate(field.to_vec()));
+        }
+    }
+}
+
+fn extend_set(set: &mut Set, members: Elements) -> Result<()> {
+    members.consume(|member| {
+        if set.insert(member) { Ok(()) } else { Err(Reason::Duplicate(member.to_vec())) }
+    })
+}
+
+fn extend_sorted_set(set: &mut SortedSet, scored: Scored) -> Result<()> {
+    scored.consume(|member, score| match set.set(score, member) {
+        None => Ok(()),
+        Some(_) => Err(Reason::Duplicate(member.to_vec())),
+    })
+}
+
+fn small_hash(pairs: Pairs, finder: &mut DuplicateFinder) -> Result<Hash> {
+    if let Some(field) = finder.find_field(&pairs) {
+        return Err(Reason::Duplicate(field.to_vec()));
+    }
+    let mut hash = Hash::with_room(pairs.len(), pairs.elements.bytes());
+    let pushed: Result<()> = pairs.consume(|field, value| {
+        hash.push_new(field, value);
+        Ok(())
+    });
+    pushed.map(|()| hash)
+}

@@ -1,0 +1,108 @@
+//! DEBUG: who may use it, saving and loading again under load, and a server that sleeps.
+
+use crate::harness::server::{MANY_SHARDS, Server};
+use crate::it;
+use my_redis::config::DebugAccess;
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+fn server_with_debug() -> Server {
+    Server::start_with(MANY_SHARDS, |options| options.debug_access = DebugAccess::Local)
+}
+
+it!(debug_is_refused_unless_the_option_allows_it, |server| {
+    server.wire().expect(
+        "DEBUG SLEEP 0",
+        "-ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", \
+         you can run it from a local connection, otherwise you need to set this option in the \
+         configuration file, and then restart the server.\r\n",
+    );
+});
+
+#[test]
+fn wrong_subcommands_get_the_texts_of_redis() {
+    let server = server_with_debug();
+    let mut wire = server.wire();
+    let unknown = |word: &str| {
+        format!(
+            "-ERR unknown subcommand or wrong number of arguments for '{word}'. Try DEBUG HELP.\r\n"
+        )
+    };
+    wire.expect("DEBUG", "-ERR wrong number of arguments for 'debug' command\r\n")
+        .expect("DEBUG foo", unknown("foo"))
+        .expect("DEBUG sleep", unknown("sleep"))
+        .expect("DEBUG sleep abc", "+OK\r\n")
+        .expect("DEBUG error my-message", "-my-message\r\n")
+        .expect("DEBUG log something", "+OK\r\n")
+        .expect("DEBUG reload foo", "-ERR DEBUG RELOAD only supports the NOSAVE option here.\r\n");
+}
+
+#[test]
+fn reload_saves_and_loads_while_other_clients_wait_and_lose_nothing() {
+    const CLIENTS: usize = 4;
+    const RELOADS: usize = 10;
+    let server = server_with_debug();
+    let mut wire = server.wire();
+    wire.expect("SET volatile value PX 1000000", "+OK\r\n");
+    wire.expect("RPUSH list a b c", ":3\r\n").expect("HSET hash field value", ":1\r\n");
+    let stopped = AtomicBool::new(false);
+    let count_up = |client: usize| {
+        let (mut wire, mut count) = (server.wire(), 0_u64);
+        while !stopped.load(Ordering::Relaxed) {
+            count += 1;
+            wire.expect(&format!("INCR counter:{client}"), format!(":{count}\r\n"));
+        }
+        count
+    };
+    let counts: Vec<u64> = std::thread::scope(|scope| {
+        let clients: Vec<_> =
+            (0..CLIENTS).map(|client| scope.spawn(move || count_up(client))).collect();
+        for _ in 0..RELOADS {
+            wire.expect("DEBUG RELOAD", "+OK\r\n");
+        }
+        stopped.store(true, Ordering::Relaxed);
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    wire.expect("SAVE", "+OK\r\n").expect("DEBUG RELOAD NOSAVE", "+OK\r\n");
+    assert_eq!(server.keyspace().changes_since_save(), 0);
+    for (client, count) in counts.iter().enumerate() {
+        let text = count.to_string();
+        wire.expect(&format!("GET counter:{client}"), format!("${}\r\n{text}\r\n", text.len()));
+    }
+    wire.expect("PTTL volatile", ":1000000\r\n");
+    wire.expect("LRANGE list 0 -1", "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n");
+    wire.expect("HGETALL hash", "*2\r\n$5\r\nfield\r\n$5\r\nvalue\r\n");
+    wire.expect("DBSIZE", format!(":{}\r\n", 3 + CLIENTS));
+}
+
+#[test]
+fn a_dump_that_cannot_be_loaded_again_is_never_overwritten() {
+    let server = server_with_debug();
+    let mut wire = server.wire();
+    wire.expect("SET key value", "+OK\r\n").expect("SAVE", "+OK\r\n");
+    let mut bytes = fs::read(server.dump_path()).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(server.dump_path(), &bytes).unwrap();
+    let refused = "-ERR Error trying to load the RDB dump, check server logs.\r\n";
+    wire.expect("DEBUG RELOAD NOSAVE", refused);
+    let reply = wire.run("SAVE");
+    assert!(reply.starts_with(b"-ERR"), "{}", String::from_utf8_lossy(&reply));
+    assert_eq!(fs::read(server.dump_path()).unwrap(), bytes);
+}
+
+#[test]
+fn while_the_server_sleeps_other_clients_wait() {
+    const SLEEP: Duration = Duration::from_millis(300);
+    let server = server_with_debug();
+    let (mut sleeping, mut waiting) = (server.wire(), server.wire());
+    let began = Instant::now();
+    sleeping.send("DEBUG SLEEP 0.3");
+    while !server.services().clients.is_paused() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    waiting.expect("PING", "+PONG\r\n");
+    assert!(began.elapsed() >= SLEEP, "{:?}", began.elapsed());
+    sleeping.expect_reply("+OK\r\n");
+}
