@@ -41,11 +41,11 @@ impl Member {
         // Only read where it fits a byte.
         let len = bytes.len() as u8;
         Self(match bytes.len() {
-            0..=INLINE_BYTES_MAX => Place::Inline(len, padded(bytes)),
-            0..=24 => Place::Upto24(len, Arc::new(padded(bytes))),
-            0..=32 => Place::Upto32(len, Arc::new(padded(bytes))),
-            0..=48 => Place::Upto48(len, Arc::new(padded(bytes))),
-            0..=64 => Place::Upto64(len, Arc::new(padded(bytes))),
+            ..=INLINE_BYTES_MAX => Place::Inline(len, padded(bytes)),
+            15..=24 => Place::Upto24(len, Arc::new(padded(bytes))),
+            25..=32 => Place::Upto32(len, Arc::new(padded(bytes))),
+            33..=48 => Place::Upto48(len, Arc::new(padded(bytes))),
+            49..=64 => Place::Upto64(len, Arc::new(padded(bytes))),
             _ => Place::Longer(Arc::new(bytes.into())),
         })
     }

@@ -15,6 +15,7 @@ pub mod segmented;
 pub mod set;
 pub mod sorted_set;
 pub mod string;
+pub mod tagged;
 
 pub use hash::{FieldTable, Hash, HashRef};
 pub use list::{ChunkedList, List, ListRef};

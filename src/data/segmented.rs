@@ -11,20 +11,26 @@
 //!   segments              {0*}    {10}  {11}        that share their first d bits
 //! ```
 //!
+//! What a segment keeps its entries in is a [`Store`]: a hashbrown table, which finds fastest, or a
+//! [`TaggedVec`], which takes the least memory.
+//!
 //! Because every segment covers one range of [`Position`]s, a position is a cursor that stays
 //! exact over splits and merges: a walk visits what was there the whole time exactly once.
 //! Linear hashing was rejected because its order of splits has nothing to do with the hash order.
 
+use crate::data::tagged::TaggedVec;
 use crate::util::hash::{KeyHash, PLACE_BITS_MAX, POSITION_BITS, POSITION_END, Position};
 use crate::util::random::Random;
 use hashbrown::HashTable;
 use hashbrown::hash_table::{Entry, IterHash};
+use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// A segment with this many entries splits before it takes another: 7/8 of 512 buckets.
+/// A segment that is a hash table splits with so many entries before it takes another: 7/8 of 512
+/// buckets.
 pub const SEGMENT_ENTRIES_MAX: usize = 448;
-/// Two neighbours merge when together they have no more than this.
-const MERGE_ENTRIES_MAX: usize = SEGMENT_ENTRIES_MAX / 4;
+/// Two neighbours merge when together they have no more than this part of what splits one.
+const MERGE_DIVISOR: usize = 4;
 /// The directory doubles only while it has no more places than these allow, so that entries with
 /// equal hashes overfill their segment instead of filling the memory with directory.
 const DIRECTORY_PLACES_MIN: usize = 1024;
@@ -33,10 +39,6 @@ const DIRECTORY_PLACES_PER_SEGMENT: usize = 32;
 const SHRINK_CAPACITY_MIN: usize = 28;
 /// So many segments at most stand for all when the memory is judged.
 const SAMPLED_SEGMENTS_MAX: usize = 4;
-
-/// Buckets of a segment that is not overfilled: twice what its entries need, because a table full
-/// of traces of removed entries grows once.
-const SEGMENT_BUCKETS_MAX: usize = 1024;
 
 /// What the table stores: something with a hash that it can compute again.
 pub trait Hashed: Clone {
@@ -99,19 +101,140 @@ impl<S: Clone> Hold<S> for Arc<S> {
     }
 }
 
+/// What a segment keeps its entries in. An entry stands in a place, a number below
+/// [`places`](Self::places), until the next change.
+pub trait Store<T: Hashed>: Clone + Default + IntoIterator<Item = T> {
+    /// A segment with this many entries splits before it takes another.
+    const ENTRIES_MAX: usize;
+    /// No segment with so few entries has more places.
+    const PLACES_MAX: usize;
+    /// An empty one with room for `entries`.
+    fn with_capacity(entries: usize) -> Self;
+    /// Number of entries.
+    fn count(&self) -> usize;
+    /// How many places there are, taken or not.
+    fn places(&self) -> usize;
+    /// The place of the entry that `equal` accepts.
+    fn find(&self, hash: KeyHash, equal: impl FnMut(&T) -> bool) -> Option<usize>;
+    /// The entry at a place.
+    fn get(&self, place: usize) -> Option<&T>;
+    /// The entry at a place, to change it.
+    fn get_mut(&mut self, place: usize) -> Option<&mut T>;
+    /// Adds an entry that is not there.
+    fn insert(&mut self, hash: KeyHash, entry: T);
+    /// Removes the entry at a place.
+    fn remove(&mut self, place: usize) -> Option<T>;
+    /// All entries.
+    fn iter<'a>(&'a self) -> impl Iterator<Item = &'a T>
+    where
+        T: 'a;
+    /// Bytes of memory, those behind the entries included. Cost: O(entries).
+    fn memory_bytes(&self) -> usize;
+    /// Gives memory back when there is far more than the entries need.
+    fn shrink(&mut self);
+    /// Lends the entry that `equal` accepts to `change`, or adds what it returns for none. True
+    /// when an entry was added.
+    fn upsert(
+        &mut self,
+        hash: KeyHash,
+        equal: impl FnMut(&T) -> bool,
+        change: impl FnOnce(Option<&mut T>) -> Option<T>,
+    ) -> bool;
+}
+
+impl<T: Hashed> Store<T> for HashTable<T> {
+    const ENTRIES_MAX: usize = SEGMENT_ENTRIES_MAX;
+    /// Twice what the entries need, because a table full of traces of removed ones grows once.
+    const PLACES_MAX: usize = 1024;
+
+    fn with_capacity(entries: usize) -> Self {
+        Self::with_capacity(entries)
+    }
+    #[inline]
+    fn count(&self) -> usize {
+        self.len()
+    }
+    fn places(&self) -> usize {
+        self.num_buckets()
+    }
+    #[inline]
+    fn find(&self, hash: KeyHash, equal: impl FnMut(&T) -> bool) -> Option<usize> {
+        self.find_bucket_index(hash.in_segment(), equal)
+    }
+    #[inline]
+    fn get(&self, place: usize) -> Option<&T> {
+        if place < self.num_buckets() { self.get_bucket(place) } else { None }
+    }
+    #[inline]
+    fn get_mut(&mut self, place: usize) -> Option<&mut T> {
+        self.get_bucket_mut(place)
+    }
+    #[inline]
+    fn insert(&mut self, hash: KeyHash, entry: T) {
+        self.insert_unique(hash.in_segment(), entry, |e| e.hash().in_segment());
+    }
+    #[inline]
+    fn remove(&mut self, place: usize) -> Option<T> {
+        Some(self.get_bucket_entry(place).ok()?.remove().0)
+    }
+    fn iter<'a>(&'a self) -> impl Iterator<Item = &'a T>
+    where
+        T: 'a,
+    {
+        self.iter()
+    }
+    fn memory_bytes(&self) -> usize {
+        self.allocation_size() + self.iter().map(Hashed::heap_bytes).sum::<usize>()
+    }
+    fn shrink(&mut self) {
+        let len = self.len();
+        if self.capacity() > SHRINK_CAPACITY_MIN && len < self.capacity() / 8 {
+            self.shrink_to(2 * len, |e| e.hash().in_segment());
+        }
+    }
+    #[inline]
+    fn upsert(
+        &mut self,
+        hash: KeyHash,
+        equal: impl FnMut(&T) -> bool,
+        change: impl FnOnce(Option<&mut T>) -> Option<T>,
+    ) -> bool {
+        match self.entry(hash.in_segment(), equal, |e| e.hash().in_segment()) {
+            Entry::Occupied(mut occupied) => {
+                change(Some(occupied.get_mut()));
+                false
+            }
+            Entry::Vacant(vacant) => {
+                let added = change(None);
+                let adds = added.is_some();
+                if let Some(entry) = added {
+                    vacant.insert(entry);
+                }
+                adds
+            }
+        }
+    }
+}
+
 /// One small table and the range of positions that it covers.
 #[derive(Debug, Clone)]
-pub struct Segment<T> {
-    table: HashTable<T>,
+pub struct Segment<T, S = HashTable<T>> {
+    table: S,
     /// Bits of the position, behind the root bits, that all entries share.
     depth: u32,
     first: Position,
+    entry: PhantomData<T>,
 }
 
-impl<T: Hashed> Segment<T> {
+/// A shared segment that takes little memory.
+pub type CompactSegment<T> = Arc<Segment<T, TaggedVec<T>>>;
+
+/// A table whose clones share its segments and which takes little memory.
+pub type CompactTable<T> = SegmentedTable<T, CompactSegment<T>, TaggedVec<T>>;
+
+impl<T: Hashed, S: Store<T>> Segment<T, S> {
     fn memory_bytes(&self) -> usize {
-        let entries: usize = self.table.iter().map(Hashed::heap_bytes).sum();
-        entries + self.table.allocation_size()
+        self.table.memory_bytes()
     }
 }
 
@@ -119,12 +242,12 @@ impl<T: Hashed> Segment<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Slot {
     segment: usize,
-    bucket: usize,
+    place: usize,
 }
 
 /// A table of segments; see the head of the file.
 #[derive(Debug, Clone)]
-pub struct SegmentedTable<T: Hashed, H: Hold<Segment<T>>> {
+pub struct SegmentedTable<T: Hashed, H: Hold<Segment<T, S>>, S: Store<T> = HashTable<T>> {
     directory: Vec<u32>,
     segments: Vec<H>,
     depth: u32,
@@ -136,17 +259,26 @@ pub struct SegmentedTable<T: Hashed, H: Hold<Segment<T>>> {
     len: usize,
     /// Bytes of segments that were copied because a clone of the table shared them.
     copied_bytes: usize,
-    /// No segment has more buckets; every bucket is as likely in a draw.
-    buckets_max: usize,
-    entry: std::marker::PhantomData<T>,
+    /// No segment has more places; every place is as likely in a draw.
+    places_max: usize,
+    entry: PhantomData<(T, S)>,
 }
 
 impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
+    /// The entries that might be the one with this hash, most likely only that one. Loads the
+    /// first bytes of the search, not yet an entry.
+    #[inline]
+    pub fn candidates(&self, hash: KeyHash) -> IterHash<'_, T> {
+        self.segment(self.segment_index(hash.position())).table.iter_hash(hash.in_segment())
+    }
+}
+
+impl<T: Hashed, H: Hold<Segment<T, S>>, S: Store<T>> SegmentedTable<T, H, S> {
     /// An empty table for the entries whose hash begins with `root`, a number of `root_bits` bits.
     #[must_use]
     pub fn new(root: usize, root_bits: u32) -> Self {
         let first = (root as u64) << (POSITION_BITS - root_bits);
-        let segment = Segment { table: HashTable::new(), depth: 0, first };
+        let segment = Segment { table: S::default(), depth: 0, first, entry: PhantomData };
         Self {
             directory: vec![0],
             segments: vec![H::new(segment)],
@@ -156,8 +288,8 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
             first,
             len: 0,
             copied_bytes: 0,
-            buckets_max: SEGMENT_BUCKETS_MAX,
-            entry: std::marker::PhantomData,
+            places_max: S::PLACES_MAX,
+            entry: PhantomData,
         }
     }
 
@@ -175,8 +307,8 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
             first: 0,
             len: 0,
             copied_bytes: 0,
-            buckets_max: SEGMENT_BUCKETS_MAX,
-            entry: std::marker::PhantomData,
+            places_max: S::PLACES_MAX,
+            entry: PhantomData,
         }
     }
 
@@ -240,13 +372,13 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
     }
 
     #[inline]
-    fn segment(&self, index: usize) -> &Segment<T> {
+    fn segment(&self, index: usize) -> &Segment<T, S> {
         #[expect(clippy::indexing_slicing, reason = "the directory names existing segments only")]
         self.segments[index].get()
     }
 
     #[inline]
-    fn segment_mut(&mut self, index: usize) -> &mut Segment<T> {
+    fn segment_mut(&mut self, index: usize) -> &mut Segment<T, S> {
         #[expect(clippy::indexing_slicing, reason = "the directory names existing segments only")]
         let segment = &mut self.segments[index];
         if segment.is_shared() {
@@ -255,7 +387,7 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
         segment.get_mut()
     }
 
-    fn segment_end(&self, segment: &Segment<T>) -> Position {
+    fn segment_end(&self, segment: &Segment<T, S>) -> Position {
         segment.first + (POSITION_END >> (self.root_bits + segment.depth))
     }
 
@@ -264,37 +396,30 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
     #[must_use]
     pub fn find(&self, hash: KeyHash, equal: impl FnMut(&T) -> bool) -> Option<Slot> {
         let segment = self.segment_index(hash.position());
-        let bucket = self.segment(segment).table.find_bucket_index(hash.in_segment(), equal)?;
-        Some(Slot { segment, bucket })
+        let place = self.segment(segment).table.find(hash, equal)?;
+        Some(Slot { segment, place })
     }
 
     /// The entry that `equal` accepts. Cost: O(1).
     #[inline]
     #[must_use]
     pub fn get(&self, hash: KeyHash, equal: impl FnMut(&T) -> bool) -> Option<&T> {
-        let segment = self.segment(self.segment_index(hash.position()));
-        segment.table.find(hash.in_segment(), equal)
-    }
-
-    /// The entries that might be the one with this hash, most likely only that one. Loads the
-    /// first bytes of the search, not yet an entry.
-    #[inline]
-    pub fn candidates(&self, hash: KeyHash) -> IterHash<'_, T> {
-        self.segment(self.segment_index(hash.position())).table.iter_hash(hash.in_segment())
+        let table = &self.segment(self.segment_index(hash.position())).table;
+        table.get(table.find(hash, equal)?)
     }
 
     /// The entry at `slot`.
     #[inline]
     #[must_use]
     pub fn at(&self, slot: Slot) -> Option<&T> {
-        self.segment(slot.segment).table.get_bucket(slot.bucket)
+        self.segment(slot.segment).table.get(slot.place)
     }
 
     /// The entry at `slot`, to change it in place; its hash must stay.
     #[inline]
     #[must_use]
     pub fn at_mut(&mut self, slot: Slot) -> Option<&mut T> {
-        self.segment_mut(slot.segment).table.get_bucket_mut(slot.bucket)
+        self.segment_mut(slot.segment).table.get_mut(slot.place)
     }
 
     /// Adds an entry whose key is not there yet.
@@ -302,30 +427,29 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
     /// Cost: O(1), with at most one segment split or grown.
     pub fn insert_new(&mut self, hash: KeyHash, entry: T) {
         let mut index = self.segment_index(hash.position());
-        while self.segment(index).table.len() >= SEGMENT_ENTRIES_MAX && self.split(index) {
+        while self.segment(index).table.count() >= S::ENTRIES_MAX && self.split(index) {
             index = self.segment_index(hash.position());
         }
         let table = &mut self.segment_mut(index).table;
-        table.insert_unique(hash.in_segment(), entry, |e| e.hash().in_segment());
-        let (entries, buckets) = (table.len(), table.num_buckets());
-        if entries > SEGMENT_ENTRIES_MAX {
-            self.buckets_max = self.buckets_max.max(buckets);
+        table.insert(hash, entry);
+        let (entries, places) = (table.count(), table.places());
+        if entries > S::ENTRIES_MAX {
+            self.places_max = self.places_max.max(places);
         }
         self.len += 1;
     }
 
     /// Where an entry stands that is drawn at random, each as likely; `None` when there are none.
     ///
-    /// Draws a bucket until one is taken. Cost: O(1) expected.
+    /// Draws a place until one is taken. Cost: O(1) expected.
     pub fn draw(&self, random: &mut Random) -> Option<Slot> {
         if self.len == 0 {
             return None;
         }
         loop {
-            let place = random.below(self.segments.len() * self.buckets_max);
-            let slot = Slot { segment: place / self.buckets_max, bucket: place % self.buckets_max };
-            let table = &self.segment(slot.segment).table;
-            if slot.bucket < table.num_buckets() && table.get_bucket(slot.bucket).is_some() {
+            let drawn = random.below(self.segments.len() * self.places_max);
+            let slot = Slot { segment: drawn / self.places_max, place: drawn % self.places_max };
+            if self.at(slot).is_some() {
                 return Some(slot);
             }
         }
@@ -334,7 +458,7 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
     /// Removes the entry at `slot`. Cost: O(1), with at most two segments merged.
     pub fn remove(&mut self, slot: Slot) -> Option<T> {
         let table = &mut self.segment_mut(slot.segment).table;
-        let (entry, _) = table.get_bucket_entry(slot.bucket).ok()?.remove();
+        let entry = table.remove(slot.place)?;
         self.len -= 1;
         self.shrink(slot.segment);
         Some(entry)
@@ -358,18 +482,19 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
         let middle = first + (POSITION_END >> (self.root_bits + depth + 1));
         let old = std::mem::take(&mut self.segment_mut(index).table);
         let upper_count = old.iter().filter(|e| e.hash().position() >= middle).count();
-        let mut lower = HashTable::with_capacity(old.len() - upper_count);
-        let mut upper = HashTable::with_capacity(upper_count);
+        let mut lower = S::with_capacity(old.count() - upper_count);
+        let mut upper = S::with_capacity(upper_count);
         for entry in old {
             let hash = entry.hash();
             let half = if hash.position() >= middle { &mut upper } else { &mut lower };
-            half.insert_unique(hash.in_segment(), entry, |e| e.hash().in_segment());
+            half.insert(hash, entry);
         }
         let segment = self.segment_mut(index);
         segment.table = lower;
         segment.depth = depth + 1;
         let number = self.segments.len();
-        self.segments.push(H::new(Segment { table: upper, depth: depth + 1, first: middle }));
+        let upper = Segment { table: upper, depth: depth + 1, first: middle, entry: PhantomData };
+        self.segments.push(H::new(upper));
         self.point_directory(number);
         if depth + 1 == self.depth {
             self.deepest += 2;
@@ -391,14 +516,11 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
     /// Gives memory back after a removal: merges with the neighbour or shrinks the table.
     fn shrink(&mut self, index: usize) {
         let segment = self.segment(index);
-        let (len, capacity) = (segment.table.len(), segment.table.capacity());
-        if len <= MERGE_ENTRIES_MAX / 2 && segment.depth > 0 && self.merge(index) {
+        let is_sparse = segment.table.count() <= S::ENTRIES_MAX / MERGE_DIVISOR / 2;
+        if is_sparse && segment.depth > 0 && self.merge(index) {
             return;
         }
-        if capacity > SHRINK_CAPACITY_MIN && len < capacity / 8 {
-            let table = &mut self.segment_mut(index).table;
-            table.shrink_to(2 * len, |e| e.hash().in_segment());
-        }
+        self.segment_mut(index).table.shrink();
     }
 
     fn merge(&mut self, index: usize) -> bool {
@@ -406,15 +528,15 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
         let span = POSITION_END >> (self.root_bits + depth);
         let buddy = self.segment_index(self.first + ((first - self.first) ^ span));
         let (ours, other) = (self.segment(index), self.segment(buddy));
-        if other.depth != depth || ours.table.len() + other.table.len() > MERGE_ENTRIES_MAX {
+        let together = ours.table.count() + other.table.count();
+        if other.depth != depth || together > S::ENTRIES_MAX / MERGE_DIVISOR {
             return false;
         }
         let (keep, gone) = if first & span == 0 { (index, buddy) } else { (buddy, index) };
         let moved = std::mem::take(&mut self.segment_mut(gone).table);
         let target = self.segment_mut(keep);
         for entry in moved {
-            let hash = entry.hash().in_segment();
-            target.table.insert_unique(hash, entry, |e| e.hash().in_segment());
+            target.table.insert(entry.hash(), entry);
         }
         target.depth = depth - 1;
         if depth == self.depth {
@@ -446,7 +568,7 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
     pub fn walk_segment<'a>(&'a self, from: Position, mut each: impl FnMut(&'a T)) -> Position {
         let segment = self.segment(self.segment_index(from));
         let all = from <= segment.first;
-        for entry in &segment.table {
+        for entry in segment.table.iter() {
             if all || entry.hash().position() >= from {
                 each(entry);
             }
@@ -499,7 +621,7 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
         change: impl FnOnce(Option<&mut T>) -> Option<T>,
     ) {
         let index = self.segment_index(hash.position());
-        if self.segment(index).table.len() >= SEGMENT_ENTRIES_MAX {
+        if self.segment(index).table.count() >= S::ENTRIES_MAX {
             let found = self.find(hash, &mut equal);
             let added = change(found.and_then(|slot| self.at_mut(slot)));
             if let Some(entry) = added {
@@ -507,17 +629,8 @@ impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
             }
             return;
         }
-        let table = &mut self.segment_mut(index).table;
-        match table.entry(hash.in_segment(), equal, |e| e.hash().in_segment()) {
-            Entry::Occupied(mut occupied) => {
-                change(Some(occupied.get_mut()));
-            }
-            Entry::Vacant(vacant) => {
-                if let Some(entry) = change(None) {
-                    vacant.insert(entry);
-                    self.len += 1;
-                }
-            }
+        if self.segment_mut(index).table.upsert(hash, equal, change) {
+            self.len += 1;
         }
     }
 }
@@ -546,8 +659,13 @@ mod tests {
     }
 
     type Table = SegmentedTable<Number, Owned<Segment<Number>>>;
+    type Compact = CompactTable<Number>;
 
-    fn put(table: &mut Table, n: u64, value: u32) {
+    fn put<H, S>(table: &mut SegmentedTable<Number, H, S>, n: u64, value: u32)
+    where
+        H: Hold<Segment<Number, S>>,
+        S: Store<Number>,
+    {
         table.upsert(
             hash_of(n),
             |e| e.0 == n,
@@ -561,12 +679,20 @@ mod tests {
         );
     }
 
-    fn take(table: &mut Table, n: u64) -> Option<Number> {
+    fn take<H, S>(table: &mut SegmentedTable<Number, H, S>, n: u64) -> Option<Number>
+    where
+        H: Hold<Segment<Number, S>>,
+        S: Store<Number>,
+    {
         let slot = table.find(hash_of(n), |e| e.0 == n)?;
         table.remove(slot)
     }
 
-    fn check(table: &Table) {
+    fn check<H, S>(table: &SegmentedTable<Number, H, S>)
+    where
+        H: Hold<Segment<Number, S>>,
+        S: Store<Number>,
+    {
         let mut covered = table.first_position();
         let mut seen = 0;
         while covered < table.end_position() {
@@ -580,13 +706,21 @@ mod tests {
             let segment = segment.get();
             assert_eq!(table.segment_index(segment.first), number);
             assert_eq!(table.segment_index(table.segment_end(segment) - 1), number);
-            assert!(segment.table.len() <= SEGMENT_ENTRIES_MAX);
+            assert!(segment.table.count() <= S::ENTRIES_MAX);
         }
     }
 
     #[test]
     fn grows_to_many_entries_and_shrinks_back_to_one_segment() {
-        let mut table = Table::new(0, 0);
+        grows_and_shrinks(Table::new(0, 0));
+        grows_and_shrinks(Compact::new(0, 0));
+    }
+
+    fn grows_and_shrinks<H, S>(mut table: SegmentedTable<Number, H, S>)
+    where
+        H: Hold<Segment<Number, S>>,
+        S: Store<Number>,
+    {
         for n in 0..100_000 {
             put(&mut table, n, 1);
         }
@@ -601,7 +735,15 @@ mod tests {
 
     #[test]
     fn entries_with_one_hash_do_not_split_for_ever() {
-        let mut table = SegmentedTable::<Number, Owned<Segment<Number>>>::new(0, 0);
+        do_not_split_for_ever(Table::new(0, 0));
+        do_not_split_for_ever(Compact::new(0, 0));
+    }
+
+    fn do_not_split_for_ever<H, S>(mut table: SegmentedTable<Number, H, S>)
+    where
+        H: Hold<Segment<Number, S>>,
+        S: Store<Number>,
+    {
         for value in 0..2_000 {
             table.insert_new(hash_of(7), Number(7, value));
         }
@@ -614,13 +756,21 @@ mod tests {
 
     #[test]
     fn a_draw_is_as_likely_to_hit_an_overfilled_segment_as_any_other_entry() {
-        let mut table = SegmentedTable::<Number, Owned<Segment<Number>>>::new(0, 0);
+        draws_evenly(Table::new(0, 0));
+        draws_evenly(Compact::new(0, 0));
+    }
+
+    fn draws_evenly<H, S>(mut table: SegmentedTable<Number, H, S>)
+    where
+        H: Hold<Segment<Number, S>>,
+        S: Store<Number>,
+    {
         for value in 0..1_500 {
             table.insert_new(hash_of(7), Number(7, value));
             let other = 1_000 + u64::from(value);
             table.insert_new(hash_of(other), Number(other, value));
         }
-        assert!(table.buckets_max > SEGMENT_BUCKETS_MAX);
+        assert!(table.places_max > S::PLACES_MAX);
         let mut random = Random::new(1);
         let drawn = |_| table.at(table.draw(&mut random).unwrap()).unwrap().0;
         let alike = (0..40_000).map(drawn).filter(|n| *n == 7).count();
@@ -630,7 +780,15 @@ mod tests {
 
     #[test]
     fn a_shared_table_is_not_changed_by_its_clone() {
-        let mut table = SegmentedTable::<Number, Arc<Segment<Number>>>::new(0, 0);
+        is_not_changed_by_its_clone(SegmentedTable::<Number, Arc<Segment<Number>>>::new(0, 0));
+        is_not_changed_by_its_clone(Compact::new(0, 0));
+    }
+
+    fn is_not_changed_by_its_clone<H, S>(mut table: SegmentedTable<Number, H, S>)
+    where
+        H: Hold<Segment<Number, S>>,
+        S: Store<Number>,
+    {
         for n in 0..5_000 {
             table.insert_new(hash_of(n), Number(n, 1));
         }
@@ -653,6 +811,43 @@ mod tests {
         ) {
             let in_root = |n: &u64| hash_of(*n).shard(2) == root;
             let mut table = Table::new(root, 2);
+            let mut model = BTreeMap::new();
+            for n in (0..6_000).filter(in_root) {
+                put(&mut table, n, 0);
+                model.insert(n, 0);
+            }
+            let mut stays: Vec<u64> = model.keys().copied().collect();
+            let mut seen = Vec::new();
+            let mut cursor = table.first_position();
+            let mut changes = changes.into_iter().filter(|(n, _)| in_root(n));
+            while cursor < table.end_position() {
+                cursor = table.scan(cursor, count, |e| seen.push(e.0));
+                for (n, add) in changes.by_ref().take(100) {
+                    if add {
+                        put(&mut table, n, 1);
+                    } else if take(&mut table, n).is_some() {
+                        model.remove(&n);
+                        stays.retain(|stay| *stay != n);
+                    }
+                }
+                check(&table);
+            }
+            seen.sort_unstable();
+            let twice = seen.windows(2).find(|pair| pair[0] == pair[1] && stays.contains(&pair[0]));
+            prop_assert_eq!(twice, None);
+            for n in stays {
+                prop_assert!(seen.binary_search(&n).is_ok(), "{} lost", n);
+            }
+        }
+
+        #[test]
+        fn a_scan_of_a_compact_table_returns_it_as_well(
+            count in 1_usize..700,
+            root in 0_usize..4,
+            changes in prop::collection::vec((0_u64..12_000, any::<bool>()), 0..8_000),
+        ) {
+            let in_root = |n: &u64| hash_of(*n).shard(2) == root;
+            let mut table = Compact::new(root, 2);
             let mut model = BTreeMap::new();
             for n in (0..6_000).filter(in_root) {
                 put(&mut table, n, 0);

@@ -8,13 +8,12 @@
 use crate::data::int_seq::{IntRef, IntSeq};
 use crate::data::member::Member;
 use crate::data::packed::{PackedRef, PackedSeq, Span};
-use crate::data::segmented::{Hashed, Segment, SegmentedTable};
+use crate::data::segmented::{CompactTable, Hashed};
 use crate::data::{Collection, Form, LargeValue, Value, ValueType};
 use crate::util::hash::{KeyHash, Position};
 use crate::util::number::{IntegerText, parse_i64};
 use crate::util::random::Random;
 use std::collections::HashSet;
-use std::sync::Arc;
 
 /// A set keeps its numbers sorted up to this many (set-max-intset-entries).
 pub const INT_SET_MEMBERS_MAX: usize = 512;
@@ -41,7 +40,7 @@ impl Hashed for Member {
 }
 
 /// A large set.
-pub type MemberTable = SegmentedTable<Member, Arc<Segment<Member>>>;
+pub type MemberTable = CompactTable<Member>;
 
 /// A set borrowed from where it is stored.
 #[derive(Debug, Clone, Copy)]

@@ -13,13 +13,12 @@
 use crate::data::member::Member;
 use crate::data::packed::{PackedRef, PackedSeq, Span};
 use crate::data::ranked_tree::{RankedTree, Scored, order};
-use crate::data::segmented::{Hashed, Segment, SegmentedTable};
+use crate::data::segmented::{CompactTable, Hashed};
 use crate::data::{Collection, Form, LargeValue, Value, ValueType};
 use crate::util::hash::{KeyHash, Position};
 use smallvec::SmallVec;
 use std::cmp::Ordering;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// A sorted set stays packed up to this many members (zset-max-listpack-entries).
 pub const PACKED_SORTED_SET_MEMBERS_MAX: usize = 128;
@@ -98,18 +97,18 @@ impl Hashed for Scored {
 /// A large sorted set.
 #[derive(Debug, Clone)]
 pub struct RankedMembers {
-    scores: SegmentedTable<Scored, Arc<Segment<Scored>>>,
+    scores: CompactTable<Scored>,
     tree: RankedTree,
 }
 
 impl RankedMembers {
     fn new() -> Self {
-        Self { scores: SegmentedTable::new(0, 0), tree: RankedTree::default() }
+        Self { scores: CompactTable::new(0, 0), tree: RankedTree::default() }
     }
 
     /// Something to put in the place of a set while it is lent; nothing is allocated.
     fn vacant() -> Self {
-        Self { scores: SegmentedTable::vacant(), tree: RankedTree::default() }
+        Self { scores: CompactTable::vacant(), tree: RankedTree::default() }
     }
 
     /// Number of members. Cost: O(1).

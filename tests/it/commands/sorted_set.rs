@@ -160,7 +160,7 @@ transcript!(a_large_sorted_set_behaves_as_a_small_one, |wire| {
         for n in (0..count).step_by(7) {
             wire.expect(&format!("ZRANK z {}", name(n)), format!(":{n}\r\n"));
             wire.expect(&format!("ZREVRANK z {}", name(n)), format!(":{}\r\n", count - 1 - n));
-            wire.expect(&format!("ZSCORE z {}", name(n)), bulk(&(n / 3).to_string()));
+            wire.expect(&format!("ZSCORE z {}", name(n)), bulk((n / 3).to_string()));
             wire.expect(&format!("ZRANGE z {n} {n}"), bulks(&[&name(n)]));
             wire.expect(&format!("ZREVRANGE z {n} {n}"), bulks(&[&name(count - 1 - n)]));
             wire.expect(&format!("ZCOUNT z -inf ({}", n / 3), format!(":{}\r\n", n / 3 * 3));
