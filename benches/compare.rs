@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
-use support::{OURS, Outcome, Server, check_programs, heading, number, pinned, request};
+use support::{OURS, Outcome, Server, check_programs, heading, median, number, pinned, request};
 
 const USAGE: &str = "\
 usage: cargo bench --bench compare -- [OPTION...]
@@ -175,14 +175,6 @@ fn turn(server: &Server, options: &Options, test: &str, pipeline: usize) -> Outc
         }
         _ => Err(format!("redis-benchmark {test}: {lines}{problem}")),
     }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let upper = values.get(values.len() / 2).copied().unwrap_or(f64::NAN);
-    let lower = values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN);
-    (upper + lower) / 2.0
 }
 
 /// One row of the table from the rounds' turns, redis-server's and ours.

@@ -7,11 +7,12 @@
 //! server loads the one of Redis. CPU is the time of the processor, user and system, of all threads;
 //! MB/s is of the server's own file. A ratio is the median of the rounds' own ratios.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+mod support;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::process::ExitCode;
+use std::time::Instant;
+use support::{Client, OURS, Outcome, Server, check_programs, heading, median, number, text};
 
 const USAGE: &str = "\
 usage: cargo bench --bench dump -- [OPTION...]
@@ -24,14 +25,9 @@ usage: cargo bench --bench dump -- [OPTION...]
   --ours PROGRAM    the server to measure (default: the release build)
   --redis PROGRAM   the server to measure it against (default: redis-server)";
 
-/// How many requests a connection sends before it reads the replies.
-const FILL_BATCH: usize = 2_000;
-const START_TIMEOUT: Duration = Duration::from_secs(120);
-const POLL_INTERVAL: Duration = Duration::from_millis(1);
 const REDIS_FILE: &str = "redis.rdb";
 const OUR_FILE: &str = "ours.rdb";
 
-type Outcome<T> = Result<T, String>;
 type Requests = Box<dyn Iterator<Item = Vec<u8>>>;
 
 /// A data set: its name, what is in it, and the requests that make one part in so many of it.
@@ -100,11 +96,8 @@ fn large(divisor: usize) -> Requests {
 }
 
 fn request<W: AsRef<str>>(words: &[W]) -> Vec<u8> {
-    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
-    for word in words.iter().map(AsRef::as_ref) {
-        bytes.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
-    }
-    bytes
+    let words: Vec<&[u8]> = words.iter().map(|word| word.as_ref().as_bytes()).collect();
+    support::request(&words)
 }
 
 struct Options {
@@ -126,7 +119,7 @@ impl Options {
             divisor: 1,
             cores: None,
             keep: None,
-            ours: env!("CARGO_BIN_EXE_my_redis_server").into(),
+            ours: OURS.into(),
             redis: "redis-server".into(),
         };
         while let Some(name) = args.next() {
@@ -152,13 +145,6 @@ impl Options {
     }
 }
 
-fn number(text: &str) -> Outcome<usize> {
-    match text.parse() {
-        Ok(number) if number > 0 => Ok(number),
-        _ => Err(format!("not a positive number: {text}")),
-    }
-}
-
 /// What one turn of one server gave.
 #[derive(Clone, Copy)]
 struct Turn {
@@ -166,140 +152,25 @@ struct Turn {
     processor_seconds: f64,
 }
 
-/// A running server; ends with the value.
-struct Server {
-    process: Child,
-    port: u16,
-    ticks_per_second: f64,
-    /// How long it took to answer.
-    start: Turn,
+/// A server that has loaded `file`, and how long that took.
+fn started(
+    program: &Path,
+    options: &Options,
+    folder: &Path,
+    file: &str,
+) -> Outcome<(Server, Turn)> {
+    let server = Server::start_on(program, options.cores.as_deref(), folder, file)?;
+    let (seconds, processor_seconds) = (server.start_seconds, server.processor_seconds()?);
+    Ok((server, Turn { seconds, processor_seconds }))
 }
 
-impl Server {
-    /// Starts `program` on a file of `folder` and waits until it has loaded that.
-    fn start(options: &Options, program: &Path, folder: &Path, file: &str) -> Outcome<Self> {
-        let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(text)?;
-        let port = probe.local_addr().map_err(text)?.port();
-        drop(probe);
-        let mut command = match &options.cores {
-            None => Command::new(program),
-            Some(cores) => {
-                let mut command = Command::new("taskset");
-                command.args(["-c", cores]).arg(program);
-                command
-            }
-        };
-        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(folder);
-        command.args(["--dbfilename", file, "--save"]);
-        command.arg(if is_redis(program) { "" } else { "off" });
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let began = Instant::now();
-        let process = command.spawn().map_err(|e| format!("{}: {e}", program.display()))?;
-        let nothing = Turn { seconds: 0.0, processor_seconds: 0.0 };
-        let ticks_per_second = ticks_per_second()?;
-        let mut server = Self { process, port, ticks_per_second, start: nothing };
-        while server.ask(&request(&["PING"])).as_deref() != Ok("+PONG") {
-            if let Ok(Some(status)) = server.process.try_wait() {
-                return Err(format!("{} ended at once, {status}", program.display()));
-            }
-            if began.elapsed() > START_TIMEOUT {
-                return Err(format!("{} does not answer", program.display()));
-            }
-            std::thread::sleep(POLL_INTERVAL);
-        }
-        let seconds = began.elapsed().as_secs_f64();
-        server.start = Turn { seconds, processor_seconds: server.processor_seconds()? };
-        Ok(server)
-    }
-
-    /// The first line of the reply to one request.
-    fn ask(&self, request: &[u8]) -> Outcome<String> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).map_err(text)?;
-        stream.set_read_timeout(Some(START_TIMEOUT)).map_err(text)?;
-        stream.write_all(request).map_err(text)?;
-        let mut reply = vec![0; 4_096];
-        let length = stream.read(&mut reply).map_err(text)?;
-        let reply = String::from_utf8_lossy(reply.get(..length).unwrap_or_default()).into_owned();
-        Ok(reply.lines().next().unwrap_or_default().to_owned())
-    }
-
-    /// Sends requests that are answered by one line each; an error is an error.
-    fn fill(&self, requests: Requests) -> Outcome<()> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).map_err(text)?;
-        let mut requests = requests.peekable();
-        let mut chunk = vec![0; 64 * 1024];
-        while requests.peek().is_some() {
-            let batch: Vec<Vec<u8>> = requests.by_ref().take(FILL_BATCH).collect();
-            let mut missing = batch.len();
-            let mut writer = stream.try_clone().map_err(text)?;
-            let writing = std::thread::spawn(move || writer.write_all(&batch.concat()));
-            while missing > 0 {
-                let length = stream.read(&mut chunk).map_err(text)?;
-                let replies = chunk.get(..length).unwrap_or_default();
-                if length == 0 || replies.contains(&b'-') {
-                    return Err(format!("answered {}", String::from_utf8_lossy(replies)));
-                }
-                missing -= replies.iter().filter(|byte| **byte == b'\n').count().min(missing);
-            }
-            writing.join().map_err(|_| "the writer panicked")?.map_err(text)?;
-        }
-        Ok(())
-    }
-
-    fn save(&self) -> Outcome<Turn> {
-        let before = self.processor_seconds()?;
-        let began = Instant::now();
-        let reply = self.ask(&request(&["SAVE"]))?;
-        let seconds = began.elapsed().as_secs_f64();
-        if reply != "+OK" {
-            return Err(format!("SAVE: {reply}"));
-        }
-        Ok(Turn { seconds, processor_seconds: self.processor_seconds()? - before })
-    }
-
-    /// The seconds of processor time used since the start.
-    fn processor_seconds(&self) -> Outcome<f64> {
-        let path = format!("/proc/{}/stat", self.process.id());
-        let stat = std::fs::read_to_string(path).map_err(text)?;
-        // The name in brackets may hold blanks; user and system time are the 12th and 13th after.
-        let after_name = stat.rsplit(')').next().unwrap_or_default();
-        let ticks = after_name.split_whitespace().skip(11).take(2);
-        let ticks: Vec<f64> = ticks.map(|field| field.parse().unwrap_or(f64::NAN)).collect();
-        Ok(ticks.iter().sum::<f64>() / self.ticks_per_second)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn is_redis(program: &Path) -> bool {
-    program.file_name().is_some_and(|name| name == "redis-server")
-}
-
-fn ticks_per_second() -> Outcome<f64> {
-    output_of("getconf", &["CLK_TCK"]).parse().map_err(|_| "getconf CLK_TCK".to_owned())
-}
-
-fn text(error: std::io::Error) -> String {
-    error.to_string()
-}
-
-fn output_of(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program).args(args).output();
-    let output = output.map(|output| output.stdout).unwrap_or_default();
-    String::from_utf8_lossy(&output).trim().to_owned()
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let upper = values.get(values.len() / 2).copied().unwrap_or(f64::NAN);
-    let lower = values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN);
-    (upper + lower) / 2.0
+fn save(server: &Server) -> Outcome<Turn> {
+    let mut client = Client::connect(server.port)?;
+    let before = server.processor_seconds()?;
+    let began = Instant::now();
+    client.ask(&[b"SAVE"])?;
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(Turn { seconds, processor_seconds: server.processor_seconds()? - before })
 }
 
 /// One row of the table: what it is, and the rounds of Redis and ours.
@@ -329,26 +200,25 @@ fn file_bytes(path: &Path) -> Outcome<f64> {
 fn measure(options: &Options, data: &Data, folder: &Path) -> Outcome<()> {
     let (redis_path, our_path) = (folder.join(REDIS_FILE), folder.join(OUR_FILE));
     if !redis_path.exists() {
-        let redis = Server::start(options, &options.redis, folder, REDIS_FILE)?;
+        let (redis, _) = started(&options.redis, options, folder, REDIS_FILE)?;
         redis.fill((data.requests)(options.divisor))?;
-        redis.save()?;
+        save(&redis)?;
     }
     if !our_path.exists() {
         std::fs::copy(&redis_path, &our_path).map_err(text)?;
-        Server::start(options, &options.ours, folder, OUR_FILE)?.save()?;
+        save(&started(&options.ours, options, folder, OUR_FILE)?.0)?;
     }
     let (mut saves, mut loads, mut taken_over) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..options.rounds {
-        let redis = Server::start(options, &options.redis, folder, REDIS_FILE)?;
-        let their_save = redis.save()?;
-        let their_load = redis.start;
+        let (redis, their_load) = started(&options.redis, options, folder, REDIS_FILE)?;
+        let their_save = save(&redis)?;
         drop(redis);
-        let ours = Server::start(options, &options.ours, folder, OUR_FILE)?;
-        saves.push((their_save, ours.save()?));
-        loads.push((their_load, ours.start));
+        let (ours, our_load) = started(&options.ours, options, folder, OUR_FILE)?;
+        saves.push((their_save, save(&ours)?));
+        loads.push((their_load, our_load));
         drop(ours);
-        let ours = Server::start(options, &options.ours, folder, REDIS_FILE)?;
-        taken_over.push((their_load, ours.start));
+        let (_ours, our_load) = started(&options.ours, options, folder, REDIS_FILE)?;
+        taken_over.push((their_load, our_load));
     }
     let (redis_bytes, our_bytes) = (file_bytes(&redis_path)?, file_bytes(&our_path)?);
     for (what, rounds, our_bytes) in [
@@ -367,13 +237,10 @@ fn run() -> Outcome<()> {
         println!("{USAGE}");
         return Ok(());
     };
-    let version = output_of(&options.redis.to_string_lossy(), &["--version"]);
-    if version.is_empty() {
-        return Err("redis-server is needed: install the Debian package redis-server".into());
-    }
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let date = output_of("date", &["-u", "+%Y-%m-%d"]);
-    println!("{date}, {cores} cores, {} rounds, beside {version}\n", options.rounds);
+    check_programs(&options.redis)?;
+    let version = |program| Ok::<_, String>(Server::start(program, None)?.version(program));
+    heading(&version(&options.ours)?, &version(&options.redis)?);
+    println!("{} rounds.\n", options.rounds);
     println!(
         "| data | what | Redis ms | ours ms | ratio | Redis MB/s | ours MB/s | Redis CPU s \
          | ours CPU s | ratio |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// What can go wrong here ends the bench with a line.
@@ -16,8 +17,11 @@ pub type Outcome<T> = Result<T, String>;
 /// How long a server may take to start or to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How often a server is asked whether it answers yet.
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
+
 /// How many requests a filling connection sends before it reads the replies.
-const FILL_BATCH: usize = 5_000;
+const FILL_BATCH: usize = 2_000;
 
 /// The release build of this server.
 pub const OURS: &str = env!("CARGO_BIN_EXE_my_redis_server");
@@ -47,41 +51,59 @@ pub struct Server {
     pub port: u16,
     /// Where it saves.
     pub folder: PathBuf,
+    owns_folder: bool,
+    /// How long it took until it answered.
+    pub start_seconds: f64,
 }
 
 impl Server {
-    /// Starts `program`, on `core` if one is named, and waits until it answers.
+    /// Starts `program` in a folder of its own, on `core` if one is named, and waits until it
+    /// answers.
     pub fn start(program: &Path, core: Option<&str>) -> Outcome<Self> {
-        let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(text)?;
-        let port = probe.local_addr().map_err(text)?.port();
-        drop(probe);
-        let folder = std::env::temp_dir().join(format!("bench-{}-{port}", std::process::id()));
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("bench-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).map_err(text)?;
-        let mut command = pinned(core, program);
-        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(&folder);
-        // No save may fall into a measurement.
-        if is_redis(program) {
-            command.args(["--save", "", "--appendonly", "no"]);
-        } else {
-            command.args(["--save", "off"]);
-        }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = command.spawn().map_err(|e| format!("{}: {e}", program.display()))?;
-        let mut server = Self { process, port, folder };
-        server.wait_ready().map_err(|e| format!("{}: {e}", program.display()))?;
+        let mut server = Self::start_on(program, core, &folder, "dump.rdb")?;
+        server.owns_folder = true;
         Ok(server)
     }
 
-    fn wait_ready(&mut self) -> Outcome<()> {
-        let started = Instant::now();
-        while started.elapsed() < ANSWER_TIMEOUT {
+    /// As [`start`](Self::start), on a dump in a folder that stays; waits until it is loaded.
+    pub fn start_on(
+        program: &Path,
+        core: Option<&str>,
+        folder: &Path,
+        file: &str,
+    ) -> Outcome<Self> {
+        let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(text)?;
+        let port = probe.local_addr().map_err(text)?.port();
+        drop(probe);
+        let mut command = pinned(core, program);
+        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(folder);
+        // No save may fall into a measurement.
+        command.args(["--dbfilename", file, "--save"]);
+        command.arg(if is_redis(program) { "" } else { "off" });
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let began = Instant::now();
+        let process = command.spawn().map_err(|e| format!("{}: {e}", program.display()))?;
+        let folder = folder.to_owned();
+        let mut server = Self { process, port, folder, owns_folder: false, start_seconds: 0.0 };
+        server.wait_ready(began).map_err(|e| format!("{}: {e}", program.display()))?;
+        server.start_seconds = began.elapsed().as_secs_f64();
+        Ok(server)
+    }
+
+    fn wait_ready(&mut self, began: Instant) -> Outcome<()> {
+        while began.elapsed() < ANSWER_TIMEOUT {
             if let Ok(Some(status)) = self.process.try_wait() {
                 return Err(format!("ended at once, {status}"));
             }
-            if self.fill(std::iter::once(b"PING\r\n".to_vec())).is_ok() {
+            let pong = Client::connect(self.port).and_then(|mut client| client.ask(&[b"PING"]));
+            if pong.is_ok() {
                 return Ok(());
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(POLL_INTERVAL);
         }
         Err("does not answer".into())
     }
@@ -95,7 +117,8 @@ impl Server {
         while requests.peek().is_some() {
             let batch: Vec<Vec<u8>> = requests.by_ref().take(FILL_BATCH).collect();
             let mut missing = batch.len();
-            stream.write_all(&batch.concat()).map_err(text)?;
+            let mut writer = stream.try_clone().map_err(text)?;
+            let writing = std::thread::spawn(move || writer.write_all(&batch.concat()));
             while missing > 0 {
                 let length = stream.read(&mut chunk).map_err(text)?;
                 let replies = chunk.get(..length).unwrap_or_default();
@@ -104,6 +127,7 @@ impl Server {
                 }
                 missing -= replies.iter().filter(|byte| **byte == b'\n').count().min(missing);
             }
+            writing.join().map_err(|_| "the writer panicked")?.map_err(text)?;
         }
         Ok(())
     }
@@ -146,7 +170,9 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        let _ = std::fs::remove_dir_all(&self.folder);
+        if self.owns_folder {
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
     }
 }
 
@@ -212,6 +238,15 @@ pub fn request(args: &[&[u8]]) -> Vec<u8> {
         bytes.extend_from_slice(b"\r\n");
     }
     bytes
+}
+
+/// The middle of some values.
+pub fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let upper = values.get(values.len() / 2).copied().unwrap_or(f64::NAN);
+    let lower = values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN);
+    (upper + lower) / 2.0
 }
 
 /// Prints which servers and which machine the figures below are of.

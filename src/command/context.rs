@@ -1,8 +1,9 @@
 //! What a command gets beside its keys: the call, the client's own state, and the services.
 
 use crate::command::clients::{ClientRecord, Clients};
+use crate::command::transaction::Transaction;
 use crate::config::Config;
-use crate::keyspace::{DatabaseNumber, Figures};
+use crate::keyspace::{DatabaseNumber, Figures, Watches};
 use crate::persist::load::LoadProgress;
 use crate::persist::saver::{SaveTicket, Saver};
 use crate::protocol::{Args, Protocol, ReplyWriter};
@@ -24,6 +25,14 @@ pub struct Call<'a> {
     pub now: UnixMillis,
     /// Bytes that one string may have (proto-max-bulk-len).
     pub string_bytes_max: usize,
+}
+
+impl Call<'_> {
+    /// The call of another command whose reply is a part of this one's.
+    pub(super) fn nested<'b>(&'b mut self, args: Args<'b>) -> Call<'b> {
+        let (now, string_bytes_max) = (self.now, self.string_bytes_max);
+        Call { args, reply: self.reply.reborrow(), now, string_bytes_max }
+    }
 }
 
 /// Whether the replies of a client are sent: CLIENT REPLY.
@@ -75,6 +84,10 @@ pub struct Context {
     pub close: bool,
     /// What to wait for before the next command.
     pub deferred: Option<Deferred>,
+    /// What came since MULTI.
+    pub transaction: Option<Box<Transaction>>,
+    /// The keys that the client watches.
+    pub watches: Watches,
 }
 
 impl Context {
@@ -82,6 +95,7 @@ impl Context {
     #[must_use]
     pub fn new(services: Arc<Services>, client: Arc<ClientRecord>) -> Self {
         let authenticated = !services.config.has_password();
+        let watches = services.figures.watches();
         Self {
             services,
             client,
@@ -92,6 +106,8 @@ impl Context {
             skip_reply: false,
             close: false,
             deferred: None,
+            transaction: None,
+            watches,
         }
     }
 
@@ -107,6 +123,19 @@ impl Context {
     pub fn select(&mut self, database: DatabaseNumber) {
         self.database = database;
         self.client.set_database(database);
+    }
+
+    /// Has the commands that follow queued.
+    pub(super) fn begin_transaction(&mut self) {
+        self.transaction = Some(Box::default());
+        self.client.set_queued(Some(0), 0);
+    }
+
+    /// Forgets queued commands and watched keys.
+    pub(super) fn end_transaction(&mut self) {
+        self.transaction = None;
+        self.watches.clear();
+        self.client.set_queued(None, 0);
     }
 
     /// Switches the protocol, from the reply being written on.

@@ -208,7 +208,8 @@ fn persistence(report: &mut Report<'_>) {
     report.noughts(&["async_loading", "current_cow_peak", "current_cow_size"]);
     report.field("current_cow_size_age", 0);
     report.field("current_fork_perc", "0.00");
-    report.noughts(&["current_save_keys_processed", "current_save_keys_total"]);
+    report.field("current_save_keys_processed", save.keys.0);
+    report.field("current_save_keys_total", save.keys.1);
     let changes = services.figures.sum(ShardFigures::changes_since_save);
     report.field("rdb_changes_since_last_save", changes);
     report.field("rdb_bgsave_in_progress", u8::from(is_saving));

@@ -153,6 +153,7 @@ impl CommandSpec {
             Group::String => "string",
             Group::List => "list",
             Group::Hash => "hash",
+            Group::Transactions => "transaction",
             Group::Connection => "connection",
             Group::Scripting => "scripting",
             Group::Server | Group::Cluster | Group::Sentinel => "",

@@ -26,3 +26,4 @@ pub mod string;
 pub mod sweep;
 pub mod syntax;
 pub mod table;
+pub mod transaction;

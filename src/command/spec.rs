@@ -33,6 +33,10 @@ pub enum Run {
     ),
     /// The keyspace as a whole.
     Sweep(fn(&mut Sweeper<'_>, &mut Call<'_>) -> Outcome),
+    /// The queued commands of a transaction.
+    Exec,
+    /// No view: the keys are watched.
+    Watch,
     /// No keys: the connection and the server.
     Client(fn(&mut Context, &mut Call<'_>) -> Outcome),
     /// Nothing itself: the first argument names one of these.
@@ -163,6 +167,8 @@ impl Flags {
     pub const SENTINEL: Self = Self(1 << 17);
     /// May take long: runs where it does not hold up other clients.
     pub const SLOW: Self = Self(1 << 18);
+    /// Runs at once between MULTI and EXEC.
+    pub const NOT_QUEUED: Self = Self(1 << 19);
 
     /// These and those.
     #[must_use]
@@ -189,6 +195,8 @@ pub enum Group {
     List,
     /// Hashes.
     Hash,
+    /// Transactions.
+    Transactions,
     /// The connection.
     Connection,
     /// The server.
@@ -210,6 +218,7 @@ impl Group {
             Self::String => "string",
             Self::List => "list",
             Self::Hash => "hash",
+            Self::Transactions => "transactions",
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Scripting => "scripting",

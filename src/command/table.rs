@@ -3,6 +3,7 @@
 use crate::command::spec::CommandSpec;
 use crate::command::{
     connection, database, debug, expire, generic, hash, introspection, list, server, string,
+    transaction,
 };
 use hashbrown::HashTable;
 use std::sync::OnceLock;
@@ -15,6 +16,7 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     string::COMMANDS,
     list::COMMANDS,
     hash::COMMANDS,
+    transaction::COMMANDS,
     connection::COMMANDS,
     introspection::COMMANDS,
     server::COMMANDS,
@@ -111,6 +113,7 @@ mod tests {
                 | Run::ReadMany(_)
                 | Run::WriteMany(_)
                 | Run::WriteAcross(..)
+                | Run::Watch
         );
         assert_eq!(keyed, !spec.keys.is_empty(), "{name}: keys and door do not fit");
         for key in spec.keys {

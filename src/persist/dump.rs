@@ -14,7 +14,7 @@ use crate::persist::write::{self, ChecksumWriter, Header, Sizes, WrittenType};
 use crate::stats::Memory;
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Encoded bytes are written out when there are this many.
@@ -53,6 +53,24 @@ impl From<&Config> for DumpOptions {
     }
 }
 
+/// How far a save has come, and whether it is still wanted; others use it meanwhile.
+#[derive(Debug, Default)]
+pub struct SaveControl {
+    /// Keys written so far.
+    pub keys_done: AtomicU64,
+    /// Keys that there were at the beginning.
+    pub keys_total: AtomicU64,
+    /// Ends the save early.
+    pub cancelled: AtomicBool,
+}
+
+impl SaveControl {
+    fn begin(&self, keys: u64) {
+        self.keys_done.store(0, Ordering::Relaxed);
+        self.keys_total.store(keys, Ordering::Relaxed);
+    }
+}
+
 /// A dump that was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Saved {
@@ -71,19 +89,21 @@ pub struct Saved {
 /// Cost: O(keys), one segment of a shard locked at a time.
 ///
 /// # Errors
-/// Any error of the system, or `Cancelled` once `cancelled` is true; the file at `path` is then the
+/// Any error of the system, or `Cancelled` once that was asked for; the file at `path` is then the
 /// old one and no other file is left.
 pub fn save(
     keyspace: &Keyspace,
     path: &Path,
     options: &DumpOptions,
-    cancelled: &AtomicBool,
+    control: &SaveControl,
 ) -> Result<Saved, SaveError> {
     let began = Instant::now();
     let temporary = TemporaryFile::create(path)?;
-    let mut encoder = Encoder::new(options, Output::new(&temporary, options.checksum, cancelled));
+    let mut encoder =
+        Encoder::new(options, Output::new(&temporary, options.checksum, &control.cancelled));
     let begun = keyspace.begin_snapshot(options.aside_bytes_max);
     let mut snapshot = begun.ok_or(SaveError::AlreadyRunning)?;
+    control.begin(keyspace.len() as u64);
     write::encode_header(&mut encoder.output.bytes, &header());
     let sizes = |number| Sizes {
         keys: keyspace.figures().map(|shard| shard.keys_of(number)).sum(),
@@ -98,6 +118,7 @@ pub fn save(
         });
         more = stepped.map_err(|_| SaveError::Outgrown { bytes_max: options.aside_bytes_max })?;
         encoder.output.check()?;
+        control.keys_done.store(encoder.keys, Ordering::Relaxed);
     }
     let (keys, bytes) = (encoder.keys, encoder.output.finish()?);
     let epoch = snapshot.epoch();

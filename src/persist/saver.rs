@@ -8,7 +8,7 @@
 
 use crate::config::Config;
 use crate::keyspace::{AfterUnlock, Keyspace};
-use crate::persist::dump::{self, DumpOptions};
+use crate::persist::dump::{self, DumpOptions, SaveControl};
 use crate::persist::file::DumpFile;
 use crate::persist::load::{self, LoadError, LoadProgress};
 use crate::util::clock::UnixMillis;
@@ -94,6 +94,8 @@ pub struct SaveFigures {
     pub last_duration: Option<Duration>,
     /// How long the present save has been going on.
     pub current_duration: Option<Duration>,
+    /// Keys that the present save has written, and how many there were when it began; 0 without.
+    pub keys: (u64, u64),
     /// Whether the last save was good.
     pub last_ok: bool,
     /// Good saves since the start.
@@ -126,8 +128,7 @@ pub struct Saver {
     longest_hold_micros: AtomicU64,
     /// Set when a save should begin as soon as the present one has ended.
     scheduled: AtomicBool,
-    /// Ends a running save early.
-    cancelled: AtomicBool,
+    control: SaveControl,
 }
 
 impl Saver {
@@ -144,7 +145,7 @@ impl Saver {
             saves: AtomicU64::new(0),
             longest_hold_micros: AtomicU64::new(0),
             scheduled: AtomicBool::new(false),
-            cancelled: AtomicBool::new(false),
+            control: SaveControl::default(),
         }
     }
 
@@ -203,7 +204,7 @@ impl Saver {
 
     /// Makes a running save end early; the next one is not affected.
     pub fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Relaxed);
+        self.control.cancelled.store(true, Ordering::Relaxed);
     }
 
     /// True while writes are refused because the last save failed.
@@ -231,7 +232,15 @@ impl Saver {
     #[must_use]
     pub fn figures(&self) -> SaveFigures {
         let state = self.state();
+        let keys = match state.running_since {
+            None => (0, 0),
+            Some(_) => (
+                self.control.keys_done.load(Ordering::Relaxed),
+                self.control.keys_total.load(Ordering::Relaxed),
+            ),
+        };
         SaveFigures {
+            keys,
             last_save_unix: self.last_save_unix.load(Ordering::Relaxed),
             last_duration: state.last_duration,
             current_duration: state.running_since.map(|since| since.elapsed()),
@@ -257,7 +266,7 @@ impl Saver {
             }
             state.running_since = Some(Instant::now());
             state.last_try = state.running_since;
-            self.cancelled.store(false, Ordering::Relaxed);
+            self.control.cancelled.store(false, Ordering::Relaxed);
         }
         let (sender, ticket) = oneshot::channel();
         let saver = Arc::clone(self);
@@ -337,7 +346,7 @@ impl Ending<'_> {
         let written = saver
             .file
             .keep()
-            .and_then(|()| dump::save(&saver.keyspace, saver.path(), options, &saver.cancelled));
+            .and_then(|()| dump::save(&saver.keyspace, saver.path(), options, &saver.control));
         match &written {
             Ok(saved) => tracing::info!(
                 keys = saved.keys,

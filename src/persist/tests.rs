@@ -698,3 +698,57 @@ fn a_large_string_is_read_past_the_buffer() {
         assert_eq!(entries(&items)[0].value, repeated);
     }
 }
+
+/// The bytes of the example in docs/dump-format.md.
+fn documented_dump() -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/dump-format.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let example = text.split("```").nth(1).unwrap();
+    let is_byte = |word: &&str| {
+        word.len() == 2 && word.bytes().all(|c| matches!(c, b'0'..=b'9' | b'A'..=b'F'))
+    };
+    let bytes = example.lines().flat_map(|line| line.split(' ').take_while(is_byte));
+    bytes.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+}
+
+#[test]
+fn the_documented_dump_is_what_is_written_and_read() {
+    let mut bytes = Vec::new();
+    let mut packer = Packer::new();
+    encode_header(
+        &mut bytes,
+        &Header { server_version: "0.1.0", created_seconds: 1_700_000_000, used_memory_bytes: 0 },
+    );
+    encode_database(&mut bytes, 0, Some(Sizes { keys: 4, deadlines: 1 }));
+    let prefix = |bytes: &mut Vec<u8>, kind, deadline_ms, key: &str| {
+        encode_key_prefix(bytes, kind, deadline_ms, key.as_bytes(), None);
+    };
+    prefix(&mut bytes, WrittenType::String, None, "key");
+    encode_string(&mut bytes, b"value", None);
+    prefix(&mut bytes, WrittenType::String, Some(1_699_000_000_512), "n");
+    encode_string(&mut bytes, b"12345", None);
+    prefix(&mut bytes, WrittenType::List, None, "list");
+    encode_length(&mut bytes, 2);
+    encode_string(&mut bytes, b"a", None);
+    encode_string(&mut bytes, b"7", None);
+    prefix(&mut bytes, WrittenType::Hash, None, "hash");
+    encode_length(&mut bytes, 1);
+    encode_string(&mut bytes, b"field", None);
+    encode_string(&mut bytes, &[b'x'; 100], Some(&mut packer));
+    encode_end(&mut bytes);
+    let mut writer = ChecksumWriter::new(Vec::new(), true);
+    writer.write_all(&bytes).unwrap();
+    let written = writer.finish().unwrap();
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02X}")).collect::<Vec<_>>().join(" ");
+    assert_eq!(hex(&documented_dump()), hex(&written));
+    let options = ReadOptions::default();
+    let mut reader = RdbReader::new(&written[..], written.len() as u64, options).unwrap();
+    let mut keys = Vec::new();
+    while let Some(item) = reader.next_item().unwrap() {
+        if let Item::Entry(entry) = item {
+            keys.push((entry.key, entry.deadline_ms));
+        }
+    }
+    let expected = [("key", None), ("n", Some(1_699_000_000_512)), ("list", None), ("hash", None)];
+    assert_eq!(keys, expected.map(|(key, ms)| (key.as_bytes().to_vec(), ms)));
+}

@@ -23,25 +23,26 @@ pub(super) async fn reload(services: &Services, saves: bool) -> Result<(), &'sta
     if !hold.drained(DRAIN_TIMEOUT).await {
         return Err(STILL_BUSY);
     }
-    let saver = &services.saver;
-    while saves {
-        match saver.start(DumpOptions::from(&services.config)) {
-            Ok(ticket) => {
-                if !matches!(ticket.await, Ok(Ok(()))) {
-                    return Err(NOT_SAVED);
-                }
-                break;
-            }
-            Err(SaveError::AlreadyRunning) => {
-                saver.cancel();
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            Err(_) => return Err(NOT_SAVED),
-        }
+    if saves {
+        save(services).await.map_err(|_| NOT_SAVED)?;
     }
-    match saver.reload(services.clock.now()).await {
+    match services.saver.reload(services.clock.now()).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(NOT_LOADED),
+    }
+}
+
+/// Saves, in the place of a save that may be running.
+async fn save(services: &Services) -> Result<(), SaveError> {
+    loop {
+        match services.saver.start(DumpOptions::from(&services.config)) {
+            Ok(ticket) => return ticket.await.unwrap_or(Err(SaveError::Panicked)),
+            Err(SaveError::AlreadyRunning) => {
+                services.saver.cancel();
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 

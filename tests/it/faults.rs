@@ -412,6 +412,49 @@ fn a_slow_disk_keeps_no_writer_waiting() {
 }
 
 #[test]
+fn a_save_that_would_need_too_much_memory_is_given_up_and_no_writer_waits() {
+    const KEYS: usize = 20_000;
+    let folder = Folder::new();
+    let mut subject = Subject::start(folder.path());
+    let value = "v".repeat(400);
+    let write_all = |wire: &mut Wire| {
+        let mut longest = Duration::ZERO;
+        for from in (0..KEYS).step_by(100) {
+            let pairs: String =
+                (from..from + 100).map(|key| format!(" key:{key} {value}")).collect();
+            let began = Instant::now();
+            wire.expect(&format!("MSET{pairs}"), "+OK\r\n");
+            longest = longest.max(began.elapsed());
+        }
+        longest
+    };
+    write_all(&mut subject.wire);
+    subject.save();
+    subject.wire.expect("CONFIG SET my-redis-snapshot-memory 1mb", "+OK\r\n");
+    subject.wire.expect("CONFIG SET stop-writes-on-bgsave-error no", "+OK\r\n");
+    let before = fs::read(&subject.dump).unwrap();
+    let (longest, _) = subject.with_fault("write:delay_enter=3s", |subject| {
+        subject.wire.run("BGSAVE");
+        let longest = write_all(&mut subject.wire);
+        let mut count = |field: &str| subject.info(field).parse::<usize>().unwrap();
+        let (total, processed) =
+            (count("current_save_keys_total"), count("current_save_keys_processed"));
+        assert!(processed < KEYS && KEYS < total, "{processed} of {total} keys, not slowed down");
+        let bytes: u64 = subject.info("my_redis_snapshot_aside_bytes").parse().unwrap();
+        assert!((1 << 20..1 << 21).contains(&bytes), "{bytes} bytes are kept");
+        subject.save();
+        longest
+    });
+    println!("the longest MSET took {longest:?}");
+    assert!(longest < Duration::from_millis(500), "an MSET took {longest:?}");
+    assert_eq!(subject.info("rdb_last_bgsave_status"), "err");
+    assert_eq!(subject.info("my_redis_snapshot_aside_bytes"), "0");
+    assert!(fs::read(&subject.dump).unwrap() == before, "the dump was changed");
+    subject.wire.expect("CONFIG SET my-redis-snapshot-memory 0", "+OK\r\n");
+    subject.save_succeeds("with room again");
+}
+
+#[test]
 fn a_log_that_cannot_be_written_harms_nothing() {
     let folder = Folder::new();
     let full = || Stdio::from(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());

@@ -30,8 +30,8 @@ fn wrong_subcommands_get_the_texts_of_redis() {
         )
     };
     wire.expect("DEBUG", "-ERR wrong number of arguments for 'debug' command\r\n")
-        .expect("DEBUG foo", &unknown("foo"))
-        .expect("DEBUG sleep", &unknown("sleep"))
+        .expect("DEBUG foo", unknown("foo"))
+        .expect("DEBUG sleep", unknown("sleep"))
         .expect("DEBUG sleep abc", "+OK\r\n")
         .expect("DEBUG error my-message", "-my-message\r\n")
         .expect("DEBUG log something", "+OK\r\n")
@@ -51,7 +51,7 @@ fn reload_saves_and_loads_while_other_clients_wait_and_lose_nothing() {
         let (mut wire, mut count) = (server.wire(), 0_u64);
         while !stopped.load(Ordering::Relaxed) {
             count += 1;
-            wire.expect(&format!("INCR counter:{client}"), &format!(":{count}\r\n"));
+            wire.expect(&format!("INCR counter:{client}"), format!(":{count}\r\n"));
         }
         count
     };
@@ -68,12 +68,12 @@ fn reload_saves_and_loads_while_other_clients_wait_and_lose_nothing() {
     assert_eq!(server.keyspace().changes_since_save(), 0);
     for (client, count) in counts.iter().enumerate() {
         let text = count.to_string();
-        wire.expect(&format!("GET counter:{client}"), &format!("${}\r\n{text}\r\n", text.len()));
+        wire.expect(&format!("GET counter:{client}"), format!("${}\r\n{text}\r\n", text.len()));
     }
     wire.expect("PTTL volatile", ":1000000\r\n");
     wire.expect("LRANGE list 0 -1", "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n");
     wire.expect("HGETALL hash", "*2\r\n$5\r\nfield\r\n$5\r\nvalue\r\n");
-    wire.expect("DBSIZE", &format!(":{}\r\n", 3 + CLIENTS));
+    wire.expect("DBSIZE", format!(":{}\r\n", 3 + CLIENTS));
 }
 
 #[test]

@@ -95,6 +95,7 @@ mod introspection;
 mod list;
 mod server;
 mod string;
+mod transaction;
 
 const OK: &str = "+OK\r\n";
 const NULL: &str = "$-1\r\n";
