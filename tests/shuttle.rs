@@ -11,7 +11,7 @@
 use my_redis::data::ValueRef;
 use my_redis::keyspace::planted::{Bug, plant};
 use my_redis::keyspace::{AfterUnlock, DatabaseNumber, Entry, Keyspace};
-use my_redis::keyspace::{LocatedKey, NewDeadline, Tally};
+use my_redis::keyspace::{LocatedKey, NewDeadline, ReadView, ShardSet, Tally, Watches};
 use my_redis::util::clock::UnixMillis;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -204,7 +204,7 @@ fn renamed_over_another() {
     let writer = shuttle::thread::spawn(move || {
         rename(&writing, &names[0], &names[1]);
         let mut after = AfterUnlock::default();
-        writing.write(&names[1], NOW, &mut after, |view| {
+        writing.write(writing.locate(&names[1]), NOW, &mut after, |view| {
             view.set_string(b"third", NewDeadline::Set(Some(UnixMillis(NOW.0 + 10))));
         });
     });
@@ -250,7 +250,7 @@ fn swapped_databases() {
     }
     let (swapping, names) = (Arc::clone(&keyspace), keys.clone());
     let swapper = shuttle::thread::spawn(move || {
-        swapping.swap_databases(0, 1);
+        swapping.swap_databases(0, 1, NOW);
         set_in(&swapping, 0, &names[1], b"later");
         swapping.flush_database(1, &mut AfterUnlock::default());
     });
@@ -288,6 +288,43 @@ fn moved_token() {
     let dump = dump_of_databases(&keyspace);
     mover.join().unwrap();
     assert_eq!(dump.len(), 1, "the token is in the dump: {dump:?}");
+}
+
+/// Two clients add one to a counter by WATCH and EXEC, beside keys that EXEC locks and others change:
+/// no addition is lost, and one that is refused has seen another.
+fn watched_counter() {
+    let keyspace = Arc::new(Keyspace::new(4));
+    let keys = keys_in_different_shards(&keyspace, 2);
+    set(&keyspace, &keys[0], b"0");
+    let count = |view: &ReadView<'_>| -> u64 {
+        let text = view.string().unwrap().unwrap();
+        std::str::from_utf8(text.bytes()).unwrap().parse().unwrap()
+    };
+    let adders: Vec<_> = (0..2)
+        .map(|_| {
+            let (keyspace, keys) = (Arc::clone(&keyspace), keys.clone());
+            shuttle::thread::spawn(move || {
+                let (mut after, tally) = (AfterUnlock::default(), Tally::default());
+                let mut watches = Watches::new(Arc::clone(&keyspace));
+                let key = keyspace.locate(&keys[0]);
+                watches.add(key, NOW, &mut after);
+                let old = keyspace.read(key, NOW, &tally, count);
+                let mut shards = ShardSet::default();
+                keys.iter().for_each(|key| shards.add(keyspace.locate(key)));
+                let added = keyspace.hold(&shards, Some(&watches), NOW, |held| {
+                    held.write(key, NOW, &mut after, |view| {
+                        let new = (old + 1).to_string();
+                        view.set_string(new.as_bytes(), NewDeadline::Set(None));
+                    });
+                });
+                u64::from(added.is_some())
+            })
+        })
+        .collect();
+    let added: u64 = adders.into_iter().map(|adder| adder.join().unwrap()).sum();
+    let key = keyspace.locate(&keys[0]);
+    assert_eq!(keyspace.read(key, NOW, &Tally::default(), count), added, "an addition is lost");
+    assert!(added > 0, "both were refused");
 }
 
 /// Two threads rename in opposite directions while a third reads both keys: nobody waits for ever
@@ -394,6 +431,19 @@ fn a_planted_naive_cut_is_found() {
     assert!(is_found(renamed_token));
     assert!(is_found(pairs_set_together));
     assert!(is_found(moved_token));
+}
+
+#[test]
+fn no_addition_by_watch_and_exec_is_lost() {
+    let _alone = alone();
+    explore(watched_counter);
+}
+
+#[test]
+fn a_planted_early_look_at_watched_keys_is_found() {
+    let _alone = alone();
+    let _bug = plant(Bug::EarlyWatch);
+    assert!(is_found(watched_counter));
 }
 
 #[test]

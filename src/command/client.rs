@@ -159,7 +159,10 @@ fn client_type(name: &[u8]) -> Result<ClientType, CommandError> {
 fn describe(line: &mut Vec<u8>, record: &ClientRecord) {
     let names = record.names();
     let (input, output) = record.buffered_bytes();
-    let flags = if record.no_evict() { "e" } else { "N" };
+    let (queued, queued_bytes) = record.queued();
+    let flags = [(queued >= 0, "x"), (record.no_evict(), "e")];
+    let flags: String = flags.iter().filter_map(|(is_set, name)| is_set.then_some(*name)).collect();
+    let flags = if flags.is_empty() { "N" } else { &flags };
     // Writing to a Vec cannot fail.
     let _infallible = write!(
         line,
@@ -169,13 +172,14 @@ fn describe(line: &mut Vec<u8>, record: &ClientRecord) {
     line.extend_from_slice(&names.name);
     let _infallible = write!(
         line,
-        " age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi=-1 qbuf=0 qbuf-free={input} \
-         argv-mem=0 multi-mem=0 rbs={output} rbp={output} obl={output} oll=0 omem=0 tot-mem={} \
-         events=r cmd={} user=default redir=-1 resp={} lib-name=",
+        " age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi={queued} qbuf=0 \
+         qbuf-free={input} argv-mem=0 multi-mem={queued_bytes} rbs={output} rbp={output} \
+         obl={output} oll=0 omem=0 tot-mem={} events=r cmd={} user=default redir=-1 \
+         resp={} lib-name=",
         record.connected.elapsed().as_secs(),
         record.idle_seconds(),
         record.database(),
-        input + output,
+        input + output + queued_bytes,
         record.last_command(),
         record.protocol_number()
     );

@@ -34,6 +34,9 @@ pub struct ClientRecord {
     last_command: Mutex<Option<LastCommand>>,
     protocol: AtomicU8,
     database: AtomicU32,
+    /// Commands that wait for EXEC, -1 outside a transaction, and the bytes that they take.
+    queued: AtomicI64,
+    queued_bytes: AtomicUsize,
     no_evict: AtomicBool,
     input_bytes: AtomicUsize,
     output_bytes: AtomicUsize,
@@ -135,6 +138,19 @@ impl ClientRecord {
     /// Notes the database it has selected.
     pub fn set_database(&self, database: DatabaseNumber) {
         self.database.store(database, Ordering::Relaxed);
+    }
+
+    /// Notes how many commands wait for EXEC, `None` outside a transaction.
+    pub fn set_queued(&self, count: Option<usize>, bytes: usize) {
+        let count = count.map_or(-1, |count| i64::try_from(count).unwrap_or(i64::MAX));
+        self.queued.store(count, Ordering::Relaxed);
+        self.queued_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// How many commands wait for EXEC, -1 outside a transaction, and the bytes that they take.
+    #[must_use]
+    pub fn queued(&self) -> (i64, usize) {
+        (self.queued.load(Ordering::Relaxed), self.queued_bytes.load(Ordering::Relaxed))
     }
 
     /// The database it has selected.
@@ -248,6 +264,8 @@ impl Clients {
             last_command: Mutex::default(),
             protocol: AtomicU8::new(2),
             database: AtomicU32::new(0),
+            queued: AtomicI64::new(-1),
+            queued_bytes: AtomicUsize::new(0),
             no_evict: AtomicBool::new(false),
             input_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),

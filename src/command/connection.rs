@@ -37,12 +37,12 @@ pub static COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "QUIT", group: Group::Connection, arity: Arity::AtLeast(1),
-        flags: HANDSHAKE, since: "1.0.0", cost: "O(1)", syntax: "QUIT",
+        flags: HANDSHAKE.and(Flags::NOT_QUEUED), since: "1.0.0", cost: "O(1)", syntax: "QUIT",
         summary: "Close the connection.", run: Run::Client(quit), ..CommandSpec::BASE
     },
     CommandSpec {
         name: "RESET", group: Group::Connection, arity: Arity::Exact(1),
-        flags: HANDSHAKE, since: "6.2.0", cost: "O(1)", syntax: "RESET",
+        flags: HANDSHAKE.and(Flags::NOT_QUEUED), since: "6.2.0", cost: "O(1)", syntax: "RESET",
         summary: "Reset the connection.", run: Run::Client(reset), ..CommandSpec::BASE
     },
     CommandSpec {
@@ -90,6 +90,7 @@ fn reset(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     context.set_protocol(Protocol::Resp2, call);
     context.client.change_names(|names| names.name.clear());
     context.authenticated = !context.services.config.has_password();
+    context.end_transaction();
     context.select(0);
     context.reply_mode = ReplyMode::On;
     context.skip_reply = false;

@@ -1,8 +1,9 @@
 //! What a command gets beside its keys: the call, the client's own state, and the services.
 
 use crate::command::clients::{ClientRecord, Clients};
+use crate::command::transaction::Transaction;
 use crate::config::Config;
-use crate::keyspace::{DatabaseNumber, Figures};
+use crate::keyspace::{DatabaseNumber, Figures, Watches};
 use crate::persist::load::LoadProgress;
 use crate::persist::saver::{SaveTicket, Saver};
 use crate::protocol::{Args, Protocol, ReplyWriter};
@@ -27,6 +28,15 @@ pub struct Call<'a> {
     pub string_bytes_max: usize,
     /// Chance, for commands that draw.
     pub random: Random,
+}
+
+impl Call<'_> {
+    /// The call of another command whose reply is a part of this one's. What it draws by chance
+    /// must be told to this one afterwards, or the next one would draw the same.
+    pub(super) fn nested<'b>(&'b mut self, args: Args<'b>) -> Call<'b> {
+        let Self { now, string_bytes_max, random, .. } = *self;
+        Call { args, reply: self.reply.reborrow(), now, string_bytes_max, random }
+    }
 }
 
 /// Whether the replies of a client are sent: CLIENT REPLY.
@@ -78,6 +88,10 @@ pub struct Context {
     pub close: bool,
     /// What to wait for before the next command.
     pub deferred: Option<Deferred>,
+    /// What came since MULTI.
+    pub transaction: Option<Box<Transaction>>,
+    /// The keys that the client watches.
+    pub watches: Watches,
 }
 
 impl Context {
@@ -85,6 +99,7 @@ impl Context {
     #[must_use]
     pub fn new(services: Arc<Services>, client: Arc<ClientRecord>) -> Self {
         let authenticated = !services.config.has_password();
+        let watches = services.figures.watches();
         Self {
             services,
             client,
@@ -95,6 +110,8 @@ impl Context {
             skip_reply: false,
             close: false,
             deferred: None,
+            transaction: None,
+            watches,
         }
     }
 
@@ -110,6 +127,19 @@ impl Context {
     pub fn select(&mut self, database: DatabaseNumber) {
         self.database = database;
         self.client.set_database(database);
+    }
+
+    /// Has the commands that follow queued.
+    pub(super) fn begin_transaction(&mut self) {
+        self.transaction = Some(Box::default());
+        self.client.set_queued(Some(0), 0);
+    }
+
+    /// Forgets queued commands and watched keys.
+    pub(super) fn end_transaction(&mut self) {
+        self.transaction = None;
+        self.watches.clear();
+        self.client.set_queued(None, 0);
     }
 
     /// Switches the protocol, from the reply being written on.

@@ -49,6 +49,14 @@ pub struct Scratch {
     commands: u64,
 }
 
+impl Scratch {
+    /// Counts a command that runs inside another one, and lends what it needs.
+    pub(super) fn begin_command(&mut self) -> (&Tally, &mut AfterUnlock) {
+        self.commands += 1;
+        (&self.tally, &mut self.after)
+    }
+}
+
 impl Gate {
     /// A gate to `keyspace`.
     #[must_use]
@@ -150,13 +158,35 @@ impl Gate {
         scratch: &mut Scratch,
         call: &mut Call<'_>,
     ) -> Outcome {
-        let args = call.args;
+        let spec = match self.check(context, scratch, call.args) {
+            Ok(Some(spec)) => spec,
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(Self::note_refused(context, call.args, error)),
+        };
+        if context.transaction.is_some() && Self::queue(context, spec, call)? {
+            return Ok(());
+        }
+        let outcome = self.run(context, scratch, spec, call);
+        if scratch.after.has_work() {
+            self.settle.settle(&mut scratch.after);
+        }
+        outcome
+    }
+
+    /// The row of a request that may run now; `None` when there is nothing to run.
+    #[inline]
+    fn check(
+        &self,
+        context: &mut Context,
+        scratch: &mut Scratch,
+        args: Args<'_>,
+    ) -> Result<Option<&'static CommandSpec>, CommandError> {
         let Some(row) = Self::find(scratch, args.at(0)) else {
             // A browser was made to speak to us: not one more of its bytes is a command.
             if [&b"post"[..], b"host:"].iter().any(|word| args.at(0).eq_ignore_ascii_case(word)) {
                 tracing::warn!(client = %context.client.address, "closed: this is HTTP, not RESP");
                 context.close = true;
-                return Ok(());
+                return Ok(None);
             }
             return Err(CommandError::unknown_command(args.at(0), args.iter_from(1)));
         };
@@ -177,11 +207,7 @@ impl Gate {
             scratch.noted = Some(spec);
             context.client.note_command(container, spec);
         }
-        let outcome = self.run(context, scratch, spec, call);
-        if scratch.after.has_work() {
-            self.settle.settle(&mut scratch.after);
-        }
-        outcome
+        Ok(Some(spec))
     }
 
     #[inline]
@@ -192,10 +218,19 @@ impl Gate {
         if self.services.is_loading() && !spec.flags.has(Flags::LOADING) {
             return Err(CommandError::Loading);
         }
-        if spec.is_write() && self.services.saver.refuses_writes(&self.services.config) {
+        if spec.is_write() && self.refuses_writes() {
             return Err(CommandError::Misconfigured);
         }
+        if context.transaction.is_some() && spec.flags.has(Flags::NO_MULTI) {
+            return Err(CommandError::Text("ERR Command not allowed inside a transaction"));
+        }
         Ok(())
+    }
+
+    /// True when changes are refused because the last save has failed.
+    #[inline]
+    pub(super) fn refuses_writes(&self) -> bool {
+        self.services.saver.refuses_writes(&self.services.config)
     }
 
     #[inline]
@@ -207,14 +242,17 @@ impl Gate {
         call: &mut Call<'_>,
     ) -> Outcome {
         let (keyspace, now, database) = (&self.keyspace, call.now, context.database);
+        if matches!(spec.run, Run::Exec) {
+            return self.exec(context, scratch, call);
+        }
         let Scratch { tally, after, .. } = scratch;
         match spec.run {
             Run::Read(run) => {
-                let key = keyspace.locate(first_key(spec, call.args)).in_database(database);
+                let key = self.locate(first_key(spec, call.args), database);
                 keyspace.read(key, now, tally, |view| run(view, call))
             }
             Run::Write(run) => {
-                let key = keyspace.locate(first_key(spec, call.args)).in_database(database);
+                let key = self.locate(first_key(spec, call.args), database);
                 keyspace.write(key, now, after, |view| run(view, call))
             }
             Run::ReadMany(run) => {
@@ -226,48 +264,59 @@ impl Gate {
                 keyspace.write_many(&keys, now, after, |view| run(view, call))
             }
             Run::WriteAcross(destination, run) => {
-                let to = destination(call.args)?;
-                let from = keyspace.locate(first_key(spec, call.args)).in_database(database);
-                let key = self.locate_destination(to, call.args, database)?;
-                keyspace.write_many(&[from, key], now, after, |view| run(view, call))
+                let keys = self.locate_across(destination, spec, call.args, database)?;
+                keyspace.write_many(&keys, now, after, |view| run(view, call))
             }
             Run::Sweep(run) => {
                 let mut sweep = || run(&mut Sweeper::new(keyspace, database, now, after), call);
                 if spec.flags.has(Flags::SLOW) { blocking(sweep) } else { sweep() }
             }
             Run::Client(run) | Run::BareOrContainer(run, _) => run(context, call),
-            Run::Container(_) => Err(CommandError::Syntax),
+            Run::Watch => self.watch(context, after, spec, call),
+            Run::Container(_) | Run::Exec => Err(CommandError::Syntax),
         }
     }
 
-    fn locate_keys<'k>(
+    /// The keyspace.
+    pub(super) fn keyspace(&self) -> &Arc<Keyspace> {
+        &self.keyspace
+    }
+
+    #[inline]
+    pub(super) fn locate<'k>(&self, key: &'k [u8], database: DatabaseNumber) -> LocatedKey<'k> {
+        self.keyspace.locate(key).in_database(database)
+    }
+
+    pub(super) fn locate_keys<'k>(
         &self,
-        spec: &CommandSpec,
+        spec: &'static CommandSpec,
         args: Args<'k>,
         database: DatabaseNumber,
     ) -> SmallVec<[LocatedKey<'k>; 4]> {
-        key_numbers(spec.keys, args)
-            .map(|number| self.keyspace.locate(args.at(number)).in_database(database))
-            .collect()
+        keys_of(spec, args).map(|key| self.locate(key, database)).collect()
     }
 
-    fn locate_destination<'k>(
+    /// The key that is read or taken, and the one that is written.
+    pub(super) fn locate_across<'k>(
         &self,
-        to: Destination,
+        destination: fn(Args<'_>) -> Result<Destination, CommandError>,
+        spec: &CommandSpec,
         args: Args<'k>,
         selected: DatabaseNumber,
-    ) -> Result<LocatedKey<'k>, CommandError> {
+    ) -> Result<[LocatedKey<'k>; 2], CommandError> {
+        let to = destination(args)?;
         let database = match to.database {
             None => Some(selected),
             Some(number) => self.keyspace.database_number(number),
         };
         let database = database.ok_or(CommandError::DatabaseOutOfRange)?;
-        Ok(self.keyspace.locate(args.at(to.key)).in_database(database))
+        let from = self.locate(first_key(spec, args), selected);
+        Ok([from, self.locate(args.at(to.key), database)])
     }
 }
 
 /// Runs what may take long, letting other tasks of this thread move to another one.
-fn blocking<R>(run: impl FnOnce() -> R) -> R {
+pub(super) fn blocking<R>(run: impl FnOnce() -> R) -> R {
     use tokio::runtime::{Handle, RuntimeFlavor};
     match Handle::try_current().map(|handle| handle.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(run),
@@ -276,8 +325,16 @@ fn blocking<R>(run: impl FnOnce() -> R) -> R {
 }
 
 #[inline]
-fn first_key<'k>(spec: &CommandSpec, args: Args<'k>) -> &'k [u8] {
+pub(super) fn first_key<'k>(spec: &CommandSpec, args: Args<'k>) -> &'k [u8] {
     args.at(spec.keys.first().map_or(1, |key| key.first))
+}
+
+/// All keys of a request, in the order of the row.
+pub(super) fn keys_of<'k>(
+    spec: &'static CommandSpec,
+    args: Args<'k>,
+) -> impl Iterator<Item = &'k [u8]> {
+    key_numbers(spec.keys, args).map(move |number| args.at(number))
 }
 
 /// `get`, or `client|setname` for a subcommand.

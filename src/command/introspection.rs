@@ -157,6 +157,7 @@ impl CommandSpec {
             Group::Hash => "hash",
             Group::Set => "set",
             Group::SortedSet => "sortedset",
+            Group::Transactions => "transaction",
             Group::Connection => "connection",
             Group::Scripting => "scripting",
             Group::Server | Group::Cluster | Group::Sentinel => "",

@@ -32,3 +32,4 @@ pub mod string;
 pub mod sweep;
 pub mod syntax;
 pub mod table;
+pub mod transaction;

@@ -34,6 +34,10 @@ pub enum Run {
     ),
     /// The keyspace as a whole.
     Sweep(fn(&mut Sweeper<'_>, &mut Call<'_>) -> Outcome),
+    /// The queued commands of a transaction.
+    Exec,
+    /// No view: the keys are watched.
+    Watch,
     /// No keys: the connection and the server.
     Client(fn(&mut Context, &mut Call<'_>) -> Outcome),
     /// Nothing itself: the first argument names one of these.
@@ -203,6 +207,8 @@ impl Flags {
     pub const SENTINEL: Self = Self(1 << 17);
     /// May take long: runs where it does not hold up other clients.
     pub const SLOW: Self = Self(1 << 18);
+    /// Runs at once between MULTI and EXEC.
+    pub const NOT_QUEUED: Self = Self(1 << 19);
 
     /// These and those.
     #[must_use]
@@ -233,6 +239,8 @@ pub enum Group {
     Set,
     /// Sorted sets.
     SortedSet,
+    /// Transactions.
+    Transactions,
     /// The connection.
     Connection,
     /// The server.
@@ -256,6 +264,7 @@ impl Group {
             Self::Hash => "hash",
             Self::Set => "set",
             Self::SortedSet => "sorted-set",
+            Self::Transactions => "transactions",
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Scripting => "scripting",

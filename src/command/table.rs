@@ -4,7 +4,7 @@ use crate::command::spec::CommandSpec;
 use crate::command::{connection, database, debug, expire, generic, hash, introspection};
 use crate::command::{list, server};
 use crate::command::{set, set_algebra, sorted_set, sorted_set_algebra};
-use crate::command::{sorted_set_pop, sorted_set_range, string};
+use crate::command::{sorted_set_pop, sorted_set_range, string, transaction};
 use hashbrown::HashTable;
 use std::sync::OnceLock;
 
@@ -22,6 +22,7 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     sorted_set_range::COMMANDS,
     sorted_set_algebra::COMMANDS,
     sorted_set_pop::COMMANDS,
+    transaction::COMMANDS,
     connection::COMMANDS,
     introspection::COMMANDS,
     server::COMMANDS,
@@ -118,6 +119,7 @@ mod tests {
                 | Run::ReadMany(_)
                 | Run::WriteMany(_)
                 | Run::WriteAcross(..)
+                | Run::Watch
         );
         assert_eq!(keyed, !spec.keys.is_empty(), "{name}: keys and door do not fit");
         for key in spec.keys {

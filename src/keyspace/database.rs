@@ -20,7 +20,7 @@ pub type DatabaseNumber = u32;
 pub type KeyTable = SegmentedTable<Entry, Owned<Segment<Entry>>>;
 
 /// Where a key lives inside its shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The number of its database.
     pub database: DatabaseNumber,
@@ -95,6 +95,21 @@ impl Database {
     #[inline]
     pub fn get(&self, hash: KeyHash, key: &[u8]) -> Option<&Entry> {
         self.table.get(hash, |entry| entry.key() == key)
+    }
+
+    /// The entry of the key with this hash, expired or not.
+    fn get_by_hash(&self, hash: KeyHash) -> Option<&Entry> {
+        self.table.get(hash, |entry| KeyHash::of_key(entry.key()) == hash)
+    }
+
+    /// True when a key with this hash is there, expired or not.
+    pub fn has(&self, hash: KeyHash) -> bool {
+        self.get_by_hash(hash).is_some()
+    }
+
+    /// True when a key with this hash is there and alive.
+    pub fn has_alive(&self, hash: KeyHash, now: UnixMillis) -> bool {
+        self.get_by_hash(hash).is_some_and(|entry| !entry.is_expired(now))
     }
 
     /// The entry that an item of the heap still stands for.

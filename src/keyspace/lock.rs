@@ -231,6 +231,31 @@ impl Locked<'_> {
         #[expect(clippy::indexing_slicing, reason = "the door locked the shards of all its keys")]
         &self.guards[index]
     }
+
+    /// All of them in their order, for changing.
+    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Shard> {
+        self.guards.iter_mut().map(|guard| &mut **guard)
+    }
+}
+
+/// Shards for reading, under shared locks or under exclusive ones.
+#[derive(Clone, Copy)]
+pub enum Readable<'a, 'l> {
+    /// Locked for this.
+    Shared(&'a Shared<'l>),
+    /// Held by a transaction.
+    Locked(&'a Locked<'l>),
+}
+
+impl<'a> Readable<'a, '_> {
+    /// The shard with this number, which must be one of those asked for.
+    #[inline]
+    pub fn shard(self, number: usize) -> &'a Shard {
+        match self {
+            Self::Shared(shards) => shards.shard(number),
+            Self::Locked(shards) => shards.read(number),
+        }
+    }
 }
 
 impl Shared<'_> {

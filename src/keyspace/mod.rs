@@ -23,7 +23,9 @@ mod after;
 mod database;
 mod entry;
 mod expiry;
+mod held;
 mod lock;
+mod observe;
 pub mod planted;
 mod shard;
 mod snapshot;
@@ -31,22 +33,25 @@ mod snapshot;
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 mod tests;
 mod view;
+mod watch;
 
 pub use after::{AfterUnlock, Garbage};
 pub use database::DatabaseNumber;
 pub use entry::{Entry, Version};
 pub use expiry::STALE_ITEMS_ALLOWED;
+pub use held::{AllHeld, Held, ShardSet};
 pub use lock::ShardFigures;
 pub use snapshot::{AsideExceeded, Snapshot};
 pub use view::{
     LocatedKey, NewDeadline, ReadManyView, ReadView, Tally, WriteManyView, WriteView, WrongType,
 };
+pub use watch::Watches;
 
 use crate::util::clock::UnixMillis;
-use crate::util::hash::{KeyHash, POSITION_END, Position};
+use crate::util::hash::{KeyHash, POSITION_BITS, POSITION_END, Position};
 use database::Place;
 pub use lock::LOOK_AHEAD_MAX;
-use lock::{LockOrder, Shards};
+use lock::{LockOrder, Readable, Shards};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -96,6 +101,12 @@ impl Figures {
     #[must_use]
     pub fn database_number(&self, number: i64) -> Option<DatabaseNumber> {
         self.0.database_number(number)
+    }
+
+    /// A client's list of watched keys, empty.
+    #[must_use]
+    pub fn watches(&self) -> Watches {
+        Watches::new(Arc::clone(&self.0))
     }
 
     /// The sum of one figure over all shards.
@@ -298,7 +309,9 @@ impl Keyspace {
         read: impl FnOnce(&ReadManyView<'_, '_>) -> R,
     ) -> R {
         let order = LockOrder::new(keys.iter().map(|key| key.shard));
-        self.shards.read_many(&order, |shards| read(&ReadManyView { shards, keys, now, tally }))
+        self.shards.read_many(&order, |shards| {
+            read(&ReadManyView { shards: Readable::Shared(shards), keys, now, tally })
+        })
     }
 
     /// Lends several keys for writing.
@@ -324,12 +337,7 @@ impl Keyspace {
         now: UnixMillis,
         mut each: impl FnMut(&[u8]),
     ) {
-        self.shards.read_all(|shard| {
-            let entries = shard.database(database).into_iter().flat_map(|of| of.table.iter());
-            for entry in entries.filter(|entry| !entry.is_expired(now)) {
-                each(entry.key());
-            }
-        });
+        self.shards.read_all(|shard| shard.for_each_key(database, now, &mut each));
     }
 
     /// Calls `each` with at least `count` entries of a database from `cursor` on, fewer only at the
@@ -345,24 +353,9 @@ impl Keyspace {
         now: UnixMillis,
         mut each: impl FnMut(&Entry),
     ) -> Option<Position> {
-        let mut position = cursor;
-        let mut left = count.max(1);
-        while position < POSITION_END {
-            let hash = KeyHash::from_bits(position << (64 - crate::util::hash::POSITION_BITS));
-            let number = hash.shard(self.shards.bits());
-            position = self.shards.read(number, |shard| {
-                shard.scan(database, position, left, |entry| {
-                    left = left.saturating_sub(1);
-                    if !entry.is_expired(now) {
-                        each(entry);
-                    }
-                })
-            });
-            if left == 0 {
-                break;
-            }
-        }
-        (position < POSITION_END).then_some(position)
+        scan_shards(self.shards.bits(), cursor, count, |number, from, left| {
+            self.shards.read(number, |shard| shard.scan(database, from, left, now, &mut each))
+        })
     }
 
     /// Removes every key of all databases at one moment. Cost: O(shards * databases) under the
@@ -378,13 +371,13 @@ impl Keyspace {
     }
 
     /// Lets two databases change their numbers at one moment. Cost: O(shards) under the locks.
-    pub fn swap_databases(&self, a: DatabaseNumber, b: DatabaseNumber) {
+    pub fn swap_databases(&self, a: DatabaseNumber, b: DatabaseNumber, now: UnixMillis) {
         let mut counted = false;
         self.shards.write_all(|shard, epoch| {
             if !std::mem::replace(&mut counted, true) {
                 shard.note_changes(1, epoch);
             }
-            shard.swap(a, b, epoch);
+            shard.swap(a, b, now, epoch);
         });
     }
 
@@ -455,4 +448,21 @@ impl Keyspace {
         }
         added
     }
+}
+
+/// Walks shard after shard with `step`, which gets the number of a shard, the position to go on
+/// from and how many entries are left to see, until none is; returns where to go on.
+fn scan_shards(
+    bits: u32,
+    cursor: Position,
+    count: usize,
+    mut step: impl FnMut(usize, Position, &mut usize) -> Position,
+) -> Option<Position> {
+    let mut position = cursor;
+    let mut left = count.max(1);
+    while position < POSITION_END && left > 0 {
+        let hash = KeyHash::from_bits(position << (64 - POSITION_BITS));
+        position = step(hash.shard(bits), position, &mut left);
+    }
+    (position < POSITION_END).then_some(position)
 }

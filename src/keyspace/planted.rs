@@ -15,6 +15,8 @@ pub enum Bug {
     UnorderedLocks = 4,
     /// A database that is moved during a snapshot keeps no note of the number that it had.
     UnlabelledSwap = 8,
+    /// A transaction looks at its watched keys before it takes its locks.
+    EarlyWatch = 16,
 }
 
 #[cfg(debug_assertions)]

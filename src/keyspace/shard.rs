@@ -15,9 +15,11 @@ use crate::keyspace::database::{Database, DatabaseNumber, KeyTable, Place, Walke
 use crate::keyspace::entry::{Entry, Version};
 use crate::keyspace::expiry::Due;
 use crate::keyspace::lock::Epoch;
+use crate::keyspace::observe::{Observers, WatchFlag, WatcherId};
 use crate::util::clock::UnixMillis;
-use crate::util::hash::{POSITION_BITS, Position};
+use crate::util::hash::{KeyHash, POSITION_BITS, Position};
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// Old forms of entries that changed after the cut and before the walker came.
 #[derive(Debug, Default)]
@@ -66,6 +68,8 @@ pub struct Shard {
     earliest: UnixMillis,
     aside: Aside,
     changes: Changes,
+    /// `None` as long as nobody wants to hear of any key.
+    observers: Option<Box<Observers>>,
 }
 
 impl Shard {
@@ -78,6 +82,7 @@ impl Shard {
             earliest: UnixMillis::MAX,
             aside: Aside::default(),
             changes: Changes::default(),
+            observers: None,
         }
     }
 
@@ -162,18 +167,59 @@ impl Shard {
         self.databases.get(place.index())?.table.at(slot)
     }
 
-    /// Calls `each` for at least `count` entries of a database from position `from` on, fewer only
-    /// at the end of the shard; returns where to go on.
-    pub(super) fn scan<'a>(
-        &'a self,
+    /// Calls `each` with the keys of a database that are alive.
+    pub(super) fn for_each_key(
+        &self,
+        number: DatabaseNumber,
+        now: UnixMillis,
+        mut each: impl FnMut(&[u8]),
+    ) {
+        let entries = self.database(number).into_iter().flat_map(|of| of.table.iter());
+        entries.filter(|entry| !entry.is_expired(now)).for_each(|entry| each(entry.key()));
+    }
+
+    /// Calls `each` with the living ones of the next entries of a database from position `from` on,
+    /// at least as many entries as are `left`, fewer only at the end of the shard; returns where to
+    /// go on, and counts them off.
+    pub(super) fn scan(
+        &self,
         number: DatabaseNumber,
         from: Position,
-        count: usize,
-        each: impl FnMut(&'a Entry),
+        left: &mut usize,
+        now: UnixMillis,
+        mut each: impl FnMut(&Entry),
     ) -> Position {
-        match self.database(number) {
-            Some(database) => database.table.scan(from, count, each),
-            None => (self.number as Position + 1) << (POSITION_BITS - self.bits),
+        let Some(database) = self.database(number) else {
+            return (self.number as Position + 1) << (POSITION_BITS - self.bits);
+        };
+        database.table.scan(from, *left, |entry| {
+            *left = left.saturating_sub(1);
+            if !entry.is_expired(now) {
+                each(entry);
+            }
+        })
+    }
+
+    /// Tells those who want to hear of it that a key changes.
+    #[inline]
+    fn note_change_of(&mut self, place: Place) {
+        if let Some(observers) = &mut self.observers {
+            observers.note_change(place);
+        }
+    }
+
+    /// Raises `flag` at the next change of a key.
+    pub(super) fn watch(&mut self, place: Place, id: WatcherId, flag: &Arc<WatchFlag>) {
+        self.observers.get_or_insert_default().watch(place, id, flag);
+    }
+
+    /// Takes back what [`watch`](Self::watch) did.
+    pub(super) fn unwatch(&mut self, place: Place, id: WatcherId) {
+        if let Some(observers) = &mut self.observers {
+            observers.unwatch(place, id);
+            if observers.is_empty() {
+                self.observers = None;
+            }
         }
     }
 
@@ -229,6 +275,7 @@ impl Shard {
     pub(super) fn insert(&mut self, place: Place, entry: Entry, after: &mut AfterUnlock) {
         let deadline = entry.deadline();
         self.touch(place.database);
+        self.note_change_of(place);
         let Some(database) = self.database_or_new(place.database) else {
             return;
         };
@@ -262,6 +309,7 @@ impl Shard {
             database.with_deadline += usize::from(deadline.is_some());
             self.touch(place.database);
         }
+        self.note_change_of(place);
         self.put_aside_or_discard(old, place, epoch, after);
         if let Some(deadline) = deadline
             && old_deadline != Some(deadline)
@@ -282,6 +330,9 @@ impl Shard {
                 let number = database.number_at_cut(place.database, epoch.number);
                 self.aside.entries.push((number, old));
             }
+        }
+        if let Some(observers) = &mut self.observers {
+            observers.note_change(place);
         }
         let entry = database.table.at_mut(slot)?;
         entry.set_version(epoch.number);
@@ -335,6 +386,7 @@ impl Shard {
 
     fn remove_entry(&mut self, slot: Slot, place: Place) -> Option<Entry> {
         self.touch(place.database);
+        self.note_change_of(place);
         let database = self.databases.get_mut(place.index())?;
         let entry = database.table.remove(slot)?;
         database.with_deadline -= usize::from(entry.deadline().is_some());
@@ -343,6 +395,7 @@ impl Shard {
 
     /// Empties a database. Cost: O(1); the entries are handed to the snapshot or to `after`.
     pub(super) fn clear(&mut self, number: DatabaseNumber, epoch: Epoch, after: &mut AfterUnlock) {
+        self.note_changes_of_databases(&[number], |database, hash| database.has(hash));
         let Some(database) = self.databases.get_mut(number as usize) else {
             return;
         };
@@ -369,7 +422,13 @@ impl Shard {
     }
 
     /// Lets two databases change their numbers.
-    pub(super) fn swap(&mut self, a: DatabaseNumber, b: DatabaseNumber, epoch: Epoch) {
+    pub(super) fn swap(
+        &mut self,
+        a: DatabaseNumber,
+        b: DatabaseNumber,
+        now: UnixMillis,
+        epoch: Epoch,
+    ) {
         let higher = a.max(b);
         if a == b || self.databases.len() <= a.min(b) as usize {
             return;
@@ -381,7 +440,28 @@ impl Shard {
             }
             self.touch(number);
         }
+        // What goes from under a number has changed, whether it is still alive or not, and so has
+        // what comes, if it is alive.
+        self.note_changes_of_databases(&[a, b], |database, hash| database.has(hash));
         self.databases.swap(a as usize, b as usize);
+        self.note_changes_of_databases(&[a, b], |database, hash| database.has_alive(hash, now));
+    }
+
+    /// Tells those who watch keys of these databases that they change, if `changes` says so.
+    fn note_changes_of_databases(
+        &mut self,
+        numbers: &[DatabaseNumber],
+        changes: impl Fn(&Database, KeyHash) -> bool,
+    ) {
+        let Some(observers) = &mut self.observers else {
+            return;
+        };
+        for place in observers.watched_in(numbers) {
+            let database = self.databases.get(place.index());
+            if database.is_some_and(|database| changes(database, place.hash)) {
+                observers.note_change(place);
+            }
+        }
     }
 
     /// Removes up to `limit` keys whose deadline has come; returns how many and by how many

@@ -173,7 +173,7 @@ impl Stress {
             match chance.below(1_000) {
                 0 => self.keyspace.flush(&mut after),
                 1 => self.keyspace.flush_database(chance.database(), &mut after),
-                2 => self.keyspace.swap_databases(chance.database(), chance.database()),
+                2 => self.keyspace.swap_databases(chance.database(), chance.database(), self.now()),
                 3..150 => self.rename(&chance.key(), &chance.key(), chance, &mut after),
                 150..400 => self.change_pair(number, chance, &mut after),
                 _ => self.change_one(chance, &mut after),

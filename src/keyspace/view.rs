@@ -10,7 +10,7 @@ use crate::data::{Value, ValueRef, ValueType};
 use crate::keyspace::after::AfterUnlock;
 use crate::keyspace::database::{DatabaseNumber, Place};
 use crate::keyspace::entry::Entry;
-use crate::keyspace::lock::{Epoch, Locked, Shared};
+use crate::keyspace::lock::{Epoch, Locked, Readable};
 use crate::keyspace::shard::Shard;
 use crate::util::clock::UnixMillis;
 use crate::util::hash::KeyHash;
@@ -372,7 +372,7 @@ impl<'a> WriteView<'a> {
 
 /// Several keys under shared locks, all at one moment.
 pub struct ReadManyView<'a, 'l> {
-    pub(super) shards: &'a Shared<'l>,
+    pub(super) shards: Readable<'a, 'l>,
     pub(super) keys: &'a [LocatedKey<'a>],
     pub(super) now: UnixMillis,
     pub(super) tally: &'a Tally,

@@ -14,4 +14,4 @@ pub mod response;
 pub use error::ProtocolError;
 pub use output::OutputBuffer;
 pub use reply::{Protocol, ReplyWriter};
-pub use request::{Args, Request, RequestDecoder};
+pub use request::{Args, OwnedArgs, Request, RequestDecoder};

@@ -43,6 +43,12 @@ impl<'a> ReplyWriter<'a> {
         Self { output, protocol }
     }
 
+    /// The same writer, lent for a part of the reply.
+    #[inline]
+    pub fn reborrow(&mut self) -> ReplyWriter<'_> {
+        ReplyWriter { output: self.output, protocol: self.protocol }
+    }
+
     /// The protocol of the client.
     #[must_use]
     pub fn protocol(&self) -> Protocol {

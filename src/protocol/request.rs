@@ -70,6 +70,43 @@ impl<'a> Args<'a> {
     pub fn iter_from(self, from: usize) -> impl ExactSizeIterator<Item = &'a [u8]> {
         (from.min(self.len())..self.len()).map(move |index| self.at(index))
     }
+
+    /// A copy that outlives the input. Cost: O(bytes).
+    #[must_use]
+    pub fn to_owned(self) -> OwnedArgs {
+        let bytes = self.iter_from(0).map(<[u8]>::len).sum();
+        let mut buffer = Vec::with_capacity(bytes);
+        let mut places = Vec::with_capacity(self.len());
+        for argument in self.iter_from(0) {
+            // No longer than the request, in which the places are of the same type.
+            let start = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
+            let len = u32::try_from(argument.len()).unwrap_or(u32::MAX);
+            places.push(Place { start, len });
+            buffer.extend_from_slice(argument);
+        }
+        OwnedArgs { buffer: buffer.into_boxed_slice(), places: places.into_boxed_slice() }
+    }
+}
+
+/// The arguments of a request that is kept to run later.
+#[derive(Debug, Clone)]
+pub struct OwnedArgs {
+    buffer: Box<[u8]>,
+    places: Box<[Place]>,
+}
+
+impl OwnedArgs {
+    /// The arguments.
+    #[must_use]
+    pub fn args(&self) -> Args<'_> {
+        Args { buffer: &self.buffer, places: &self.places }
+    }
+
+    /// Bytes of memory that they take.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.buffer.len() + self.places.len() * size_of::<Place>() + size_of::<Self>()
+    }
 }
 
 /// One decoded request, until its decoder forgets it.

@@ -36,7 +36,7 @@ pub type Position = u64;
 pub const POSITION_END: Position = 1 << POSITION_BITS;
 
 /// The hash of a key or of a field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyHash(u64);
 
 impl KeyHash {

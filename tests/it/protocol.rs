@@ -114,7 +114,8 @@ it!(line_ends_in_a_request_cannot_forge_a_reply, |server| {
 it!(every_command_survives_every_number_of_garbage_arguments, |server| {
     let garbage = ["", "\r\n", "-1", "9223372036854775808", "\u{0}\u{1}", "nan", "*", "KEY", "0"];
     for spec in my_redis::command::table::all() {
-        if matches!(spec.name, "SHUTDOWN" | "QUIT") {
+        // After MULTI no PONG comes, and after the other two nothing.
+        if matches!(spec.name, "SHUTDOWN" | "QUIT" | "MULTI") {
             continue;
         }
         for count in 0..12 {

@@ -103,6 +103,7 @@ mod server;
 mod set;
 mod sorted_set;
 mod string;
+mod transaction;
 
 const OK: &str = "+OK\r\n";
 const NULL: &str = "$-1\r\n";

@@ -1,0 +1,192 @@
+//! The shards of a transaction: locked once, and lent to one command after the other.
+//!
+//! The views are the same ones that the doors lend, so a command does not know whether it runs by
+//! itself or in a transaction. All of it is one change: it reads one epoch, and is in a snapshot as
+//! a whole or not at all.
+
+use crate::keyspace::after::AfterUnlock;
+use crate::keyspace::database::DatabaseNumber;
+use crate::keyspace::entry::Entry;
+use crate::keyspace::lock::{Epoch, LockOrder, Locked, Readable};
+use crate::keyspace::planted::{self, Bug};
+use crate::keyspace::shard::Shard;
+use crate::keyspace::view::{LocatedKey, ReadManyView, ReadView, Tally, WriteManyView, WriteView};
+use crate::keyspace::watch::Watches;
+use crate::keyspace::{Keyspace, scan_shards};
+use crate::util::clock::UnixMillis;
+use crate::util::hash::{POSITION_END, Position};
+
+/// Which shards a transaction needs.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct ShardSet {
+    numbers: Vec<usize>,
+    all: bool,
+}
+
+impl ShardSet {
+    /// Adds the shard of a key.
+    pub fn add(&mut self, key: LocatedKey<'_>) {
+        if !self.all {
+            self.numbers.push(key.shard);
+        }
+    }
+
+    /// Adds all shards.
+    pub fn add_all(&mut self) {
+        self.numbers.clear();
+        self.all = true;
+    }
+}
+
+/// The shards of a transaction under exclusive locks; all of them if it was said so.
+pub struct Held<'a, 'l> {
+    keyspace: &'a Keyspace,
+    shards: &'a mut Locked<'l>,
+    epoch: Epoch,
+}
+
+impl Keyspace {
+    /// Lends shards to several commands in turn, as one change; `None`, and nothing runs, when a
+    /// watched key has changed. The keys that the commands name must be of these shards.
+    pub fn hold<R>(
+        &self,
+        shards: &ShardSet,
+        watches: Option<&Watches>,
+        now: UnixMillis,
+        run: impl FnOnce(&mut Held<'_, '_>) -> R,
+    ) -> Option<R> {
+        let order = match shards.all {
+            true => LockOrder::new(0..self.shards.len()),
+            false => LockOrder::new(shards.numbers.iter().copied()),
+        };
+        let is_changed = || watches.is_some_and(|watches| watches.has_changed(now));
+        let early = planted::is_on(Bug::EarlyWatch).then(is_changed);
+        self.shards.write_many(&order, |shards, epoch| {
+            let is_changed = early.unwrap_or_else(is_changed);
+            (!is_changed).then(|| run(&mut Held { keyspace: self, shards, epoch }))
+        })
+    }
+}
+
+impl Held<'_, '_> {
+    /// As [`Keyspace::read`].
+    pub fn read<R>(
+        &self,
+        key: LocatedKey<'_>,
+        now: UnixMillis,
+        tally: &Tally,
+        read: impl FnOnce(&ReadView<'_>) -> R,
+    ) -> R {
+        read(&ReadView::new(self.shards.read(key.shard), key, now, tally))
+    }
+
+    /// As [`Keyspace::write`].
+    pub fn write<R>(
+        &mut self,
+        key: LocatedKey<'_>,
+        now: UnixMillis,
+        after: &mut AfterUnlock,
+        write: impl FnOnce(&mut WriteView<'_>) -> R,
+    ) -> R {
+        let shard = self.shards.shard(key.shard);
+        write(&mut WriteView::new(shard, key, now, self.epoch, after))
+    }
+
+    /// As [`Keyspace::read_many`].
+    pub fn read_many<R>(
+        &self,
+        keys: &[LocatedKey<'_>],
+        now: UnixMillis,
+        tally: &Tally,
+        read: impl FnOnce(&ReadManyView<'_, '_>) -> R,
+    ) -> R {
+        read(&ReadManyView { shards: Readable::Locked(self.shards), keys, now, tally })
+    }
+
+    /// As [`Keyspace::write_many`].
+    pub fn write_many<R>(
+        &mut self,
+        keys: &[LocatedKey<'_>],
+        now: UnixMillis,
+        after: &mut AfterUnlock,
+        write: impl FnOnce(&mut WriteManyView<'_, '_>) -> R,
+    ) -> R {
+        let epoch = self.epoch;
+        write(&mut WriteManyView { shards: self.shards, keys, now, epoch, after })
+    }
+
+    /// All shards of the keyspace together, which must be held. Cost: O(shards).
+    pub fn all(&mut self) -> AllHeld<'_> {
+        AllHeld {
+            keyspace: self.keyspace,
+            shards: self.shards.all_mut().collect(),
+            epoch: self.epoch,
+        }
+    }
+}
+
+/// The whole keyspace, held by a transaction.
+pub struct AllHeld<'a> {
+    keyspace: &'a Keyspace,
+    shards: Vec<&'a mut Shard>,
+    epoch: Epoch,
+}
+
+impl AllHeld<'_> {
+    /// As [`Keyspace::database_number`].
+    #[must_use]
+    pub fn database_number(&self, number: i64) -> Option<DatabaseNumber> {
+        self.keyspace.database_number(number)
+    }
+
+    /// Number of keys of one database, expired ones included.
+    #[must_use]
+    pub fn database_len(&self, database: DatabaseNumber) -> usize {
+        let databases = self.shards.iter().filter_map(|shard| shard.database(database));
+        databases.map(|database| database.table.len()).sum()
+    }
+
+    /// As [`Keyspace::for_each_key`].
+    pub fn for_each_key(
+        &self,
+        database: DatabaseNumber,
+        now: UnixMillis,
+        mut each: impl FnMut(&[u8]),
+    ) {
+        self.shards.iter().for_each(|shard| shard.for_each_key(database, now, &mut each));
+    }
+
+    /// As [`Keyspace::scan`].
+    pub fn scan(
+        &self,
+        database: DatabaseNumber,
+        cursor: Position,
+        count: usize,
+        now: UnixMillis,
+        mut each: impl FnMut(&Entry),
+    ) -> Option<Position> {
+        scan_shards(self.keyspace.shards.bits(), cursor, count, |number, position, left| {
+            self.shards
+                .get(number)
+                .map_or(POSITION_END, |shard| shard.scan(database, position, left, now, &mut each))
+        })
+    }
+
+    /// As [`Keyspace::flush`].
+    pub fn flush(&mut self, after: &mut AfterUnlock) {
+        self.shards.iter_mut().for_each(|shard| shard.clear_all(self.epoch, after));
+    }
+
+    /// As [`Keyspace::flush_database`].
+    pub fn flush_database(&mut self, database: DatabaseNumber, after: &mut AfterUnlock) {
+        self.shards.iter_mut().for_each(|shard| shard.clear(database, self.epoch, after));
+    }
+
+    /// As [`Keyspace::swap_databases`].
+    pub fn swap_databases(&mut self, a: DatabaseNumber, b: DatabaseNumber, now: UnixMillis) {
+        if let Some(shard) = self.shards.first_mut() {
+            shard.note_changes(1, self.epoch);
+        }
+        self.shards.iter_mut().for_each(|shard| shard.swap(a, b, now, self.epoch));
+    }
+}

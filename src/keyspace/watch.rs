@@ -1,0 +1,101 @@
+//! The keys that a client watches: WATCH.
+//!
+//! Every change of a key, its removal by expiry included, raises the flags of those who watch it,
+//! under the lock of its shard. So a transaction that finds its flag down once it holds its own
+//! locks comes, as a whole, before any change of a watched key that is not seen yet: who makes such
+//! a change can have seen nothing of what the transaction locks and changes.
+//!
+//! A key whose deadline passed since it was watched counts as changed, whether or not it has been
+//! removed. A change of the deadline is a change of the key, so the deadline of that time tells.
+
+use crate::keyspace::Keyspace;
+use crate::keyspace::after::AfterUnlock;
+use crate::keyspace::database::Place;
+use crate::keyspace::observe::{WatchFlag, WatcherId};
+use crate::keyspace::view::{LocatedKey, WriteView};
+use crate::util::clock::UnixMillis;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+#[derive(Debug)]
+struct WatchedKey {
+    shard: usize,
+    place: Place,
+    deadline: Option<UnixMillis>,
+}
+
+/// The keys that one client watches. Dropping it watches none any more.
+#[derive(Debug)]
+pub struct Watches {
+    keyspace: Arc<Keyspace>,
+    id: WatcherId,
+    keys: Vec<WatchedKey>,
+    /// Made when it is first needed.
+    flag: Option<Arc<WatchFlag>>,
+}
+
+impl Watches {
+    /// No keys of `keyspace`.
+    #[must_use]
+    pub fn new(keyspace: Arc<Keyspace>) -> Self {
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        Self { keyspace, id, keys: Vec::new(), flag: None }
+    }
+
+    /// Hands the watched keys to another list, and watches none any more; `None` when no key is
+    /// watched. Cost: O(1).
+    #[must_use]
+    pub fn take(&mut self) -> Option<Self> {
+        if self.is_empty() {
+            return None;
+        }
+        let fresh = Self::new(Arc::clone(&self.keyspace));
+        Some(std::mem::replace(self, fresh))
+    }
+
+    /// True when no key is watched.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Watches one more key; one that is watched already stays so.
+    ///
+    /// A key whose deadline has passed is removed first: that it goes is no change any more.
+    pub fn add(&mut self, key: LocatedKey<'_>, now: UnixMillis, after: &mut AfterUnlock) {
+        let (place, id) = (key.place(), self.id);
+        let flag = self.flag.get_or_insert_default();
+        let deadline = self.keyspace.shards.write(key.shard, |shard, epoch| {
+            let view = WriteView::new(shard, key, now, epoch, after);
+            let deadline = view.read().deadline().flatten();
+            shard.watch(place, id, flag);
+            deadline
+        });
+        self.keys.push(WatchedKey { shard: key.shard, place, deadline });
+    }
+
+    /// True when a watched key has changed, or its deadline passed, since it was watched.
+    #[must_use]
+    pub fn has_changed(&self, now: UnixMillis) -> bool {
+        self.flag.as_ref().is_some_and(|flag| flag.is_raised())
+            || self.keys.iter().any(|key| key.deadline.is_some_and(|deadline| deadline <= now))
+    }
+
+    /// Watches nothing any more. Cost: O(watched keys), each shard locked for a moment.
+    pub fn clear(&mut self) {
+        for WatchedKey { shard, place, .. } in std::mem::take(&mut self.keys) {
+            self.keyspace.shards.write(shard, |shard, _| shard.unwatch(place, self.id));
+        }
+        if let Some(flag) = &self.flag {
+            flag.lower();
+        }
+    }
+}
+
+impl Drop for Watches {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
