@@ -8,6 +8,7 @@
 use crate::data::packed::{self, Elements, PackedRef, PackedSeq};
 use crate::data::{Collection, Form, LargeValue, Value, ValueType};
 use std::collections::VecDeque;
+use std::hint;
 use std::sync::Arc;
 
 /// A list stays packed beside its key up to this many bytes.
@@ -150,12 +151,21 @@ impl Chunk {
 }
 
 /// A large list.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct ChunkedList {
     chunks: VecDeque<Arc<Chunk>>,
     len: usize,
     /// Bytes of chunks that were copied because a clone shared them.
     copied_bytes: usize,
+}
+
+impl Clone for ChunkedList {
+    fn clone(&self) -> Self {
+        // Counting a reference waits until its piece has come from memory, one after the other.
+        // Reading waits for many at once, so they are read first.
+        hint::black_box(self.chunks.iter().map(Arc::strong_count).sum::<usize>());
+        Self { chunks: self.chunks.clone(), len: self.len, copied_bytes: self.copied_bytes }
+    }
 }
 
 /// The chunk for changing; a shared one is copied and counted.

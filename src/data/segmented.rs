@@ -23,6 +23,7 @@ use crate::util::hash::{KeyHash, PLACE_BITS_MAX, POSITION_BITS, POSITION_END, Po
 use crate::util::random::Random;
 use hashbrown::HashTable;
 use hashbrown::hash_table::{Entry, IterHash};
+use std::hint;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -246,7 +247,7 @@ pub struct Slot {
 }
 
 /// A table of segments; see the head of the file.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct SegmentedTable<T: Hashed, H: Hold<Segment<T, S>>, S: Store<T> = HashTable<T>> {
     directory: Vec<u32>,
     segments: Vec<H>,
@@ -262,6 +263,20 @@ pub struct SegmentedTable<T: Hashed, H: Hold<Segment<T, S>>, S: Store<T> = HashT
     /// No segment has more places; every place is as likely in a draw.
     places_max: usize,
     entry: PhantomData<(T, S)>,
+}
+
+impl<T: Hashed, H: Hold<Segment<T, S>>, S: Store<T>> Clone for SegmentedTable<T, H, S> {
+    fn clone(&self) -> Self {
+        // Counting a reference waits until its piece has come from memory, one after the other.
+        // Reading waits for many at once, so they are read first.
+        hint::black_box(self.segments.iter().filter(|segment| segment.is_shared()).count());
+        Self {
+            directory: self.directory.clone(),
+            segments: self.segments.clone(),
+            entry: PhantomData,
+            ..*self
+        }
+    }
 }
 
 impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
