@@ -2,9 +2,11 @@
 //! signals, exit codes, sudden death.
 
 use crate::harness::wire::Wire;
+use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,13 +20,20 @@ pub struct Process {
 }
 
 /// A port that nobody listens on, and that the system gives to nobody who asks for any port: it
-/// hands out those from 32768 on, to the other tests of this process among others.
+/// hands out those from 32768 on, to the other tests of this process among others. Other test
+/// processes may look for ports at the same time: a port is this process' own as long as it holds
+/// the lock on a file of that name, which is until it ends.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
+    static CLAIMED: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let claims = std::env::temp_dir().join("my_redis_test_ports");
+    std::fs::create_dir_all(&claims).unwrap();
     let first = u16::try_from(std::process::id() % 100).unwrap() * 100;
     loop {
         let port = 21_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let claim = File::create(claims.join(port.to_string())).unwrap();
+        if claim.try_lock().is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            CLAIMED.lock().unwrap().push(claim);
             return port;
         }
     }
