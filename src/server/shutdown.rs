@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Commands that are still running then are no longer waited for.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -22,6 +23,22 @@ const LAST_REPLIES_WAIT: Duration = Duration::from_millis(20);
 enum Event {
     Order(ShutdownOrder),
     Signal(&'static str),
+}
+
+impl Event {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Order(_) => "SHUTDOWN",
+            Self::Signal(name) => name,
+        }
+    }
+}
+
+async fn next_event(signals: &mut Signals, orders: &mut UnboundedReceiver<ShutdownOrder>) -> Event {
+    tokio::select! {
+        name = signals.next() => Event::Signal(name),
+        Some(order) = orders.recv() => Event::Order(order),
+    }
 }
 
 /// The signals that the server takes into its own hands.
@@ -62,21 +79,26 @@ impl Server {
     /// Serves until a signal or SHUTDOWN ends the server.
     pub(super) async fn run_until_told(mut self, mut signals: Signals) -> ExitCode {
         self.introduce();
-        let loaded = tokio::select! {
-            loaded = outcome_of_loading(&mut self.loaded) => loaded,
-            name = signals.next() => return self.end_while_loading(name),
-            Some(_) = self.orders.recv() => return self.end_while_loading("SHUTDOWN"),
+        let mut first = tokio::select! {
+            loaded = outcome_of_loading(&mut self.loaded) => match loaded {
+                Ok(()) => None,
+                Err(error) => return failed(&error),
+            },
+            event = next_event(&mut signals, &mut self.orders) => Some(event),
         };
-        if let Err(error) = loaded {
-            return failed(&error);
+        if let Some(event) = &first
+            && self.stop_loading().await
+        {
+            tracing::warn!("{} while loading: ending without saving", event.name());
+            return ExitCode::SUCCESS;
         }
         for address in self.addresses() {
             tracing::info!("ready to accept connections on {address}");
         }
         loop {
-            let event = tokio::select! {
-                name = signals.next() => Event::Signal(name),
-                Some(order) = self.orders.recv() => Event::Order(order),
+            let event = match first.take() {
+                Some(event) => event,
+                None => next_event(&mut signals, &mut self.orders).await,
             };
             let order = match event {
                 Event::Order(order) => order,
@@ -105,11 +127,13 @@ impl Server {
         }
     }
 
-    /// Nothing is saved, as in Redis: the dump that is being loaded holds more than memory does.
-    fn end_while_loading(&self, reason: &str) -> ExitCode {
+    /// Gives up loading; false when all was loaded before that, and commands may have run since.
+    ///
+    /// Then nothing is saved, as in Redis: the dump that is being loaded holds more than memory
+    /// does.
+    async fn stop_loading(&mut self) -> bool {
         self.load_cancelled.store(true, Ordering::Relaxed);
-        tracing::warn!("{reason} while loading: ending without saving");
-        ExitCode::SUCCESS
+        outcome_of_loading(&mut self.loaded).await.is_err()
     }
 
     /// Carries out an order to end; false when the server goes on because saving failed.
