@@ -8,7 +8,9 @@ use crate::data::packed::{PackedRef, PackedSeq, Span};
 use crate::data::segmented::{Hashed, Segment, SegmentedTable};
 use crate::data::{Collection, Form, LargeValue, Value, ValueType};
 use crate::util::hash::{KeyHash, Position};
+use crate::util::random::Random;
 use smallvec::SmallVec;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A hash stays packed up to this many fields (hash-max-listpack-entries).
@@ -18,6 +20,9 @@ pub const PACKED_HASH_ELEMENT_BYTES_MAX: usize = 64;
 
 /// Fields that are looked up together ahead of time at most.
 pub const LOOK_AHEAD_MAX: usize = 16;
+
+/// When more than this part of a large hash is drawn it is walked through instead.
+const WALK_SHARE: usize = 3;
 
 /// One field of a large hash: length of the field, field, value, in one allocation.
 #[derive(Debug, Clone)]
@@ -135,6 +140,50 @@ impl<'a> HashRef<'a> {
                 }
             }
         }
+    }
+
+    /// A field and its value drawn at random, each as likely. Cost: O(1) expected.
+    #[must_use]
+    pub fn draw(self, random: &mut Random) -> Option<(&'a [u8], &'a [u8])> {
+        match self {
+            Self::Packed(seq) => {
+                let index = 2 * random.below(seq.count() / 2);
+                Some((seq.get(index)?, seq.get(index + 1)?))
+            }
+            Self::Table(table) => table.at(table.draw(random)?).map(FieldEntry::parts),
+        }
+    }
+
+    /// Calls `each` with `count` different fields drawn at random, each choice as likely; with all
+    /// when there are no more. Cost: O(count), O(n) for a small hash or more than a third of one.
+    pub fn draw_distinct(
+        self,
+        count: usize,
+        random: &mut Random,
+        mut each: impl FnMut(&'a [u8], &'a [u8]),
+    ) {
+        if let Self::Table(table) = self
+            && count < table.len() / WALK_SHARE
+        {
+            let mut drawn = HashSet::with_capacity(count);
+            while drawn.len() < count {
+                let Some(slot) = table.draw(random) else { break };
+                if drawn.insert(slot)
+                    && let Some((field, value)) = table.at(slot).map(FieldEntry::parts)
+                {
+                    each(field, value);
+                }
+            }
+            return;
+        }
+        let mut chosen = random.distinct_below(count, self.len()).into_iter().peekable();
+        let mut index = 0;
+        self.for_each(|field, value| {
+            if chosen.next_if_eq(&index).is_some() {
+                each(field, value);
+            }
+            index += 1;
+        });
     }
 
     /// Calls `each` with at least `count` fields from `cursor` on; returns where to go on, `None`
@@ -409,6 +458,33 @@ mod tests {
         hash.set(b"one more", b"v");
         assert!(matches!(hash, Hash::Table(_)));
         assert_eq!(hash.len(), PACKED_HASH_FIELDS_MAX + 1);
+    }
+
+    #[test]
+    fn every_choice_of_fields_is_as_likely() {
+        let mut random = Random::new(3);
+        for fields in [6, 1_200] {
+            let mut hash = Hash::new();
+            (0..fields).for_each(|n: usize| _ = hash.set(n.to_string().as_bytes(), b"v"));
+            let mut counts = vec![0_u32; fields];
+            let mut add = |field: &[u8]| {
+                let field: usize = std::str::from_utf8(field).unwrap().parse().unwrap();
+                *counts.get_mut(field).unwrap() += 1;
+            };
+            for _ in 0..fields * 100 {
+                add(hash.as_ref().draw(&mut random).unwrap().0);
+                let mut drawn = 0;
+                hash.as_ref().draw_distinct(2, &mut random, |field, _| {
+                    drawn += 1;
+                    add(field);
+                });
+                assert_eq!(drawn, 2);
+            }
+            assert!(counts.iter().all(|count| (200..400).contains(count)), "{counts:?}");
+            let mut all = 0;
+            hash.as_ref().draw_distinct(fields + 1, &mut random, |_, _| all += 1);
+            assert_eq!(all, fields);
+        }
     }
 
     proptest! {

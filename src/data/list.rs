@@ -5,150 +5,20 @@
 //! per chunk, and a change afterwards copies only the chunk it touches. A linked list was rejected
 //! for its memory and because dropping it recurses.
 
-use crate::data::packed::{self, Elements, PackedRef, PackedSeq};
+use crate::data::chunk::{CHUNK_BYTES_MAX, Chunk};
+use crate::data::packed::{self, PackedRef, PackedSeq};
 use crate::data::{Collection, Form, LargeValue, Value, ValueType};
 use std::collections::VecDeque;
 use std::hint;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// A list stays packed beside its key up to this many bytes.
 pub const PACKED_LIST_BYTES_MAX: usize = 1024;
 /// A list stays packed beside its key up to this many elements.
 pub const PACKED_LIST_ELEMENTS_MAX: usize = 128;
-/// A chunk holds at most this many bytes, unless it holds a single element.
-const CHUNK_BYTES_MAX: usize = 4096;
-const CHUNK_BYTES_MIN: usize = 256;
-/// A chunk with more room than this gives most of it back when it is nearly empty.
-const CHUNK_ROOM_KEPT_MAX: usize = 4 * CHUNK_BYTES_MAX;
 /// So many chunks at most stand for all when the memory is judged.
 const SAMPLED_CHUNKS_MAX: usize = 16;
-
-/// A run of elements: `[ gap | element | element ... ]`.
-#[derive(Debug, Clone, Default)]
-struct Chunk {
-    buffer: Vec<u8>,
-    start: usize,
-    count: usize,
-}
-
-impl Chunk {
-    fn bytes(&self) -> usize {
-        self.buffer.len() - self.start
-    }
-
-    fn accepts(&self, size: usize) -> bool {
-        self.count == 0 || self.bytes() + size <= CHUNK_BYTES_MAX
-    }
-
-    fn elements(&self) -> Elements<'_> {
-        Elements::new(&self.buffer, self.start)
-    }
-
-    fn get(&self, index: usize) -> Option<&[u8]> {
-        if index >= self.count {
-            None
-        } else if index <= self.count / 2 {
-            self.elements().nth(index)
-        } else {
-            self.elements().nth_back(self.count - 1 - index)
-        }
-    }
-
-    fn push_back(&mut self, data: &[u8]) {
-        let size = packed::element_bytes(data.len());
-        if self.buffer.capacity() < self.buffer.len() + size && 2 * self.start >= self.bytes() {
-            self.close_gap();
-        }
-        if self.buffer.capacity() < self.buffer.len() + size {
-            let larger = (2 * self.buffer.len()).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
-            self.buffer.reserve_exact(larger.saturating_sub(self.buffer.len()).max(size));
-        }
-        packed::append_element(&mut self.buffer, data);
-        self.count += 1;
-    }
-
-    fn push_front(&mut self, data: &[u8]) {
-        let size = packed::element_bytes(data.len());
-        if self.start < size {
-            let gap = size.max(self.bytes().clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX) / 2);
-            let mut buffer = vec![0; gap];
-            buffer.extend_from_slice(self.buffer.get(self.start..).unwrap_or_default());
-            self.buffer = buffer;
-            self.start = gap;
-        }
-        if let Some(start) = packed::write_element_before(&mut self.buffer, self.start, data) {
-            self.start = start;
-            self.count += 1;
-        }
-    }
-
-    /// Moves the elements to the start of the buffer: what elements leave behind at the front is
-    /// room for new ones at the back. Cost: O(bytes), paid for by the pops that made the gap.
-    fn close_gap(&mut self) {
-        self.buffer.drain(..self.start);
-        self.start = 0;
-    }
-
-    /// Gives memory back when an element that was much larger than a chunk has gone.
-    fn give_back_room(&mut self) {
-        let room = self.buffer.capacity();
-        if room > CHUNK_ROOM_KEPT_MAX && self.bytes() < room / 4 {
-            self.close_gap();
-            self.buffer.shrink_to_fit();
-        }
-    }
-
-    fn pop_front<R>(&mut self, take: impl FnOnce(&[u8]) -> R) -> Option<R> {
-        let (span, data) = self.elements().next_span()?;
-        let taken = take(data);
-        self.start = span.whole.end;
-        self.count -= 1;
-        self.give_back_room();
-        Some(taken)
-    }
-
-    fn pop_back<R>(&mut self, take: impl FnOnce(&[u8]) -> R) -> Option<R> {
-        let (span, data) = self.elements().next_back_span()?;
-        let taken = take(data);
-        self.buffer.truncate(span.whole.start);
-        self.count -= 1;
-        self.give_back_room();
-        Some(taken)
-    }
-
-    fn set(&mut self, index: usize, data: &[u8]) {
-        let mut elements = self.elements();
-        let span = (0..=index).map_while(|_| elements.next_span()).last();
-        if let Some((span, _)) = span {
-            packed::replace_element(&mut self.buffer, &span, data);
-            self.give_back_room();
-        }
-    }
-
-    /// Keeps the elements that `keep` accepts, asked in order.
-    fn retain(&mut self, mut keep: impl FnMut(&[u8]) -> bool) {
-        let mut kept = Chunk::default();
-        for data in self.elements() {
-            if keep(data) {
-                kept.push_back(data);
-            }
-        }
-        *self = kept;
-    }
-
-    /// Moves the second half of the elements into a new chunk.
-    fn split(&mut self) -> Chunk {
-        let mut elements = self.elements();
-        let half = self.count / 2;
-        let at = (0..half).map_while(|_| elements.next_span()).last();
-        let at = at.map_or(self.start, |(span, _)| span.whole.end);
-        let second =
-            Chunk { buffer: self.buffer.split_off(at), start: 0, count: self.count - half };
-        self.count = half;
-        self.give_back_room();
-        second
-    }
-}
 
 /// A large list.
 #[derive(Debug, Default)]
@@ -195,7 +65,7 @@ impl ChunkedList {
         let step = self.chunks.len().div_ceil(SAMPLED_CHUNKS_MAX).max(1);
         let sampled = self.chunks.iter().step_by(step);
         let (count, bytes) = sampled.fold((0_usize, 0_usize), |(count, bytes), chunk| {
-            (count + 1, bytes + chunk.buffer.capacity() + size_of::<Chunk>())
+            (count + 1, bytes + chunk.room() + size_of::<Chunk>())
         });
         bytes / count.max(1) * self.chunks.len()
     }
@@ -294,9 +164,72 @@ impl ChunkedList {
         let chunk = own(chunk, &mut self.copied_bytes);
         chunk.set(inside, data);
         if chunk.bytes() > 2 * CHUNK_BYTES_MAX && chunk.count > 1 {
-            let second = chunk.split();
+            let second = chunk.split(chunk.count / 2);
             self.chunks.insert(number + 1, Arc::new(second));
         }
+    }
+
+    /// Puts an element in front of element number `index`: into its chunk, or else the chunk is
+    /// divided there.
+    fn insert(&mut self, index: usize, data: &[u8]) {
+        let size = packed::element_bytes(data.len());
+        let Some((mut number, mut inside)) = self.locate(index) else {
+            self.push_back(data);
+            return;
+        };
+        let accepts = |list: &Self, number: usize| {
+            list.chunks.get(number).is_some_and(|chunk| chunk.accepts(size))
+        };
+        if !accepts(self, number) {
+            if inside > 0
+                && let Some(chunk) = self.chunks.get_mut(number)
+            {
+                let second = own(chunk, &mut self.copied_bytes).split(inside);
+                number += 1;
+                self.chunks.insert(number, Arc::new(second));
+                inside = 0;
+            }
+            if number > 0 && accepts(self, number - 1) {
+                number -= 1;
+                inside = self.chunks.get(number).map_or(0, |chunk| chunk.count);
+            } else if !accepts(self, number) {
+                self.chunks.insert(number, Arc::default());
+            }
+        }
+        if let Some(chunk) = self.chunks.get_mut(number) {
+            own(chunk, &mut self.copied_bytes).insert(inside, data);
+            self.len += 1;
+        }
+    }
+
+    /// Keeps the elements from number `first` to number `last`, which must exist; returns the rest
+    /// as lists that are yet to be freed.
+    fn keep(&mut self, first: usize, last: usize) -> [Self; 2] {
+        let (Some((front, first_inside)), Some((back, last_inside))) =
+            (self.locate(first), self.locate(last))
+        else {
+            return Default::default();
+        };
+        let behind = self.chunks.split_off((back + 1).min(self.chunks.len()));
+        let kept = self.chunks.split_off(front.min(self.chunks.len()));
+        let before = std::mem::replace(&mut self.chunks, kept);
+        let copied_bytes = &mut self.copied_bytes;
+        if let Some(chunk) = self.chunks.back_mut()
+            && last_inside + 1 < chunk.count
+        {
+            own(chunk, copied_bytes).keep(0, last_inside);
+        }
+        if let Some(chunk) = self.chunks.front_mut()
+            && first_inside > 0
+        {
+            let last = chunk.count - 1;
+            own(chunk, copied_bytes).keep(first_inside, last);
+        }
+        self.len = last + 1 - first;
+        [before, behind].map(|chunks| {
+            let len = chunks.iter().map(|chunk| chunk.count).sum();
+            Self { chunks, len, copied_bytes: 0 }
+        })
     }
 
     fn iter_from(&self, start: usize) -> impl Iterator<Item = &[u8]> {
@@ -390,6 +323,44 @@ impl<'a> ListRef<'a> {
             Self::Packed(seq) => seq.iter().any(|element| element == data),
             Self::Chunked(list) => list.contains(data, end),
         }
+    }
+
+    /// Calls `each` with the elements from `end` on and their distance from it, until it breaks.
+    /// Cost: O(elements up to there).
+    pub fn walk(self, end: End, mut each: impl FnMut(usize, &'a [u8]) -> ControlFlow<()>) {
+        let mut each = |(distance, element)| each(distance, element);
+        // The broken walk has told its caller all there is to tell.
+        let _ended = match (self, end) {
+            (Self::Packed(seq), End::Left) => seq.iter().enumerate().try_for_each(&mut each),
+            (Self::Packed(seq), End::Right) => seq.iter().rev().enumerate().try_for_each(&mut each),
+            (Self::Chunked(list), End::Left) => list
+                .chunks
+                .iter()
+                .flat_map(|chunk| chunk.elements())
+                .enumerate()
+                .try_for_each(&mut each),
+            (Self::Chunked(list), End::Right) => list
+                .chunks
+                .iter()
+                .rev()
+                .flat_map(|chunk| chunk.elements().rev())
+                .enumerate()
+                .try_for_each(&mut each),
+        };
+    }
+
+    /// The number of the first element that equals `data`. Cost: O(elements up to it).
+    #[must_use]
+    pub fn position(self, data: &[u8]) -> Option<usize> {
+        let mut found = None;
+        self.walk(End::Left, |index, element| {
+            if element != data {
+                return ControlFlow::Continue(());
+            }
+            found = Some(index);
+            ControlFlow::Break(())
+        });
+        found
     }
 
     /// Calls `each` for `count` elements from number `start` on. Cost: O(s + n), s as for `get`.
@@ -549,6 +520,46 @@ impl List {
         self.make_chunked().set(index, data);
     }
 
+    /// Puts an element in front of element number `index`, which must exist or be the next one.
+    /// Cost: as for `get`.
+    pub fn insert(&mut self, index: usize, data: &[u8]) {
+        if index == self.len() {
+            self.push(End::Right, data);
+            return;
+        }
+        if let Self::Packed(seq) = self {
+            let bytes = seq.packed_bytes() + packed::element_bytes(data.len());
+            if bytes <= PACKED_LIST_BYTES_MAX && seq.count() < PACKED_LIST_ELEMENTS_MAX {
+                let Some(span) = seq.span(index) else { return };
+                seq.insert(span.whole.start, data);
+                return;
+            }
+        }
+        self.make_chunked().insert(index, data);
+    }
+
+    /// Keeps the elements from number `first` to number `last`, which must exist; returns large
+    /// parts that are yet to be freed. Cost: O(chunks).
+    pub fn keep(&mut self, first: usize, last: usize) -> Vec<List> {
+        match self {
+            Self::Packed(seq) => {
+                let (Some(from), Some(to)) = (seq.span(first), seq.span(last)) else {
+                    return Vec::new();
+                };
+                let (count, end) = (seq.count(), seq.end());
+                seq.remove(to.whole.end..end, count - 1 - last);
+                seq.remove(seq.first()..from.whole.start, first);
+                Vec::new()
+            }
+            Self::Chunked(list) => list
+                .keep(first, last)
+                .into_iter()
+                .filter(|part| !part.is_empty())
+                .map(Self::Chunked)
+                .collect(),
+        }
+    }
+
     /// Removes up to `limit` elements equal to `data`, from the front or from the back; returns
     /// how many. Cost: O(n).
     pub fn remove_equal(&mut self, data: &[u8], limit: usize, end: End) -> usize {
@@ -597,6 +608,7 @@ impl List {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::data::chunk::CHUNK_ROOM_KEPT_MAX;
     use proptest::prelude::*;
 
     #[derive(Debug, Clone)]
@@ -605,6 +617,8 @@ mod tests {
         Pop(End, usize),
         Set(usize, Vec<u8>),
         Remove(Vec<u8>, usize, End),
+        Insert(usize, Vec<u8>, usize),
+        Keep(usize, usize),
         Hold,
     }
 
@@ -627,6 +641,9 @@ mod tests {
             2 => (any::<usize>(), data()).prop_map(|(i, d)| Change::Set(i, d)),
             2 => (prop::collection::vec(0_u8..3, 0..2), 1_usize..50, end())
                 .prop_map(|(d, n, e)| Change::Remove(d, n, e)),
+            3 => (any::<usize>(), data(), 1_usize..40)
+                .prop_map(|(i, d, n)| Change::Insert(i, d, n)),
+            1 => (0_usize..60, 0_usize..60).prop_map(|(f, l)| Change::Keep(f, l)),
             1 => Just(Change::Hold),
         ]
     }
@@ -675,7 +692,34 @@ mod tests {
                     model.remove(index);
                 }
             }
-            Change::Set(..) | Change::Hold => {}
+            Change::Insert(index, data, times) => {
+                let index = index % (model.len() + 1);
+                for _ in 0..*times {
+                    list.insert(index, data);
+                    model.insert(index, data.clone());
+                }
+            }
+            Change::Keep(first, cut) if first + cut < model.len() => {
+                let dropped = list.keep(*first, model.len() - 1 - cut);
+                assert!(dropped.iter().map(List::len).sum::<usize>() <= first + cut);
+                model.drain(..first);
+                model.truncate(model.len() - cut);
+            }
+            Change::Set(..) | Change::Keep(..) | Change::Hold => {}
+        }
+    }
+
+    #[test]
+    fn inserting_in_one_place_keeps_chunks_small_and_full() {
+        for step in [0, 1] {
+            let mut list = List::new();
+            (0..1_000).for_each(|_| list.push(End::Right, b"0123456789"));
+            for n in 0..10_000 {
+                list.insert(500 + n * step, b"0123456789");
+            }
+            let List::Chunked(list) = list else { panic!("11,000 elements are not packed") };
+            assert!(list.chunks.iter().all(|chunk| chunk.bytes() <= CHUNK_BYTES_MAX));
+            assert!(list.chunk_count() < 70, "{}", list.chunk_count());
         }
     }
 
@@ -691,7 +735,7 @@ mod tests {
                 list.pop(pop, |_| ()).unwrap();
             }
             let List::Chunked(list) = list else { panic!("200 elements are not packed") };
-            let room: usize = list.chunks.iter().map(|chunk| chunk.buffer.capacity()).sum();
+            let room: usize = list.chunks.iter().map(|chunk| chunk.room()).sum();
             assert!(room <= 3 * CHUNK_BYTES_MAX, "{room} bytes for {} elements", list.len());
         }
     }
@@ -705,7 +749,7 @@ mod tests {
             list.set(index, b"0123456789");
         }
         let List::Chunked(list) = list else { panic!("200 elements are not packed") };
-        let room: usize = list.chunks.iter().map(|chunk| chunk.buffer.capacity()).sum();
+        let room: usize = list.chunks.iter().map(|chunk| chunk.room()).sum();
         assert!(room <= 200 * CHUNK_ROOM_KEPT_MAX / 10, "{room} bytes");
     }
 

@@ -5,7 +5,9 @@
 //! copies one pointer per piece, and a later change copies only the piece that it touches. So a
 //! snapshot can keep the old form of a list of millions without stalling anyone.
 
+mod chunk;
 pub mod hash;
+pub mod hyperloglog;
 pub mod int_seq;
 pub mod list;
 pub mod member;

@@ -341,6 +341,18 @@ impl PackedSeq {
         self.add_to_count(1);
     }
 
+    /// Where the first element starts.
+    #[must_use]
+    pub fn first(&self) -> usize {
+        self.base + COUNT_BYTES
+    }
+
+    /// Where the last element ends.
+    #[must_use]
+    pub fn end(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Replaces the element at `span`. Cost: O(bytes behind it).
     pub fn replace(&mut self, span: &Span, data: &[u8]) {
         replace_element(&mut self.buffer, span, data);

@@ -1,7 +1,7 @@
 //! Byte strings: short ones are stored beside their key, long ones are shared `Bytes`.
 //!
-//! A long string is sent to clients without being copied, so it must not change while a reply
-//! holds it: appending changes it in place only while nobody else does.
+//! A long string is sent to clients without being copied, so it must not change while a reply or a
+//! snapshot holds it: it is changed in place only while nobody else does, and copied once else.
 
 use bytes::{Bytes, BytesMut};
 
@@ -46,10 +46,60 @@ pub fn append(whole: Bytes, tail: &[u8]) -> Bytes {
     bytes.freeze()
 }
 
+/// `whole` made at least `len` bytes long by zero bytes, and changed by `change`.
+///
+/// Cost: that of the change, and O(growth) amortized while nobody shares `whole`, else O(n).
+pub fn change<R>(whole: Bytes, len: usize, change: impl FnOnce(&mut [u8]) -> R) -> (Bytes, R) {
+    if len / 2 >= whole.len() {
+        // The system gives zeroed memory without touching it.
+        let mut grown = vec![0; len];
+        if let Some(start) = grown.get_mut(..whole.len()) {
+            start.copy_from_slice(&whole);
+        }
+        let result = change(&mut grown);
+        return (Bytes::from(grown), result);
+    }
+    let mut bytes = whole.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+    if bytes.len() < len {
+        bytes.resize(len, 0);
+    }
+    let result = change(&mut bytes);
+    (bytes.freeze(), result)
+}
+
 #[cfg(test)]
 #[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_change_in_place_copies_only_what_somebody_holds() {
+        let mut bytes = Bytes::from(vec![b'a'; 100_000]);
+        let before = bytes.as_ptr();
+        for at in 0..1_000 {
+            bytes = change(bytes, 0, |bytes| bytes[at] = b'b').0;
+        }
+        assert_eq!(bytes.as_ptr(), before);
+        let held = bytes.clone();
+        bytes = change(bytes, 0, |bytes| bytes[0] = b'c').0;
+        assert_eq!((held[0], bytes[0]), (b'b', b'c'));
+        let before = bytes.as_ptr();
+        bytes = change(bytes, 0, |bytes| bytes[1] = b'd').0;
+        assert_eq!(bytes.as_ptr(), before);
+    }
+
+    #[test]
+    fn growing_by_a_byte_does_not_copy_each_time() {
+        let (mut bytes, mut moves) = (Bytes::from(vec![b'a'; 1_024]), 0);
+        for len in 1_025..100_000 {
+            let before = bytes.as_ptr();
+            bytes = change(bytes, len, |bytes| bytes[len - 1] = b'b').0;
+            moves += usize::from(before != bytes.as_ptr());
+        }
+        assert!(moves < 40, "{moves} moves");
+        let (grown, ()) = change(bytes, 1_000_000, |_| ());
+        assert_eq!((grown.len(), grown[1_024], grown[999_999]), (1_000_000, b'b', 0));
+    }
 
     #[test]
     fn appending_never_changes_what_somebody_holds() {

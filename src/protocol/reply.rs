@@ -211,6 +211,20 @@ impl<'a> ReplyWriter<'a> {
         }
     }
 
+    /// Two byte strings that belong together, inside an array; returns the elements that they are.
+    pub fn bulk_pair(&mut self, first: &[u8], second: &[u8]) -> usize {
+        let elements = match self.protocol {
+            Protocol::Resp2 => 2,
+            Protocol::Resp3 => {
+                self.array(2);
+                1
+            }
+        };
+        self.bulk(first);
+        self.bulk(second);
+        elements
+    }
+
     /// The head of a set of `len` replies, which follow.
     pub fn set(&mut self, len: usize) {
         match self.protocol {

@@ -1,6 +1,8 @@
 //! Layer 0: small tools that know nothing of the server.
 
+pub mod bits;
 pub mod clock;
+pub mod extended;
 pub mod glob;
 pub mod hash;
 pub mod log;

@@ -16,8 +16,8 @@ const INTEGER_BYTES_MAX: usize = 20;
 const FLOAT_DIGITS: usize = 17;
 /// Whole floats below this are printed through the integer printer: they are exact.
 const WHOLE_FLOAT_MAX: f64 = 4_503_599_627_370_496.0;
-/// Hexadecimal digits that fit a u64 with room to spare for the rounding bit.
-const HEX_MANTISSA_BITS_MAX: u32 = 60;
+/// Bits of a hexadecimal mantissa that are kept: more than any float has.
+const HEX_MANTISSA_BITS_MAX: u32 = 124;
 /// Beyond this any exponent over- or underflows, so it is not counted further.
 const EXPONENT_MAX: i64 = 1_000_000_000_000;
 
@@ -147,7 +147,11 @@ pub fn parse_bound(text: &[u8]) -> Option<f64> {
 /// A number without a sign; what overflows is infinite, what vanishes is 0.
 fn parse_magnitude(unsigned: &[u8]) -> Option<f64> {
     match unsigned {
-        [b'0', b'x' | b'X', rest @ ..] => parse_hex_float(rest),
+        [b'0', b'x' | b'X', rest @ ..] => {
+            let (mantissa, exponent) = parse_hex_parts(rest)?;
+            let (mantissa, cut) = keep_top_bits(mantissa);
+            Some(scale_by_power_of_two(mantissa, exponent + i64::from(cut)))
+        }
         [b'0'..=b'9' | b'.', ..] => std::str::from_utf8(unsigned).ok()?.parse().ok(),
         _ => is_infinity(unsigned).then_some(f64::INFINITY),
     }
@@ -163,14 +167,16 @@ fn is_zero_written(unsigned: &[u8]) -> bool {
     mantissa.unwrap_or_default().iter().all(|byte| matches!(byte, b'0' | b'.'))
 }
 
-fn is_infinity(text: &[u8]) -> bool {
+/// True for C's words for infinity, without a sign.
+pub(crate) fn is_infinity(text: &[u8]) -> bool {
     text.eq_ignore_ascii_case(b"inf") || text.eq_ignore_ascii_case(b"infinity")
 }
 
 /// Reads what follows "0x": hexadecimal digits with at most one point, then an optional `p` and a
-/// decimal exponent of two.
-fn parse_hex_float(text: &[u8]) -> Option<f64> {
-    let mut mantissa: u64 = 0;
+/// decimal exponent of two: the mantissa, whose lowest bit says whether more was cut off, and the
+/// power of two by which to multiply it.
+pub(crate) fn parse_hex_parts(text: &[u8]) -> Option<(u128, i64)> {
+    let mut mantissa: u128 = 0;
     let mut exponent: i64 = 0;
     let mut has_digits = false;
     let mut in_fraction = false;
@@ -181,11 +187,11 @@ fn parse_hex_float(text: &[u8]) -> Option<f64> {
         } else if let Some(digit) = char::from(*byte).to_digit(16) {
             has_digits = true;
             if mantissa >> (HEX_MANTISSA_BITS_MAX - 4) == 0 {
-                mantissa = mantissa << 4 | u64::from(digit);
+                mantissa = mantissa << 4 | u128::from(digit);
                 exponent -= if in_fraction { 4 } else { 0 };
             } else {
                 // The digit is beyond any rounding; what matters is only whether it is zero.
-                mantissa |= u64::from(digit != 0);
+                mantissa |= u128::from(digit != 0);
                 exponent += if in_fraction { 0 } else { 4 };
             }
         } else {
@@ -201,10 +207,18 @@ fn parse_hex_float(text: &[u8]) -> Option<f64> {
         [b'p' | b'P', power @ ..] => exponent += parse_exponent(power)?,
         _ => return None,
     }
-    Some(scale_by_power_of_two(mantissa, exponent))
+    Some((mantissa, exponent))
 }
 
-fn parse_exponent(text: &[u8]) -> Option<i64> {
+/// The highest 64 bits and how many were cut off below; the lowest bit says whether one was set.
+fn keep_top_bits(mantissa: u128) -> (u64, u32) {
+    let cut = u64::BITS.saturating_sub(mantissa.leading_zeros());
+    let kept = u64::try_from(mantissa >> cut).unwrap_or(u64::MAX);
+    (kept | u64::from(mantissa & ((1 << cut) - 1) != 0), cut)
+}
+
+/// Reads a decimal exponent with its sign; a large one is cut to one that is as good.
+pub(crate) fn parse_exponent(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
