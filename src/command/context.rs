@@ -1,8 +1,10 @@
 //! What a command gets beside its keys: the call, the client's own state, and the services.
 
 use crate::command::clients::{ClientRecord, Clients};
+use crate::command::error::CommandError;
 use crate::command::transaction::Transaction;
 use crate::config::Config;
+use crate::data::Value;
 use crate::keyspace::{DatabaseNumber, Figures, Watches};
 use crate::persist::load::LoadProgress;
 use crate::persist::saver::{SaveTicket, Saver};
@@ -15,8 +17,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
+/// The slow part of a command, which needs no lock any more: it writes the reply.
+pub type Late = Box<dyn FnOnce(&mut ReplyWriter<'_>) -> Result<(), CommandError>>;
+
 /// One request being answered.
-#[derive(Debug)]
 pub struct Call<'a> {
     /// The arguments, the command's name first.
     pub args: Args<'a>,
@@ -28,14 +32,21 @@ pub struct Call<'a> {
     pub string_bytes_max: usize,
     /// Chance, for commands that draw.
     pub random: Random,
+    /// The options of the server.
+    pub config: &'a Config,
+    /// What was made of an argument before the locks were taken.
+    pub decoded: Option<Result<Value, CommandError>>,
+    /// What is left to do once the locks are released.
+    pub late: Option<Late>,
 }
 
 impl Call<'_> {
     /// The call of another command whose reply is a part of this one's. What it draws by chance
     /// must be told to this one afterwards, or the next one would draw the same.
     pub(super) fn nested<'b>(&'b mut self, args: Args<'b>) -> Call<'b> {
-        let Self { now, string_bytes_max, random, .. } = *self;
-        Call { args, reply: self.reply.reborrow(), now, string_bytes_max, random }
+        let Self { now, string_bytes_max, random, config, .. } = *self;
+        let reply = self.reply.reborrow();
+        Call { args, reply, now, string_bytes_max, random, config, decoded: None, late: None }
     }
 }
 

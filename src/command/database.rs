@@ -62,7 +62,7 @@ fn move_key(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-fn swap(sweeper: &mut Sweeper<'_>, call: &mut Call<'_>) -> Outcome {
+fn swap(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>) -> Outcome {
     let number = |at, text| integer_32(call.args.at(at)).map_err(|_| CommandError::Text(text));
     let a = number(1, "ERR invalid first DB index")?;
     let b = number(2, "ERR invalid second DB index")?;

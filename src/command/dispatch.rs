@@ -87,9 +87,11 @@ impl Gate {
             context.reply_mode = ReplyMode::On;
         }
         let reply = ReplyWriter::new(output, context.protocol);
-        let string_bytes_max = self.services.config.string_bytes_max();
+        let config = &self.services.config;
+        let string_bytes_max = config.string_bytes_max();
         let random = scratch.random;
-        let mut call = Call { args, reply, now, string_bytes_max, random };
+        let mut call =
+            Call { args, reply, now, string_bytes_max, random, config, decoded: None, late: None };
         let outcome = self.check_and_run(context, scratch, &mut call);
         scratch.random = call.random;
         if let Err(error) = outcome {
@@ -166,11 +168,17 @@ impl Gate {
         if context.transaction.is_some() && Self::queue(context, spec, call)? {
             return Ok(());
         }
+        if let Some(early) = spec.early {
+            blocking(|| early(call));
+        }
         let outcome = self.run(context, scratch, spec, call);
         if scratch.after.has_work() {
             self.settle.settle(&mut scratch.after);
         }
-        outcome
+        match (outcome, call.late.take()) {
+            (Ok(()), Some(late)) => blocking(|| late(&mut call.reply)),
+            (outcome, _) => outcome,
+        }
     }
 
     /// The row of a request that may run now; `None` when there is nothing to run.
@@ -268,7 +276,8 @@ impl Gate {
                 keyspace.write_many(&keys, now, after, |view| run(view, call))
             }
             Run::Sweep(run) => {
-                let mut sweep = || run(&mut Sweeper::new(keyspace, database, now, after), call);
+                let mut sweep =
+                    || run(&mut Sweeper::new(keyspace, database, now, tally, after), call);
                 if spec.flags.has(Flags::SLOW) { blocking(sweep) } else { sweep() }
             }
             Run::Client(run) | Run::BareOrContainer(run, _) => run(context, call),

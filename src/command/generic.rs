@@ -128,7 +128,7 @@ fn rename(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-fn keys(sweeper: &mut Sweeper<'_>, call: &mut Call<'_>) -> Outcome {
+fn keys(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>) -> Outcome {
     let pattern = Pattern::new(call.args.at(1));
     let mut found = Collected::default();
     sweeper.for_each_key(|key| {
@@ -140,7 +140,7 @@ fn keys(sweeper: &mut Sweeper<'_>, call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-fn scan(sweeper: &mut Sweeper<'_>, call: &mut Call<'_>) -> Outcome {
+fn scan(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>) -> Outcome {
     let cursor = cursor(call.args.at(1))?;
     let options = ScanOptions::parse(call, 2, true)?;
     let mut found = Collected::default();
@@ -154,7 +154,7 @@ fn scan(sweeper: &mut Sweeper<'_>, call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-fn size(sweeper: &mut Sweeper<'_>, call: &mut Call<'_>) -> Outcome {
+fn size(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>) -> Outcome {
     call.reply.count(sweeper.len());
     Ok(())
 }
@@ -169,14 +169,14 @@ fn check_flush(call: &Call<'_>) -> Outcome {
     if known { Ok(()) } else { Err(CommandError::Syntax) }
 }
 
-fn flush_all(sweeper: &mut Sweeper<'_>, call: &mut Call<'_>) -> Outcome {
+fn flush_all(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>) -> Outcome {
     check_flush(call)?;
     sweeper.flush_all();
     call.reply.ok();
     Ok(())
 }
 
-fn flush_selected(sweeper: &mut Sweeper<'_>, call: &mut Call<'_>) -> Outcome {
+fn flush_selected(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>) -> Outcome {
     check_flush(call)?;
     sweeper.flush_selected();
     call.reply.ok();

@@ -139,7 +139,7 @@ impl CommandSpec {
             own(Flags::NO_AUTH, "no_auth"),
             own(Flags::NO_ASYNC_LOADING, "no_async_loading"),
             own(Flags::NO_MULTI, "no_multi"),
-            (self.keys.iter().any(KeySpec::is_counted), "movablekeys"),
+            (self.keys.iter().any(KeySpec::is_found_late), "movablekeys"),
             own(Flags::ALLOW_BUSY, "allow_busy"),
         ];
         all.into_iter().filter_map(|(has, name)| has.then_some(name)).collect()
@@ -151,8 +151,11 @@ impl CommandSpec {
         let of_group = match self.group {
             // A container alone does nothing that could be allowed.
             _ if matches!(self.run, Run::Container(_)) => "",
+            Group::Generic if !self.categories.is_empty() => "",
             Group::Generic => "keyspace",
             Group::String => "string",
+            Group::Bitmap => "bitmap",
+            Group::HyperLogLog => "hyperloglog",
             Group::List => "list",
             Group::Hash => "hash",
             Group::Set => "set",
@@ -187,7 +190,7 @@ impl CommandSpec {
             offset => number(key.first) + offset,
         };
         let fixed: Vec<KeySpec> =
-            self.keys.iter().filter(|key| !key.is_counted()).copied().collect();
+            self.keys.iter().filter(|key| !key.is_found_late()).copied().collect();
         match fixed.as_slice() {
             [] => (0, 0, 0),
             [only] => (number(only.first), last(only), number(only.step)),
@@ -234,21 +237,48 @@ fn access_name(access: &'static str) -> String {
     if access.len() == 2 { access.to_owned() } else { access.to_ascii_lowercase() }
 }
 
-/// Why the flags of a key depend on the other arguments.
-const VARIABLE_NOTES: &str = "RW and ACCESS due to the optional `GET` argument";
+/// The access of a key whose other accesses depend on the arguments.
 const VARIABLE: &str = "VARIABLE_FLAGS";
 
-fn key_spec(reply: &mut ReplyWriter<'_>, key: &KeySpec) {
-    let notes = key.access.contains(&VARIABLE);
-    reply.map(3 + usize::from(notes));
-    if notes {
+/// What Redis notes about the keys of some commands: the command, the number of the key spec, the
+/// note.
+#[rustfmt::skip]
+const NOTES: &[(&str, usize, &str)] = &[
+    ("SET", 0, "RW and ACCESS due to the optional `GET` argument"),
+    ("GETEX", 0, "RW and UPDATE because it changes the TTL"),
+    ("BITFIELD", 0, "This command allows both access and modification of the key"),
+    ("SORT", 1, SORT_NOTES),
+    ("SORT", 2, "For the optional STORE keyword. It is marked 'unknown' because the keyword can \
+                 appear anywhere in the argument array"),
+    ("SORT_RO", 1, SORT_NOTES),
+    ("PFCOUNT", 0, "RW because it may change the internal representation of the key, and \
+                    propagate to replicas"),
+];
+
+const SORT_NOTES: &str = "For the optional BY/GET keyword. It is marked 'unknown' because the key \
+                          names derive from the content of the key we sort";
+
+fn key_spec(reply: &mut ReplyWriter<'_>, key: &KeySpec, notes: Option<&str>) {
+    reply.map(3 + usize::from(notes.is_some()));
+    if let Some(notes) = notes {
         text(reply, "notes");
-        text(reply, VARIABLE_NOTES);
+        text(reply, notes);
     }
     text(reply, "flags");
     reply.set(key.access.len());
     for access in key.access {
         status(reply, &access_name(access));
+    }
+    if key.is_unknown() {
+        for part in ["begin_search", "find_keys"] {
+            text(reply, part);
+            reply.map(2);
+            text(reply, "type");
+            text(reply, "unknown");
+            text(reply, "spec");
+            reply.map(0);
+        }
+        return;
     }
     text(reply, "begin_search");
     reply.map(2);
@@ -301,7 +331,10 @@ fn describe(reply: &mut ReplyWriter<'_>, named: Named) {
     reply.set(spec.tips.len());
     spec.tips.iter().for_each(|tip| text(reply, tip));
     reply.set(spec.keys.len());
-    spec.keys.iter().for_each(|key| key_spec(reply, key));
+    for (number, key) in spec.keys.iter().enumerate() {
+        let note = NOTES.iter().find(|(name, of, _)| *name == spec.name && *of == number);
+        key_spec(reply, key, note.map(|(_, _, text)| *text));
+    }
     let subcommands = named.subcommands();
     if subcommands.len() == 0 {
         reply.set(0);

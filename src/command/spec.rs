@@ -33,7 +33,7 @@ pub enum Run {
         fn(&mut WriteManyView<'_, '_>, &mut Call<'_>) -> Outcome,
     ),
     /// The keyspace as a whole.
-    Sweep(fn(&mut Sweeper<'_>, &mut Call<'_>) -> Outcome),
+    Sweep(fn(&mut Sweeper<'_, '_>, &mut Call<'_>) -> Outcome),
     /// The queued commands of a transaction.
     Exec,
     /// No view: the keys are watched.
@@ -100,6 +100,15 @@ pub struct KeySpec {
 }
 
 impl KeySpec {
+    /// In the place of the last: which keys there are is known only while the command runs.
+    pub const UNKNOWN: i64 = i64::MIN + 1;
+
+    /// Keys that no rule finds.
+    #[must_use]
+    pub const fn unknown(access: &'static [&'static str]) -> Self {
+        Self { first: 1, last: Self::UNKNOWN, step: 1, access }
+    }
+
     /// In the place of the last: there are as many keys as the argument before the first one says.
     pub const COUNTED: i64 = i64::MIN;
 
@@ -113,6 +122,18 @@ impl KeySpec {
     #[must_use]
     pub fn is_counted(&self) -> bool {
         self.last == Self::COUNTED
+    }
+
+    /// True when no rule finds the keys.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.last == Self::UNKNOWN
+    }
+
+    /// True when the keys do not stand in fixed places.
+    #[must_use]
+    pub fn is_found_late(&self) -> bool {
+        self.is_counted() || self.is_unknown()
     }
 
     /// The argument number of the last key; `None` when the request does not have as many as it
@@ -150,7 +171,7 @@ pub fn key_numbers<'a>(
     specs: &'a [KeySpec],
     args: Args<'a>,
 ) -> impl Iterator<Item = usize> + use<'a> {
-    specs.iter().flat_map(move |spec| {
+    specs.iter().filter(|spec| !spec.is_unknown()).flat_map(move |spec| {
         let end = spec.last_number(args).map_or(spec.first, |last| last + 1);
         (spec.first..end).step_by(spec.step)
     })
@@ -195,7 +216,7 @@ impl Flags {
     pub const ALLOW_BUSY: Self = Self(1 << 11);
     /// Writes, though its door does not say so.
     pub const WRITE: Self = Self(1 << 12);
-    /// Only reads, though its door does not say so.
+    /// Only reads, though its door does not say so; or keeps nothing but what it has computed.
     pub const READONLY: Self = Self(1 << 13);
     /// Runs in the asynchronous loading of a replica.
     pub const NO_ASYNC_LOADING: Self = Self(1 << 14);
@@ -231,6 +252,10 @@ pub enum Group {
     Generic,
     /// Strings.
     String,
+    /// Strings as rows of bits.
+    Bitmap,
+    /// Sketches of sets in strings.
+    HyperLogLog,
     /// Lists.
     List,
     /// Hashes.
@@ -260,6 +285,8 @@ impl Group {
         match self {
             Self::Generic => "generic",
             Self::String => "string",
+            Self::Bitmap => "bitmap",
+            Self::HyperLogLog => "hyperloglog",
             Self::List => "list",
             Self::Hash => "hash",
             Self::Set => "set",
@@ -304,12 +331,15 @@ pub struct CommandSpec {
     pub syntax: &'static str,
     /// What it does, in one line.
     pub summary: &'static str,
-    /// Redis' categories for access rules that follow neither from the group nor from the flags.
+    /// Redis' categories for access rules that follow neither from the group nor from the flags;
+    /// of a generic command, in the place of its group's.
     pub categories: &'static [&'static str],
     /// Redis' hints for clients and proxies.
     pub tips: &'static [&'static str],
     /// How closely it follows Redis.
     pub compat: Compat,
+    /// The slow part that comes first and needs no locks.
+    pub early: Option<fn(&mut Call<'_>)>,
     /// How it runs.
     pub run: Run,
 }
@@ -329,6 +359,7 @@ impl CommandSpec {
         categories: &[],
         tips: &[],
         compat: Compat::Full,
+        early: None,
         run: Run::Container(&[]),
     };
 
@@ -336,8 +367,8 @@ impl CommandSpec {
     #[inline]
     #[must_use]
     pub fn is_write(&self) -> bool {
-        matches!(self.run, Run::Write(_) | Run::WriteMany(_) | Run::WriteAcross(..))
-            || self.flags.has(Flags::WRITE)
+        let by_door = matches!(self.run, Run::Write(_) | Run::WriteMany(_) | Run::WriteAcross(..));
+        by_door && !self.flags.has(Flags::READONLY) || self.flags.has(Flags::WRITE)
     }
 
     /// True when it only reads data.

@@ -1,45 +1,78 @@
-//! The keyspace as a whole, as commands may see it: KEYS, SCAN, DBSIZE, FLUSHALL.
+//! The keyspace as a whole, as commands may see it: KEYS, SCAN, DBSIZE, FLUSHALL, SORT.
 //!
-//! The walk decides how shards are locked; a command only says what it wants.
+//! The walk decides how shards are locked; a command only says what it wants. SORT does not name
+//! all of its keys: it finds them in the values of others.
 
 use crate::keyspace::{AfterUnlock, AllHeld, DatabaseNumber, Entry, Keyspace};
+use crate::keyspace::{ReadAnyView, Tally, WriteAnyView};
 use crate::util::clock::UnixMillis;
 use crate::util::hash::Position;
+use crate::util::random::Random;
 
 /// How a sweep comes to the shards.
-enum Reach<'a> {
+enum Reach<'a, 'l> {
     /// By the doors of the keyspace.
     Doors(&'a Keyspace),
     /// A transaction holds all of them.
-    Held(AllHeld<'a>),
+    Held(AllHeld<'a, 'l>),
 }
 
 /// Lends the whole keyspace to a command.
-pub struct Sweeper<'a> {
-    reach: Reach<'a>,
+pub struct Sweeper<'a, 'l> {
+    reach: Reach<'a, 'l>,
     /// The selected one.
     database: DatabaseNumber,
     now: UnixMillis,
+    tally: &'a Tally,
     after: &'a mut AfterUnlock,
 }
 
-impl<'a> Sweeper<'a> {
+impl<'a, 'l> Sweeper<'a, 'l> {
     pub(super) fn new(
         keyspace: &'a Keyspace,
         database: DatabaseNumber,
         now: UnixMillis,
+        tally: &'a Tally,
         after: &'a mut AfterUnlock,
     ) -> Self {
-        Self { reach: Reach::Doors(keyspace), database, now, after }
+        Self { reach: Reach::Doors(keyspace), database, now, tally, after }
     }
 
     pub(super) fn of_held(
-        held: AllHeld<'a>,
+        held: AllHeld<'a, 'l>,
         database: DatabaseNumber,
         now: UnixMillis,
+        tally: &'a Tally,
         after: &'a mut AfterUnlock,
     ) -> Self {
-        Self { reach: Reach::Held(held), database, now, after }
+        Self { reach: Reach::Held(held), database, now, tally, after }
+    }
+
+    /// Lends `keys` for reading, or with `None` any key, all at one moment. For any key, every
+    /// shard is locked.
+    pub fn read_any<R>(
+        &self,
+        keys: Option<&[&[u8]]>,
+        read: impl FnOnce(&ReadAnyView<'_, '_>) -> R,
+    ) -> R {
+        let (database, now) = (self.database, self.now);
+        match &self.reach {
+            Reach::Doors(keyspace) => keyspace.read_any(database, keys, now, self.tally, read),
+            Reach::Held(held) => held.read_any(database, now, self.tally, read),
+        }
+    }
+
+    /// As [`read_any`](Self::read_any), for writing.
+    pub fn write_any<R>(
+        &mut self,
+        keys: Option<&[&[u8]]>,
+        write: impl FnOnce(&mut WriteAnyView<'_, '_>) -> R,
+    ) -> R {
+        let (database, now) = (self.database, self.now);
+        match &mut self.reach {
+            Reach::Doors(keyspace) => keyspace.write_any(database, keys, now, self.after, write),
+            Reach::Held(held) => held.write_any(database, now, self.after, write),
+        }
     }
 
     /// Number of keys of the selected database, expired ones included until they are swept.
@@ -78,6 +111,14 @@ impl<'a> Sweeper<'a> {
         match &self.reach {
             Reach::Doors(keyspace) => keyspace.scan(database, cursor, count, now, each),
             Reach::Held(held) => held.scan(database, cursor, count, now, each),
+        }
+    }
+
+    /// A key drawn at random, each as likely; `None` when there are none. Cost: O(shards) expected.
+    pub fn random_key(&self, random: &mut Random) -> Option<Vec<u8>> {
+        match &self.reach {
+            Reach::Doors(keyspace) => keyspace.random_key(self.database, self.now, random),
+            Reach::Held(held) => held.random_key(self.database, self.now, random),
         }
     }
 

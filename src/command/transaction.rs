@@ -215,7 +215,7 @@ impl Gate {
             return Err(discarded_because_of(&CommandError::Misconfigured));
         }
         let shards = self.shards_of(&transaction);
-        let is_slow = transaction.has(|spec| spec.flags.has(Flags::SLOW));
+        let is_slow = transaction.has(|spec| spec.flags.has(Flags::SLOW) || spec.early.is_some());
         // From here on nothing is watched: an UNWATCH among the commands has nothing to do.
         let watches = context.watches.take();
         let now = call.now;
@@ -264,7 +264,13 @@ impl Gate {
         let mark = call.reply.mark();
         let mut own = call.nested(queued.args.args());
         let (tally, after) = scratch.begin_command();
+        if let Some(early) = queued.spec.early {
+            early(&mut own);
+        }
         let mut outcome = self.run_held(context, held, tally, after, queued.spec, &mut own);
+        if let Some(late) = own.late.take().filter(|_| outcome.is_ok()) {
+            outcome = late(&mut own.reply);
+        }
         if context.deferred.take().is_some() {
             outcome = Err(CommandError::Text("ERR Command not allowed inside a transaction"));
         }
@@ -310,7 +316,9 @@ impl Gate {
                 let keys = self.locate_across(destination, spec, call.args, database)?;
                 held.write_many(&keys, now, after, |view| run(view, call))
             }
-            Run::Sweep(run) => run(&mut Sweeper::of_held(held.all(), database, now, after), call),
+            Run::Sweep(run) => {
+                run(&mut Sweeper::of_held(held.all(), database, now, tally, after), call)
+            }
             Run::Client(run) | Run::BareOrContainer(run, _) => run(context, call),
             Run::Container(_) | Run::Exec | Run::Watch => Err(CommandError::Syntax),
         }

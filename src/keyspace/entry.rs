@@ -454,6 +454,46 @@ impl Entry {
         }
     }
 
+    /// Lends the bytes of a string, made at least `len` bytes long by zero bytes, to `change`;
+    /// `None` when the value is no string.
+    ///
+    /// Cost: that of the change; O(value) when it grows while packed or is shared with a reply.
+    pub fn change_string<R>(
+        &mut self,
+        len: usize,
+        change: impl FnOnce(&mut [u8]) -> R,
+    ) -> Option<R> {
+        let entry = match self {
+            Self::Large(entry) => {
+                let LargeValue::String(bytes) = &mut Arc::make_mut(entry).value else {
+                    return None;
+                };
+                let (changed, result) =
+                    crate::data::string::change(std::mem::take(bytes), len, change);
+                *bytes = changed;
+                return Some(result);
+            }
+            Self::Packed(entry) => entry,
+        };
+        if entry.byte(0) & KIND_MASK != KIND_STRING {
+            return None;
+        }
+        if len > PACKED_STRING_BYTES_MAX {
+            let value = Bytes::copy_from_slice(entry.value_bytes());
+            let (value, result) = crate::data::string::change(value, len, change);
+            let value = LargeValue::String(value);
+            *self = Self::large(self.key(), value, self.deadline(), self.version());
+            return Some(result);
+        }
+        let missing = len.saturating_sub(entry.value_bytes().len());
+        if missing > 0 {
+            let end = entry.0.len();
+            entry.resize(end..end, &vec![0; missing], entry.byte(0) & HAS_DEADLINE);
+        }
+        let start = entry.key_range().end;
+        entry.0.get_mut(start..).map(change)
+    }
+
     /// Stores a collection that was lent. A packed one still travels with its head and key.
     fn put_back(&mut self, key: &[u8], form: Form, deadline: Option<UnixMillis>, version: Version) {
         match (form, &mut *self) {

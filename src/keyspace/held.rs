@@ -11,10 +11,12 @@ use crate::keyspace::lock::{Epoch, LockOrder, Locked, Readable};
 use crate::keyspace::planted::{self, Bug};
 use crate::keyspace::shard::Shard;
 use crate::keyspace::view::{LocatedKey, ReadManyView, ReadView, Tally, WriteManyView, WriteView};
+use crate::keyspace::view::{ReadAnyView, WriteAnyView};
 use crate::keyspace::watch::Watches;
-use crate::keyspace::{Keyspace, scan_shards};
+use crate::keyspace::{DRAWS_MAX, Keyspace, draw_shard, first_key, scan_shards};
 use crate::util::clock::UnixMillis;
-use crate::util::hash::{POSITION_END, Position};
+use crate::util::hash::Position;
+use crate::util::random::Random;
 
 /// Which shards a transaction needs.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -68,7 +70,7 @@ impl Keyspace {
     }
 }
 
-impl Held<'_, '_> {
+impl<'l> Held<'_, 'l> {
     /// As [`Keyspace::read`].
     pub fn read<R>(
         &self,
@@ -116,23 +118,19 @@ impl Held<'_, '_> {
     }
 
     /// All shards of the keyspace together, which must be held. Cost: O(shards).
-    pub fn all(&mut self) -> AllHeld<'_> {
-        AllHeld {
-            keyspace: self.keyspace,
-            shards: self.shards.all_mut().collect(),
-            epoch: self.epoch,
-        }
+    pub fn all(&mut self) -> AllHeld<'_, 'l> {
+        AllHeld { keyspace: self.keyspace, shards: self.shards, epoch: self.epoch }
     }
 }
 
 /// The whole keyspace, held by a transaction.
-pub struct AllHeld<'a> {
+pub struct AllHeld<'a, 'l> {
     keyspace: &'a Keyspace,
-    shards: Vec<&'a mut Shard>,
+    shards: &'a mut Locked<'l>,
     epoch: Epoch,
 }
 
-impl AllHeld<'_> {
+impl AllHeld<'_, '_> {
     /// As [`Keyspace::database_number`].
     #[must_use]
     pub fn database_number(&self, number: i64) -> Option<DatabaseNumber> {
@@ -142,7 +140,7 @@ impl AllHeld<'_> {
     /// Number of keys of one database, expired ones included.
     #[must_use]
     pub fn database_len(&self, database: DatabaseNumber) -> usize {
-        let databases = self.shards.iter().filter_map(|shard| shard.database(database));
+        let databases = self.shards.all().filter_map(|shard| shard.database(database));
         databases.map(|database| database.table.len()).sum()
     }
 
@@ -153,7 +151,7 @@ impl AllHeld<'_> {
         now: UnixMillis,
         mut each: impl FnMut(&[u8]),
     ) {
-        self.shards.iter().for_each(|shard| shard.for_each_key(database, now, &mut each));
+        self.shards.all().for_each(|shard| shard.for_each_key(database, now, &mut each));
     }
 
     /// As [`Keyspace::scan`].
@@ -166,27 +164,66 @@ impl AllHeld<'_> {
         mut each: impl FnMut(&Entry),
     ) -> Option<Position> {
         scan_shards(self.keyspace.shards.bits(), cursor, count, |number, position, left| {
-            self.shards
-                .get(number)
-                .map_or(POSITION_END, |shard| shard.scan(database, position, left, now, &mut each))
+            self.shards.read(number).scan(database, position, left, now, &mut each)
         })
+    }
+
+    /// As [`Keyspace::random_key`].
+    pub fn random_key(
+        &self,
+        database: DatabaseNumber,
+        now: UnixMillis,
+        random: &mut Random,
+    ) -> Option<Vec<u8>> {
+        let len = |shard: &Shard| {
+            shard.database(database).map_or(0, |database| database.table.len() as u64)
+        };
+        for _ in 0..DRAWS_MAX {
+            let number = draw_shard(self.shards.all().map(len), random)?;
+            if let Some(key) = self.shards.read(number).random_key(database, now, random) {
+                return Some(key);
+            }
+        }
+        first_key(|cursor, each| self.scan(database, cursor, 1, now, each))
+    }
+
+    /// As [`Keyspace::read_any`].
+    pub fn read_any<R>(
+        &self,
+        database: DatabaseNumber,
+        now: UnixMillis,
+        tally: &Tally,
+        read: impl FnOnce(&ReadAnyView<'_, '_>) -> R,
+    ) -> R {
+        let shards = Readable::Locked(self.shards);
+        read(&ReadAnyView { shards, keyspace: self.keyspace, database, now, tally })
+    }
+
+    /// As [`Keyspace::write_any`].
+    pub fn write_any<R>(
+        &mut self,
+        database: DatabaseNumber,
+        now: UnixMillis,
+        after: &mut AfterUnlock,
+        write: impl FnOnce(&mut WriteAnyView<'_, '_>) -> R,
+    ) -> R {
+        let (keyspace, epoch) = (self.keyspace, self.epoch);
+        write(&mut WriteAnyView { shards: self.shards, keyspace, database, now, epoch, after })
     }
 
     /// As [`Keyspace::flush`].
     pub fn flush(&mut self, after: &mut AfterUnlock) {
-        self.shards.iter_mut().for_each(|shard| shard.clear_all(self.epoch, after));
+        self.shards.all_mut().for_each(|shard| shard.clear_all(self.epoch, after));
     }
 
     /// As [`Keyspace::flush_database`].
     pub fn flush_database(&mut self, database: DatabaseNumber, after: &mut AfterUnlock) {
-        self.shards.iter_mut().for_each(|shard| shard.clear(database, self.epoch, after));
+        self.shards.all_mut().for_each(|shard| shard.clear(database, self.epoch, after));
     }
 
     /// As [`Keyspace::swap_databases`].
     pub fn swap_databases(&mut self, a: DatabaseNumber, b: DatabaseNumber, now: UnixMillis) {
-        if let Some(shard) = self.shards.first_mut() {
-            shard.note_changes(1, self.epoch);
-        }
-        self.shards.iter_mut().for_each(|shard| shard.swap(a, b, now, self.epoch));
+        self.shards.shard(0).note_changes(1, self.epoch);
+        self.shards.all_mut().for_each(|shard| shard.swap(a, b, now, self.epoch));
     }
 }

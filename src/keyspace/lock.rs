@@ -42,7 +42,7 @@ pub type SharedGuard<'a> = RwLockReadGuard<'a, Shard>;
 pub const LOOK_AHEAD_MAX: usize = 16;
 
 /// Shards that a command of a few keys locks without an allocation.
-const FEW_SHARDS: usize = 8;
+pub const FEW_SHARDS: usize = 8;
 
 /// The snapshot epoch as a change finds it once it holds its locks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,6 +230,11 @@ impl Locked<'_> {
         let index = index_of(self.numbers, number);
         #[expect(clippy::indexing_slicing, reason = "the door locked the shards of all its keys")]
         &self.guards[index]
+    }
+
+    /// All of them in their order.
+    pub fn all(&self) -> impl Iterator<Item = &Shard> {
+        self.guards.iter().map(|guard| &**guard)
     }
 
     /// All of them in their order, for changing.

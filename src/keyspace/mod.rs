@@ -15,6 +15,7 @@
 //! |---|---|---|
 //! | `read`, `write` | one shard | one key, atomically |
 //! | `read_many`, `write_many` | the shards of all keys, ascending | all keys at one moment |
+//! | `read_any`, `write_any` | the shards of some keys, or all | any key there, at one moment |
 //! | `for_each_key` | all shards, each released once walked | all keys of one moment |
 //! | `flush`, `swap_databases` | all shards | everything changes at one moment |
 //! | `scan`, `sweep_expired`, snapshot steps | one shard at a time | see each |
@@ -43,15 +44,17 @@ pub use held::{AllHeld, Held, ShardSet};
 pub use lock::ShardFigures;
 pub use snapshot::{AsideExceeded, Snapshot};
 pub use view::{
-    LocatedKey, NewDeadline, ReadManyView, ReadView, Tally, WriteManyView, WriteView, WrongType,
+    LocatedKey, NewDeadline, ReadAnyView, ReadManyView, ReadView, Tally, WriteAnyView,
+    WriteManyView, WriteView, WrongType,
 };
 pub use watch::Watches;
 
 use crate::util::clock::UnixMillis;
 use crate::util::hash::{KeyHash, POSITION_BITS, POSITION_END, Position};
+use crate::util::random::Random;
 use database::Place;
 pub use lock::LOOK_AHEAD_MAX;
-use lock::{LockOrder, Readable, Shards};
+use lock::{FEW_SHARDS, LockOrder, Readable, Shards};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,6 +66,8 @@ pub const DATABASES_MAX: usize = 1 << 14;
 
 /// The sweeper holds a shard's lock for about this long at a time.
 const SWEEP_HOLD_MAX: Duration = Duration::from_micros(500);
+/// Keys that are drawn until one has not expired.
+const DRAWS_MAX: usize = 100;
 /// Keys removed between two looks at the time.
 const SWEEP_BATCH: usize = 32;
 
@@ -328,6 +333,46 @@ impl Keyspace {
         })
     }
 
+    /// The shards of `keys`, or all.
+    fn order_of(&self, keys: Option<&[&[u8]]>) -> LockOrder {
+        match keys {
+            Some(keys) => LockOrder::new(keys.iter().map(|key| self.locate(key).shard)),
+            None => LockOrder::new(0..self.shards.len()),
+        }
+    }
+
+    /// Lends keys of a database for reading that are known only while it goes on, all at one
+    /// moment: `keys`, or with `None` any. Then every shard is locked.
+    pub fn read_any<R>(
+        &self,
+        database: DatabaseNumber,
+        keys: Option<&[&[u8]]>,
+        now: UnixMillis,
+        tally: &Tally,
+        read: impl FnOnce(&ReadAnyView<'_, '_>) -> R,
+    ) -> R {
+        let order = self.order_of(keys);
+        self.shards.read_many(&order, |shards| {
+            let shards = Readable::Shared(shards);
+            read(&ReadAnyView { shards, keyspace: self, database, now, tally })
+        })
+    }
+
+    /// As [`read_any`](Self::read_any), for writing.
+    pub fn write_any<R>(
+        &self,
+        database: DatabaseNumber,
+        keys: Option<&[&[u8]]>,
+        now: UnixMillis,
+        after: &mut AfterUnlock,
+        write: impl FnOnce(&mut WriteAnyView<'_, '_>) -> R,
+    ) -> R {
+        let order = self.order_of(keys);
+        self.shards.write_many(&order, |shards, epoch| {
+            write(&mut WriteAnyView { shards, keyspace: self, database, now, epoch, after })
+        })
+    }
+
     /// Calls `each` with every key of a database that is there at one moment. Cost: O(keys).
     ///
     /// All shards are locked for reading first, and each is released once it was walked.
@@ -356,6 +401,26 @@ impl Keyspace {
         scan_shards(self.shards.bits(), cursor, count, |number, from, left| {
             self.shards.read(number, |shard| shard.scan(database, from, left, now, &mut each))
         })
+    }
+
+    /// A key of a database drawn at random, each as likely; `None` when there are none.
+    ///
+    /// What has expired is drawn again, a bounded number of times; then the first key of the walk
+    /// is taken that has not. Cost: O(shards) expected.
+    pub fn random_key(
+        &self,
+        database: DatabaseNumber,
+        now: UnixMillis,
+        random: &mut Random,
+    ) -> Option<Vec<u8>> {
+        for _ in 0..DRAWS_MAX {
+            let number = draw_shard(self.figures().map(|shard| shard.keys_of(database)), random)?;
+            let draw = |shard: &shard::Shard| shard.random_key(database, now, random);
+            if let Some(key) = self.shards.read(number, draw) {
+                return Some(key);
+            }
+        }
+        first_key(|cursor, each| self.scan(database, cursor, 1, now, each))
     }
 
     /// Removes every key of all databases at one moment. Cost: O(shards * databases) under the
@@ -448,6 +513,33 @@ impl Keyspace {
         }
         added
     }
+}
+
+/// The number of the shard that has a key drawn at random, each as likely, by how many keys each
+/// shard has; `None` when there are none.
+fn draw_shard(lens: impl Iterator<Item = u64>, random: &mut Random) -> Option<usize> {
+    // They may be those of other moments when read again.
+    let lens: SmallVec<[u64; FEW_SHARDS]> = lens.collect();
+    let sum: u64 = lens.iter().sum();
+    let mut place = random.below(usize::try_from(sum).unwrap_or(usize::MAX)) as u64;
+    lens.iter().position(|len| {
+        let is_here = place < *len;
+        place = place.saturating_sub(*len);
+        is_here
+    })
+}
+
+/// The first key that a walk by `scan` shows.
+fn first_key(
+    scan: impl Fn(Position, &mut dyn FnMut(&Entry)) -> Option<Position>,
+) -> Option<Vec<u8>> {
+    let (mut cursor, mut first) = (Some(0), None);
+    while let Some(position) = cursor.filter(|_| first.is_none()) {
+        cursor = scan(position, &mut |entry| {
+            first.get_or_insert_with(|| entry.key().to_vec());
+        });
+    }
+    first
 }
 
 /// Walks shard after shard with `step`, which gets the number of a shard, the position to go on

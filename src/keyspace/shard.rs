@@ -18,6 +18,7 @@ use crate::keyspace::lock::Epoch;
 use crate::keyspace::observe::{Observers, WatchFlag, WatcherId};
 use crate::util::clock::UnixMillis;
 use crate::util::hash::{KeyHash, POSITION_BITS, Position};
+use crate::util::random::Random;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -198,6 +199,19 @@ impl Shard {
                 each(entry);
             }
         })
+    }
+
+    /// A key of a database drawn at random, each as likely; `None` when there are none, or when the
+    /// one that was drawn has expired. Cost: O(1) expected.
+    pub(super) fn random_key(
+        &self,
+        number: DatabaseNumber,
+        now: UnixMillis,
+        random: &mut Random,
+    ) -> Option<Vec<u8>> {
+        let table = &self.database(number)?.table;
+        let entry = table.at(table.draw(random)?)?;
+        (!entry.is_expired(now)).then(|| entry.key().to_vec())
     }
 
     /// Tells those who want to hear of it that a key changes.

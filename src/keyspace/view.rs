@@ -7,6 +7,7 @@
 use crate::data::segmented::Slot;
 use crate::data::{Collection, HashRef, ListRef, SetRef, SortedSetRef, StringRef};
 use crate::data::{Value, ValueRef, ValueType};
+use crate::keyspace::Keyspace;
 use crate::keyspace::after::AfterUnlock;
 use crate::keyspace::database::{DatabaseNumber, Place};
 use crate::keyspace::entry::Entry;
@@ -14,6 +15,7 @@ use crate::keyspace::lock::{Epoch, Locked, Readable};
 use crate::keyspace::shard::Shard;
 use crate::util::clock::UnixMillis;
 use crate::util::hash::KeyHash;
+use bytes::Bytes;
 use std::cell::Cell;
 
 /// The key holds a value of another type.
@@ -88,6 +90,13 @@ impl<'a> ReadView<'a> {
     #[must_use]
     pub fn exists(&self) -> bool {
         self.entry.is_some()
+    }
+
+    /// The entry, to look at its value after the locks are released. Cost: O(bytes) when packed,
+    /// else O(1).
+    #[must_use]
+    pub fn copy(&self) -> Option<Entry> {
+        self.entry.cloned()
     }
 
     /// The value, `None` when the key is absent.
@@ -217,6 +226,13 @@ impl<'a> WriteView<'a> {
         self.slot.is_some()
     }
 
+    /// The entry with its value, to [`put`](Self::put) it under another key as well. Cost: O(bytes)
+    /// when packed, else O(1): the pieces are shared until one of the two changes.
+    #[must_use]
+    pub fn copy(&self) -> Option<Entry> {
+        self.entry().cloned()
+    }
+
     /// The same key for reading; not counted as a hit or a miss.
     #[must_use]
     pub fn read(&self) -> ReadView<'_> {
@@ -330,6 +346,46 @@ impl<'a> WriteView<'a> {
         entry.and_then(|entry| entry.append(tail)).ok_or(WrongType)
     }
 
+    /// Lends the bytes of the string, made at least `len` bytes long by zero bytes, to `change`; a
+    /// key that is absent gets a string of `len` bytes. Cost: as [`Entry::change_string`].
+    ///
+    /// # Errors
+    /// `WrongType` when the key holds another type; `change` is not called then.
+    pub fn change_string<R>(
+        &mut self,
+        len: usize,
+        change: impl FnOnce(&mut [u8]) -> R,
+    ) -> Result<R, WrongType> {
+        self.change_string_counted(len, |bytes| (1, change(bytes)))
+    }
+
+    /// As [`change_string`](Self::change_string), with `change` saying first how many changes it
+    /// counts as.
+    ///
+    /// # Errors
+    /// `WrongType` when the key holds another type; `change` is not called then.
+    pub fn change_string_counted<R>(
+        &mut self,
+        len: usize,
+        change: impl FnOnce(&mut [u8]) -> (usize, R),
+    ) -> Result<R, WrongType> {
+        let (changes, result) = match self.slot {
+            None => {
+                let (value, result) = crate::data::string::change(Bytes::new(), len, change);
+                let value = Value::String(value);
+                self.insert(Entry::new(self.key.key, value, None, self.epoch.number));
+                result
+            }
+            Some(slot) => {
+                self.read().string()?;
+                let entry = self.shard.change(slot, self.key.place(), self.epoch);
+                entry.and_then(|entry| entry.change_string(len, change)).ok_or(WrongType)?
+            }
+        };
+        self.shard.note_changes(changes as u64, self.epoch);
+        Ok(result)
+    }
+
     /// Lends the list or the hash to `change`; `None` when the key is absent and `create` is false.
     ///
     /// What is empty afterwards is removed with its key. Cost: that of the change.
@@ -356,6 +412,30 @@ impl<'a> WriteView<'a> {
             return Err(WrongType);
         }
         self.shard.note_changes(1, self.epoch);
+        self.change_uncounted(slot, change).map(Some)
+    }
+
+    /// As [`change_collection`](Self::change_collection) of a key that is there, but not counted:
+    /// for the first half of a change that counts with its second.
+    ///
+    /// # Errors
+    /// `WrongType` when the key holds another type.
+    pub fn change_first_half<C: Collection, R>(
+        &mut self,
+        change: impl FnOnce(&mut C) -> R,
+    ) -> Result<Option<R>, WrongType> {
+        match self.slot {
+            None => Ok(None),
+            Some(_) if self.value_type() != Some(C::TYPE) => Err(WrongType),
+            Some(slot) => self.change_uncounted(slot, change).map(Some),
+        }
+    }
+
+    fn change_uncounted<C: Collection, R>(
+        &mut self,
+        slot: Slot,
+        change: impl FnOnce(&mut C) -> R,
+    ) -> Result<R, WrongType> {
         let entry = self.shard.change(slot, self.key.place(), self.epoch).ok_or(WrongType)?;
         let changed = entry.change_collection(self.key.key, |value: &mut C| {
             (change(value), value.is_empty(), value.take_copied_bytes())
@@ -366,7 +446,12 @@ impl<'a> WriteView<'a> {
             self.slot = None;
             self.shard.remove(slot, self.key.place(), self.epoch, self.after);
         }
-        Ok(Some(result))
+        Ok(result)
+    }
+
+    /// Has a part of the value freed once the locks are released.
+    pub fn discard(&mut self, part: Value) {
+        self.after.discard(Entry::new(&[], part, None, self.epoch.number));
     }
 }
 
@@ -445,5 +530,41 @@ impl WriteManyView<'_, '_> {
             let entry = self.shards.read(key.shard).get(key.place(), key.key);
             ReadView { entry: entry.filter(|entry| !entry.is_expired(self.now)) }
         })
+    }
+}
+
+/// Keys that a command finds out while it runs, under shared locks, all at one moment.
+pub struct ReadAnyView<'a, 'l> {
+    pub(super) shards: Readable<'a, 'l>,
+    pub(super) keyspace: &'a Keyspace,
+    pub(super) database: DatabaseNumber,
+    pub(super) now: UnixMillis,
+    pub(super) tally: &'a Tally,
+}
+
+impl ReadAnyView<'_, '_> {
+    /// The view of a key whose shard is locked.
+    #[must_use]
+    pub fn key(&self, key: &[u8]) -> ReadView<'_> {
+        let located = self.keyspace.locate(key).in_database(self.database);
+        ReadView::new(self.shards.shard(located.shard), located, self.now, self.tally)
+    }
+}
+
+/// Keys that a command finds out while it runs, under exclusive locks.
+pub struct WriteAnyView<'a, 'l> {
+    pub(super) shards: &'a mut Locked<'l>,
+    pub(super) keyspace: &'a Keyspace,
+    pub(super) database: DatabaseNumber,
+    pub(super) now: UnixMillis,
+    pub(super) epoch: Epoch,
+    pub(super) after: &'a mut AfterUnlock,
+}
+
+impl WriteAnyView<'_, '_> {
+    /// The view of a key whose shard is locked.
+    pub fn key<'v>(&'v mut self, key: &'v [u8]) -> WriteView<'v> {
+        let located = self.keyspace.locate(key).in_database(self.database);
+        WriteView::new(self.shards.shard(located.shard), located, self.now, self.epoch, self.after)
     }
 }
