@@ -24,6 +24,8 @@ pub enum CommandError {
     NotAnInteger,
     /// A value is no float.
     NotAFloat,
+    /// The sum is no finite number.
+    NotFinite,
     /// The field of a hash holds no integer.
     HashValueNotAnInteger,
     /// The result does not fit an integer.
@@ -135,6 +137,7 @@ impl fmt::Display for CommandError {
             Self::Syntax => "ERR syntax error",
             Self::NotAnInteger => "ERR value is not an integer or out of range",
             Self::NotAFloat => "ERR value is not a valid float",
+            Self::NotFinite => "ERR increment would produce NaN or Infinity",
             Self::HashValueNotAnInteger => "ERR hash value is not an integer",
             Self::Overflow => "ERR increment or decrement would overflow",
             Self::DecrementOverflow => "ERR decrement would overflow",

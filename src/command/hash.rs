@@ -1,12 +1,14 @@
 //! Hashes.
 
-use crate::command::args::integer;
+use crate::command::args::{integer, is_word};
 use crate::command::context::Call;
 use crate::command::error::CommandError;
-use crate::command::scan::{Collected, ScanOptions, cursor};
+use crate::command::scan::{Collected, OwnOption, ScanOptions, cursor};
+use crate::command::set::drawn_count;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
 use crate::data::Hash;
 use crate::keyspace::{ReadView, WriteView};
+use crate::util::extended::Extended;
 use crate::util::number::{IntegerText, parse_i64};
 
 /// The rows of this family.
@@ -95,9 +97,39 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "HSCAN", group: Group::Hash, arity: Arity::AtLeast(3),
         keys: &[KeySpec::one(&["RO", "ACCESS"])],
         since: "2.8.0", cost: "O(count) for every call, O(n) for all n fields of the hash",
-        syntax: "HSCAN key cursor [MATCH pattern] [COUNT count]",
+        syntax: "HSCAN key cursor [MATCH pattern] [COUNT count] [NOVALUES]",
         summary: "Iterates over the fields of a hash and their values.",
         tips: &["nondeterministic_output"], run: Run::Read(hscan), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HSETNX", group: Group::Hash, arity: Arity::Exact(4),
+        keys: &[KeySpec::one(&["RW", "INSERT"])], flags: Flags::DENY_OOM.and(Flags::FAST),
+        since: "2.0.0", cost: "O(1)", syntax: "HSETNX key field value",
+        summary: "Sets a field of a hash that doesn't exist.", run: Run::Write(hsetnx),
+        ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HSTRLEN", group: Group::Hash, arity: Arity::Exact(3),
+        keys: &[KeySpec::one(&["RO"])], flags: Flags::FAST,
+        since: "3.2.0", cost: "O(1)", syntax: "HSTRLEN key field",
+        summary: "Returns the length of the value of a field of a hash.",
+        run: Run::Read(hstrlen), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HINCRBYFLOAT", group: Group::Hash, arity: Arity::Exact(4),
+        keys: &[KeySpec::one(&["RW", "ACCESS", "UPDATE"])],
+        flags: Flags::DENY_OOM.and(Flags::FAST),
+        since: "2.6.0", cost: "O(1)", syntax: "HINCRBYFLOAT key field increment",
+        summary: "Adds to the floating point number in a field of a hash; no field counts as 0.",
+        run: Run::Write(hincrbyfloat), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "HRANDFIELD", group: Group::Hash, arity: Arity::AtLeast(2),
+        keys: &[KeySpec::one(&["RO", "ACCESS"])],
+        since: "6.2.0", cost: "O(n) for n fields, or for all when a third of them is drawn",
+        syntax: "HRANDFIELD key [count [WITHVALUES]]",
+        summary: "Returns fields of a hash that are drawn at random.",
+        tips: &["nondeterministic_output"], run: Run::Read(hrandfield), ..CommandSpec::BASE
     },
 ];
 
@@ -224,18 +256,100 @@ fn hincrby(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
+fn hsetnx(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
+    let (field, value) = (call.args.at(2), call.args.at(3));
+    let is_new = view.read().hash()?.is_none_or(|hash| hash.get(field).is_none());
+    if is_new {
+        view.change_collection(true, |hash: &mut Hash| hash.set(field, value))?;
+    }
+    call.reply.flag(is_new);
+    Ok(())
+}
+
+fn hstrlen(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
+    let field = call.args.at(2);
+    call.reply.count(view.hash()?.and_then(|hash| hash.get(field)).map_or(0, <[u8]>::len));
+    Ok(())
+}
+
+fn hincrbyfloat(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
+    let field = call.args.at(2);
+    let increment = Extended::parse(call.args.at(3)).ok_or(CommandError::NotAFloat)?;
+    if increment.is_infinite() {
+        return Err(CommandError::Text("ERR value is NaN or Infinity"));
+    }
+    let old = match view.read().hash()?.and_then(|hash| hash.get(field)) {
+        None => Extended::ZERO,
+        Some(value) => {
+            Extended::parse(value).ok_or(CommandError::Text("ERR hash value is not a float"))?
+        }
+    };
+    let new = old.checked_add(increment).ok_or(CommandError::NotFinite)?.to_text();
+    view.change_collection(true, |hash: &mut Hash| hash.set(field, &new))?;
+    call.reply.bulk(&new);
+    Ok(())
+}
+
+fn hrandfield(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
+    if call.args.len() == 2 {
+        let field = view.hash()?.and_then(|hash| hash.draw(&mut call.random));
+        reply_value(call, field.map(|(field, _)| field));
+        return Ok(());
+    }
+    let count = drawn_count(call.args.at(2))?;
+    let with_values = match (call.args.len(), call.args.get(3)) {
+        (3, _) => false,
+        (4, Some(word)) if is_word(word, "WITHVALUES") => true,
+        _ => return Err(CommandError::Syntax),
+    };
+    if with_values && count.unsigned_abs() > i64::MAX.unsigned_abs() / 2 {
+        return Err(CommandError::Text("ERR value is out of range"));
+    }
+    let Some(hash) = view.hash()? else {
+        call.reply.array(0);
+        return Ok(());
+    };
+    let mut found = Collected::default();
+    let mut random = call.random;
+    let add = |found: &mut Collected, field: &[u8], value: &[u8]| {
+        if with_values {
+            found.add_pair(field, value, call);
+        } else {
+            found.add(field, call);
+        }
+    };
+    if count > 0 {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        hash.draw_distinct(count, &mut random, |field, value| add(&mut found, field, value));
+    } else {
+        for _ in 0..count.unsigned_abs() {
+            if let Some((field, value)) = hash.draw(&mut random) {
+                add(&mut found, field, value);
+            }
+            if found.bytes() > call.string_bytes_max {
+                return Err(CommandError::ReplyTooLong);
+            }
+        }
+    }
+    call.random = random;
+    found.reply(call);
+    Ok(())
+}
+
 fn hscan(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
     let cursor = cursor(call.args.at(2))?;
     let Some(hash) = view.hash()? else {
         Collected::default().reply_with_cursor(None, call);
         return Ok(());
     };
-    let options = ScanOptions::parse(call, 3, false)?;
+    let options = ScanOptions::parse_with(call, 3, Some(OwnOption::NoValues))?;
     let mut found = Collected::default();
     let next = hash.scan(cursor, options.count, |field, value| {
         if options.pattern.shows(field) {
             found.add(field, call);
-            found.add(value, call);
+            if !options.no_values {
+                found.add(value, call);
+            }
         }
     });
     found.reply_with_cursor(next, call);

@@ -1,6 +1,8 @@
 //! Layer 4: the commands. One family per file, one table row per command, one gate.
 
 pub mod args;
+mod bitfield;
+pub mod bitmap;
 pub mod client;
 pub mod clients;
 pub mod cluster;
@@ -16,8 +18,10 @@ pub mod expire;
 pub mod generic;
 pub mod hash;
 pub mod help;
+pub mod hyperloglog;
 pub mod info;
 pub mod introspection;
+pub mod lcs;
 pub mod list;
 pub mod scan;
 pub mod server;

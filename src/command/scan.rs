@@ -33,6 +33,15 @@ impl<'a> Pattern<'a> {
     }
 }
 
+/// The option that only one of the commands has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnOption {
+    /// TYPE of SCAN.
+    Type,
+    /// NOVALUES of HSCAN.
+    NoValues,
+}
+
 /// The options of one step.
 #[derive(Debug)]
 pub struct ScanOptions<'a> {
@@ -42,6 +51,8 @@ pub struct ScanOptions<'a> {
     pub count: usize,
     /// TYPE.
     pub type_name: Option<&'a [u8]>,
+    /// NOVALUES.
+    pub no_values: bool,
 }
 
 impl<'a> ScanOptions<'a> {
@@ -50,9 +61,26 @@ impl<'a> ScanOptions<'a> {
     /// # Errors
     /// `Syntax`, and `NotAnInteger` for the count, whichever comes first.
     pub fn parse(call: &Call<'a>, from: usize, takes_type: bool) -> Result<Self, CommandError> {
-        let mut options = Self { pattern: Pattern::ALL, count: COUNT_DEFAULT, type_name: None };
+        Self::parse_with(call, from, takes_type.then_some(OwnOption::Type))
+    }
+
+    /// Reads the arguments from number `from` on, with `own` as one more option.
+    ///
+    /// # Errors
+    /// `Syntax`, and `NotAnInteger` for the count, whichever comes first.
+    pub fn parse_with(
+        call: &Call<'a>,
+        from: usize,
+        own: Option<OwnOption>,
+    ) -> Result<Self, CommandError> {
+        let mut options =
+            Self { pattern: Pattern::ALL, count: COUNT_DEFAULT, type_name: None, no_values: false };
         let mut words = call.args.iter_from(from);
         while let Some(word) = words.next() {
+            if is_word(word, "NOVALUES") && own == Some(OwnOption::NoValues) {
+                options.no_values = true;
+                continue;
+            }
             let value = words.next().ok_or(CommandError::Syntax)?;
             if is_word(word, "COUNT") {
                 let count = integer(value)?;
@@ -60,7 +88,7 @@ impl<'a> ScanOptions<'a> {
                     usize::try_from(count).ok().filter(|n| *n > 0).ok_or(CommandError::Syntax)?;
             } else if is_word(word, "MATCH") {
                 options.pattern = Pattern::new(value);
-            } else if is_word(word, "TYPE") && takes_type {
+            } else if is_word(word, "TYPE") && own == Some(OwnOption::Type) {
                 options.type_name = Some(value);
             } else {
                 return Err(CommandError::Syntax);
@@ -91,6 +119,12 @@ impl Collected {
     pub fn add(&mut self, bytes: &[u8], call: &Call<'_>) {
         ReplyWriter::new(&mut self.output, call.reply.protocol()).bulk(bytes);
         self.count += 1;
+    }
+
+    /// Adds two that belong together.
+    pub fn add_pair(&mut self, first: &[u8], second: &[u8], call: &Call<'_>) {
+        let protocol = call.reply.protocol();
+        self.count += ReplyWriter::new(&mut self.output, protocol).bulk_pair(first, second);
     }
 
     /// Bytes of the replies so far.

@@ -1,13 +1,16 @@
-//! Strings: GET, SET and what counts and appends.
+//! Strings: GET, SET and what counts, appends and changes a part.
 
 use crate::command::args::{integer, is_word};
 use crate::command::context::Call;
 use crate::command::error::CommandError;
+use crate::command::lcs::lcs;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
 use crate::data::StringRef;
 use crate::keyspace::{NewDeadline, ReadManyView, ReadView, WriteManyView, WriteView};
 use crate::util::clock::UnixMillis;
+use crate::util::extended::Extended;
 use crate::util::number::IntegerText;
+use crate::util::range::normalize_byte_range;
 
 /// The rows of this family.
 #[rustfmt::skip]
@@ -91,6 +94,101 @@ pub static COMMANDS: &[CommandSpec] = &[
         summary: "Returns the length of the string value of a key.", run: Run::Read(strlen),
         ..CommandSpec::BASE
     },
+    CommandSpec {
+        name: "SETNX", group: Group::String, arity: Arity::Exact(3),
+        keys: &[KeySpec::one(&["OW", "INSERT"])], flags: Flags::DENY_OOM.and(Flags::FAST),
+        since: "1.0.0", cost: "O(1)", syntax: "SETNX key value",
+        summary: "Sets the string value of a key that doesn't exist.",
+        run: Run::Write(setnx), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "SETEX", group: Group::String, arity: Arity::Exact(4),
+        keys: &[KeySpec::one(&["OW", "UPDATE"])], flags: Flags::DENY_OOM,
+        since: "2.0.0", cost: "O(1)", syntax: "SETEX key seconds value",
+        summary: "Sets the string value of a key and the seconds that it has to live.",
+        run: Run::Write(setex), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "PSETEX", group: Group::String, arity: Arity::Exact(4),
+        keys: &[KeySpec::one(&["OW", "UPDATE"])], flags: Flags::DENY_OOM,
+        since: "2.6.0", cost: "O(1)", syntax: "PSETEX key milliseconds value",
+        summary: "Sets the string value of a key and the milliseconds that it has to live.",
+        run: Run::Write(psetex), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "GETSET", group: Group::String, arity: Arity::Exact(3),
+        keys: &[KeySpec::one(&["RW", "ACCESS", "UPDATE"])],
+        flags: Flags::DENY_OOM.and(Flags::FAST),
+        since: "1.0.0", cost: "O(1)", syntax: "GETSET key value",
+        summary: "Sets the string value of a key and returns the one before.",
+        run: Run::Write(getset), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "GETEX", group: Group::String, arity: Arity::AtLeast(2),
+        keys: &[KeySpec::one(&["RW", "ACCESS", "UPDATE"])], flags: Flags::FAST,
+        since: "6.2.0", cost: "O(1)",
+        syntax: "GETEX key [EX seconds | PX milliseconds | EXAT unix-time-seconds | \
+                 PXAT unix-time-milliseconds | PERSIST]",
+        summary: "Returns the string value of a key and sets or removes its deadline.",
+        run: Run::Write(getex), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "GETDEL", group: Group::String, arity: Arity::Exact(2),
+        keys: &[KeySpec::one(&["RW", "ACCESS", "DELETE"])], flags: Flags::FAST,
+        since: "6.2.0", cost: "O(1)", syntax: "GETDEL key",
+        summary: "Returns the string value of a key and deletes the key.",
+        run: Run::Write(getdel), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "GETRANGE", group: Group::String, arity: Arity::Exact(4),
+        keys: &[KeySpec::one(&["RO", "ACCESS"])],
+        since: "2.4.0", cost: "O(n) for n bytes of a range below 16 KB, else O(1)",
+        syntax: "GETRANGE key start end",
+        summary: "Returns a part of the string value of a key.",
+        run: Run::Read(getrange), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "SUBSTR", group: Group::String, arity: Arity::Exact(4),
+        keys: &[KeySpec::one(&["RO", "ACCESS"])],
+        since: "1.0.0", cost: "O(n) for n bytes of a range below 16 KB, else O(1)",
+        syntax: "SUBSTR key start end",
+        summary: "Returns a part of the string value of a key; the old name of GETRANGE.",
+        run: Run::Read(getrange), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "SETRANGE", group: Group::String, arity: Arity::Exact(4),
+        keys: &[KeySpec::one(&["RW", "UPDATE"])], flags: Flags::DENY_OOM,
+        since: "2.2.0",
+        cost: "O(n) for n bytes of the value, and of the string where it grows or is being sent",
+        syntax: "SETRANGE key offset value",
+        summary: "Overwrites a part of a string; what is missing before it becomes zero bytes.",
+        run: Run::Write(setrange), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "INCRBYFLOAT", group: Group::String, arity: Arity::Exact(3),
+        keys: &[KeySpec::one(&["RW", "ACCESS", "UPDATE"])],
+        flags: Flags::DENY_OOM.and(Flags::FAST),
+        since: "2.6.0", cost: "O(1)", syntax: "INCRBYFLOAT key increment",
+        summary: "Adds to the floating point value of a key; no key counts as 0.",
+        run: Run::Write(incrbyfloat), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "MSETNX", group: Group::String, arity: Arity::AtLeast(3),
+        keys: &[KeySpec { first: 1, last: -1, step: 2, access: &["OW", "INSERT"] }],
+        flags: Flags::DENY_OOM,
+        since: "1.0.1", cost: "O(n) for n keys", syntax: "MSETNX key value [key value ...]",
+        summary: "Sets the string values of several keys, of which none may exist.",
+        tips: &["request_policy:multi_shard", "response_policy:agg_min"],
+        run: Run::WriteMany(msetnx), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "LCS", group: Group::String, arity: Arity::AtLeast(3),
+        keys: &[KeySpec { first: 1, last: 1, step: 1, access: &["RO", "ACCESS"] }],
+        since: "7.0.0", cost: "O(n*m) for strings of n and m bytes, while others are served",
+        syntax: "LCS key1 key2 [LEN] [IDX] [MINMATCHLEN min-match-len] [WITHMATCHLEN]",
+        summary: "Finds the longest common subsequence of two strings.",
+        run: Run::ReadMany(lcs), ..CommandSpec::BASE
+    },
 ];
 
 /// Replies with a string, or with nothing.
@@ -136,7 +234,12 @@ impl DeadlineUnit {
     }
 
     /// The deadline that `number` means at `now`; it must be positive and fit.
-    fn deadline(self, number: &[u8], now: UnixMillis) -> Result<UnixMillis, CommandError> {
+    fn deadline(
+        self,
+        number: &[u8],
+        now: UnixMillis,
+        command: &'static str,
+    ) -> Result<UnixMillis, CommandError> {
         let number = integer(number)?;
         let scale = if matches!(self, Self::Seconds | Self::UnixSeconds) { 1_000 } else { 1 };
         let base = if matches!(self, Self::Seconds | Self::Millis) { now.0 } else { 0 };
@@ -144,26 +247,45 @@ impl DeadlineUnit {
             .filter(|number| *number > 0)
             .and_then(|number| number.checked_mul(scale)?.checked_add(base))
             .map(UnixMillis)
-            .ok_or(CommandError::InvalidExpire("set"))
+            .ok_or(CommandError::InvalidExpire(command))
     }
 }
 
-/// What SET does with the deadline.
+/// What an option says of the deadline.
 #[derive(Clone, Copy)]
 enum DeadlineOption<'a> {
-    Remove,
-    Keep,
+    /// Nothing: the command's default.
+    Unsaid,
+    /// KEEPTTL of SET, PERSIST of GETEX.
+    Word,
     Set(DeadlineUnit, &'a [u8]),
 }
 
-impl DeadlineOption<'_> {
-    /// True when EX, PX, EXAT or PXAT may follow: alone or after itself.
-    fn may_become(self, new: DeadlineUnit) -> bool {
-        match self {
-            Self::Remove => true,
-            Self::Keep => false,
-            Self::Set(unit, _) => unit == new,
+impl<'a> DeadlineOption<'a> {
+    /// Takes in one option; false when it is none, or does not fit to what was said before.
+    fn take(
+        &mut self,
+        word: &'a [u8],
+        own_word: &str,
+        rest: &mut impl Iterator<Item = &'a [u8]>,
+    ) -> bool {
+        let said = *self;
+        if is_word(word, own_word) && !matches!(said, Self::Set(..)) {
+            *self = Self::Word;
+            return true;
         }
+        let fits = |unit: DeadlineUnit| match said {
+            Self::Unsaid => true,
+            Self::Word => false,
+            Self::Set(other, _) => other == unit,
+        };
+        if let Some(unit) = DeadlineUnit::of_word(word).filter(|unit| fits(*unit))
+            && let Some(number) = rest.next()
+        {
+            *self = Self::Set(unit, number);
+            return true;
+        }
+        false
     }
 }
 
@@ -176,7 +298,7 @@ struct SetOptions<'a> {
 impl<'a> SetOptions<'a> {
     fn parse(call: &Call<'a>) -> Result<Self, CommandError> {
         let mut options =
-            Self { condition: Condition::Always, get: false, deadline: DeadlineOption::Remove };
+            Self { condition: Condition::Always, get: false, deadline: DeadlineOption::Unsaid };
         let mut words = call.args.iter_from(3);
         while let Some(word) = words.next() {
             if is_word(word, "NX") && options.condition != Condition::IfPresent {
@@ -185,16 +307,7 @@ impl<'a> SetOptions<'a> {
                 options.condition = Condition::IfPresent;
             } else if is_word(word, "GET") {
                 options.get = true;
-            } else if is_word(word, "KEEPTTL")
-                && !matches!(options.deadline, DeadlineOption::Set(..))
-            {
-                options.deadline = DeadlineOption::Keep;
-            } else if let Some(unit) = DeadlineUnit::of_word(word)
-                && options.deadline.may_become(unit)
-                && let Some(number) = words.next()
-            {
-                options.deadline = DeadlineOption::Set(unit, number);
-            } else {
+            } else if !options.deadline.take(word, "KEEPTTL", &mut words) {
                 return Err(CommandError::Syntax);
             }
         }
@@ -210,10 +323,10 @@ fn set(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     }
     let options = SetOptions::parse(call)?;
     let deadline = match options.deadline {
-        DeadlineOption::Remove => NewDeadline::Set(None),
-        DeadlineOption::Keep => NewDeadline::Keep,
+        DeadlineOption::Unsaid => NewDeadline::Set(None),
+        DeadlineOption::Word => NewDeadline::Keep,
         DeadlineOption::Set(unit, number) => {
-            NewDeadline::Set(Some(unit.deadline(number, call.now)?))
+            NewDeadline::Set(Some(unit.deadline(number, call.now, "set")?))
         }
     };
     if options.get {
@@ -235,6 +348,110 @@ fn set(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
+fn setnx(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
+    let sets = !view.exists();
+    if sets {
+        view.set_string(call.args.at(2), NewDeadline::Set(None));
+    }
+    call.reply.flag(sets);
+    Ok(())
+}
+
+fn setex(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
+    let deadline = DeadlineUnit::Seconds.deadline(call.args.at(2), call.now, "setex")?;
+    view.set_string(call.args.at(3), NewDeadline::Set(Some(deadline)));
+    call.reply.ok();
+    Ok(())
+}
+
+fn psetex(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
+    let deadline = DeadlineUnit::Millis.deadline(call.args.at(2), call.now, "psetex")?;
+    view.set_string(call.args.at(3), NewDeadline::Set(Some(deadline)));
+    call.reply.ok();
+    Ok(())
+}
+
+fn getset(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
+    reply_string(call, view.read().string()?);
+    view.set_string(call.args.at(2), NewDeadline::Set(None));
+    Ok(())
+}
+
+fn getex(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
+    let mut option = DeadlineOption::Unsaid;
+    let mut words = call.args.iter_from(2);
+    while let Some(word) = words.next() {
+        if !option.take(word, "PERSIST", &mut words) {
+            return Err(CommandError::Syntax);
+        }
+    }
+    reply_string(call, view.read().string()?);
+    if !view.exists() {
+        return Ok(());
+    }
+    match option {
+        DeadlineOption::Unsaid => {}
+        DeadlineOption::Word => {
+            if view.read().deadline().flatten().is_some() {
+                view.set_deadline(None);
+            }
+        }
+        DeadlineOption::Set(unit, number) => {
+            let deadline = unit.deadline(number, call.now, "getex")?;
+            if deadline <= call.now {
+                view.remove();
+            } else {
+                view.set_deadline(Some(deadline));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn getdel(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
+    reply_string(call, view.read().string()?);
+    view.remove();
+    Ok(())
+}
+
+fn getrange(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
+    let (start, end) = (integer(call.args.at(2))?, integer(call.args.at(3))?);
+    let value = view.string()?;
+    let range = value.and_then(|value| normalize_byte_range(start, end, value.bytes().len()));
+    match (value, range) {
+        (Some(StringRef::Packed(bytes)), Some((first, last))) => {
+            call.reply.bulk(bytes.get(first..=last).unwrap_or_default());
+        }
+        (Some(StringRef::Large(bytes)), Some((first, last))) => {
+            call.reply.bulk_shared(&bytes.slice(first..=last));
+        }
+        _ => call.reply.bulk(b""),
+    }
+    Ok(())
+}
+
+fn setrange(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
+    let offset = usize::try_from(integer(call.args.at(2))?)
+        .map_err(|_| CommandError::Text("ERR offset is out of range"))?;
+    let part = call.args.at(3);
+    let len = view.read().string()?.map_or(0, |value| value.bytes().len());
+    if part.is_empty() {
+        call.reply.count(len);
+        return Ok(());
+    }
+    let end = offset.saturating_add(part.len());
+    if end > call.string_bytes_max {
+        return Err(CommandError::StringTooLong);
+    }
+    view.change_string(end, |bytes| {
+        if let Some(place) = bytes.get_mut(offset..end) {
+            place.copy_from_slice(part);
+        }
+    })?;
+    call.reply.count(len.max(end));
+    Ok(())
+}
+
 fn mget(view: &ReadManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
     call.reply.array(view.len());
     for key in view.iter() {
@@ -247,12 +464,28 @@ fn mset(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
     if call.args.len().is_multiple_of(2) {
         return Err(CommandError::WrongArity("mset".to_owned()));
     }
+    set_pairs(view, call);
+    call.reply.ok();
+    Ok(())
+}
+
+fn set_pairs(view: &mut WriteManyView<'_, '_>, call: &Call<'_>) {
     for index in 0..view.len() {
         if let Some(mut key) = view.key(index) {
             key.set_string(call.args.at(2 * index + 2), NewDeadline::Set(None));
         }
     }
-    call.reply.ok();
+}
+
+fn msetnx(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
+    if call.args.len().is_multiple_of(2) {
+        return Err(CommandError::WrongArity("msetnx".to_owned()));
+    }
+    let found = (0..view.len()).any(|index| view.key(index).is_some_and(|key| key.exists()));
+    if !found {
+        set_pairs(view, call);
+    }
+    call.reply.flag(!found);
     Ok(())
 }
 
@@ -285,6 +518,19 @@ fn incrby(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
 fn decrby(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     let decrement = integer(call.args.at(2))?;
     add(view, call, decrement.checked_neg().ok_or(CommandError::DecrementOverflow)?)
+}
+
+/// The deadline stays, as with INCR.
+fn incrbyfloat(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
+    let old = match view.read().string()? {
+        None => Extended::ZERO,
+        Some(value) => Extended::parse(value.bytes()).ok_or(CommandError::NotAFloat)?,
+    };
+    let increment = Extended::parse(call.args.at(2)).ok_or(CommandError::NotAFloat)?;
+    let new = old.checked_add(increment).ok_or(CommandError::NotFinite)?.to_text();
+    view.set_string(&new, NewDeadline::Keep);
+    call.reply.bulk(&new);
+    Ok(())
 }
 
 fn append(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {

@@ -71,7 +71,8 @@ impl Argument {
 
     fn named(name: &str) -> Self {
         let kind = match name {
-            "key" | "newkey" | "source" | "destination" | "dst" | "src" => Kind::Key,
+            "key" | "key1" | "key2" | "newkey" | "source" | "sourcekey" | "src" | "destination"
+            | "destkey" | "dst" => Kind::Key,
             "pattern" => Kind::Pattern,
             "seconds" | "milliseconds" | "count" | "increment" | "decrement" | "cursor"
             | "numkeys" | "limit" | "offset" | "start" | "stop" | "index" | "client-id"

@@ -210,6 +210,7 @@ pub struct Config {
     saves_by_rules: AtomicBool,
     save: Mutex<Vec<SaveRule>>,
     string_bytes_max: AtomicUsize,
+    hyperloglog_sparse_bytes_max: AtomicUsize,
     clients_max: AtomicUsize,
     timeout_seconds: AtomicU64,
     keepalive_seconds: AtomicU64,
@@ -241,6 +242,7 @@ impl Config {
             saves_by_rules: AtomicBool::new(false),
             save: Mutex::default(),
             string_bytes_max: AtomicUsize::new(0),
+            hyperloglog_sparse_bytes_max: AtomicUsize::new(0),
             clients_max: AtomicUsize::new(0),
             timeout_seconds: AtomicU64::new(0),
             keepalive_seconds: AtomicU64::new(0),
@@ -279,6 +281,9 @@ impl Config {
                 }
             }
             "proto-max-bulk-len" => self.string_bytes_max.store(size(), Ordering::Relaxed),
+            "hll-sparse-max-bytes" => {
+                self.hyperloglog_sparse_bytes_max.store(size(), Ordering::Relaxed);
+            }
             "maxclients" => self.clients_max.store(size(), Ordering::Relaxed),
             "timeout" => self.timeout_seconds.store(number(), Ordering::Relaxed),
             "tcp-keepalive" => self.keepalive_seconds.store(number(), Ordering::Relaxed),
@@ -435,6 +440,12 @@ impl Config {
     #[must_use]
     pub fn string_bytes_max(&self) -> usize {
         self.string_bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// Bytes up to which a HyperLogLog stays sparse (hll-sparse-max-bytes).
+    #[must_use]
+    pub fn hyperloglog_sparse_bytes_max(&self) -> usize {
+        self.hyperloglog_sparse_bytes_max.load(Ordering::Relaxed)
     }
 
     /// Clients at most.

@@ -1,7 +1,7 @@
-//! HSET, HMSET, HGET, HMGET, HDEL, HEXISTS, HGETALL, HKEYS, HVALS, HLEN, HINCRBY, HSCAN.
+//! Hashes: fields, numbers in them, and walks.
 
 use super::{NOT_AN_INTEGER, NULL, OK, SYNTAX_ERROR, WRONG_TYPE};
-use super::{elements, expect_all, expect_wrong_arity, sorted, step, walk};
+use super::{elements, expect_alike, expect_all, expect_wrong_arity, sorted, step, walk};
 use crate::harness::wire::{bulk, bulks};
 use crate::it;
 use std::collections::BTreeMap;
@@ -237,3 +237,93 @@ transcript!(wrong_type, |wire| {
     }
     wire.expect("GET s", bulk("v")).expect("LLEN l", ":1\r\n");
 });
+
+transcript!(fields_are_set_once_and_measured, |wire| {
+    wire.expect("HSETNX h f 12", ":1\r\n").expect("HSETNX h f 3", ":0\r\n");
+    wire.expect("HGET h f", bulk("12")).expect("HSTRLEN h f", ":2\r\n");
+    wire.expect("HSTRLEN h none", ":0\r\n").expect("HSTRLEN none f", ":0\r\n");
+    wire.expect("SET s v", OK).expect("HSETNX s f v", WRONG_TYPE).expect("HSTRLEN s f", WRONG_TYPE);
+    expect_wrong_arity(&mut wire, &["HSETNX h f", "HSTRLEN h", "HINCRBYFLOAT h f"]);
+});
+
+transcript!(floats_in_fields_are_added, |wire| {
+    wire.expect("HINCRBYFLOAT h f 10.50", bulk("10.5"))
+        .expect("HINCRBYFLOAT h f 0.1", bulk("10.6"));
+    wire.expect("HSET h g 5.0e3 t text", ":2\r\n").expect("HINCRBYFLOAT h g 2.0e2", bulk("5200"));
+    wire.expect("HGET h g", bulk("5200"));
+    wire.expect("HINCRBYFLOAT h t 1", "-ERR hash value is not a float\r\n");
+    wire.expect("HINCRBYFLOAT h f x", "-ERR value is not a valid float\r\n");
+    wire.expect("HINCRBYFLOAT h f inf", "-ERR value is NaN or Infinity\r\n");
+    wire.expect("HSET h i inf", ":1\r\n");
+    wire.expect("HINCRBYFLOAT h i 1", "-ERR increment would produce NaN or Infinity\r\n");
+    wire.expect("SET s v", OK).expect("HINCRBYFLOAT s f 1", WRONG_TYPE);
+    wire.expect("HINCRBYFLOAT s f nan", "-ERR value is not a valid float\r\n");
+});
+
+it!(a_scan_may_leave_the_values_out, |server| {
+    let mut wire = server.wire();
+    wire.expect("HSET h f 1 g 2", ":2\r\n");
+    wire.expect("HSCAN h 0 NOVALUES", "*2\r\n$1\r\n0\r\n*2\r\n$1\r\nf\r\n$1\r\ng\r\n");
+    wire.expect("HSCAN h 0 novalues MATCH f", "*2\r\n$1\r\n0\r\n*1\r\n$1\r\nf\r\n");
+    wire.expect("SCAN 0 NOVALUES", SYNTAX_ERROR);
+    for n in 0..1_000 {
+        wire.run(&format!("HSET big f{n} v{n}"));
+    }
+    let fields = walk(&mut wire, "HSCAN big", "NOVALUES COUNT 7");
+    assert_eq!(fields.len(), 1_000);
+    assert!(fields.iter().all(|field| field.starts_with(b"f")));
+});
+
+#[test]
+fn draws_are_refused_as_by_redis() {
+    let lines = &[
+        "HRANDFIELD none",
+        "HRANDFIELD none 5",
+        "HRANDFIELD none 5 WITHVALUES",
+        "HRANDFIELD none x",
+        "HSET h f v",
+        "HRANDFIELD h",
+        "HRANDFIELD h 3",
+        "HRANDFIELD h 3 withvalues",
+        "HRANDFIELD h -3",
+        "HRANDFIELD h -2 WITHVALUES",
+        "HRANDFIELD h 0",
+        "HRANDFIELD h 0 WITHVALUES",
+        "HRANDFIELD h 1 x",
+        "HRANDFIELD h 1 WITHVALUES x",
+        "HRANDFIELD h x",
+        "HRANDFIELD h -9223372036854775808",
+        "HRANDFIELD h -9223372036854775807 WITHVALUES",
+        "HRANDFIELD h 9223372036854775807",
+        "HRANDFIELD h 9223372036854775807 WITHVALUES",
+        "SET s v",
+        "HRANDFIELD s",
+        "HRANDFIELD s 1",
+        "HRANDFIELD",
+    ];
+    expect_alike(false, lines);
+    expect_alike(true, lines);
+}
+
+it!(fields_are_drawn_at_random, |server| {
+    let mut wire = server.wire();
+    for (key, fields) in [("small", 20), ("large", 1_000)] {
+        for n in 0..fields {
+            wire.run(&format!("HSET {key} f{n} v{n}"));
+        }
+        let drawn = elements(&wire.run(&format!("HRANDFIELD {key} -5000")));
+        let different: std::collections::BTreeSet<_> = drawn.iter().collect();
+        assert!(drawn.len() == 5_000 && different.len() > fields * 9 / 10);
+        for count in [1, 3, fields - 1, fields, fields + 5] {
+            let drawn = elements(&wire.run(&format!("HRANDFIELD {key} {count} WITHVALUES")));
+            let pairs: BTreeMap<_, _> =
+                drawn.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+            assert_eq!(pairs.len(), count.min(fields));
+            assert!(pairs.iter().all(|(field, value)| field[1..] == value[1..]));
+        }
+    }
+    wire.expect("CONFIG SET proto-max-bulk-len 1mb", OK);
+    wire.expect("HRANDFIELD small -9000000000000000000", TOO_LONG);
+});
+
+const TOO_LONG: &str = "-ERR the reply would exceed proto-max-bulk-len\r\n";

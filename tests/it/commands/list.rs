@@ -1,4 +1,4 @@
-//! LPUSH, RPUSH, LPOP, RPOP, LLEN, LINDEX, LSET, LREM, LRANGE.
+//! Lists: what is pushed, popped, found, changed and moved.
 
 use super::{NO_SUCH_KEY, NOT_AN_INTEGER, NULL, OK, WRONG_TYPE, expect_all, expect_wrong_arity};
 use crate::harness::wire::{Wire, bulk, bulks};
@@ -213,4 +213,110 @@ transcript!(wrong_type, |wire| {
         wire.expect(&format!("LRANGE {key} 0 x"), NOT_AN_INTEGER);
     }
     wire.expect("GET s", bulk("v")).expect("HGET h f", bulk("v"));
+});
+
+const RANK_ERROR: &str = "-ERR RANK can't be zero: use 1 to start from the first match, 2 from the \
+    second ... or use negative to start from the end of the list\r\n";
+
+transcript!(elements_are_pushed_only_to_what_is_there, |wire| {
+    wire.expect("LPUSHX l a", ":0\r\n").expect("RPUSHX l a", ":0\r\n").expect("EXISTS l", ":0\r\n");
+    wire.expect("RPUSH l b", ":1\r\n")
+        .expect("LPUSHX l a z", ":3\r\n")
+        .expect("RPUSHX l c", ":4\r\n");
+    wire.expect("LRANGE l 0 -1", bulks(&["z", "a", "b", "c"]));
+    wire.expect("SET s v", OK).expect("LPUSHX s a", WRONG_TYPE).expect("RPUSHX s a", WRONG_TYPE);
+});
+
+transcript!(positions_are_found_from_both_ends, |wire| {
+    wire.expect("RPUSH l a b c 1 2 3 c c", ":8\r\n").expect("LPOS l c", ":2\r\n");
+    wire.expect("LPOS l c RANK 2", ":6\r\n").expect("LPOS l c RANK -1", ":7\r\n");
+    wire.expect("LPOS l c RANK 4", NULL).expect("LPOS l none", NULL).expect("LPOS none c", NULL);
+    wire.expect("LPOS l c COUNT 2", "*2\r\n:2\r\n:6\r\n").expect("LPOS none c COUNT 0", "*0\r\n");
+    wire.expect("LPOS l c COUNT 0 RANK -2", "*2\r\n:6\r\n:2\r\n");
+    wire.expect("LPOS l c COUNT 0 MAXLEN 7", "*2\r\n:2\r\n:6\r\n");
+    wire.expect("LPOS l c MAXLEN 2", NULL).expect("LPOS l c COUNT 5 MAXLEN 2", "*0\r\n");
+    wire.expect("LPOS l c RANK -1 MAXLEN 1", ":7\r\n").expect("LPOS l c RANK 0", RANK_ERROR);
+    for (line, error) in [
+        ("LPOS l c RANK x", NOT_AN_INTEGER),
+        ("LPOS l c COUNT -1", "-ERR COUNT can't be negative\r\n"),
+        ("LPOS l c COUNT x", "-ERR COUNT can't be negative\r\n"),
+        ("LPOS l c MAXLEN -1", "-ERR MAXLEN can't be negative\r\n"),
+        ("LPOS l c MAXLEN", "-ERR syntax error\r\n"),
+        ("LPOS l c NONE 1", "-ERR syntax error\r\n"),
+        ("LPOS l", "-ERR wrong number of arguments for 'lpos' command\r\n"),
+    ] {
+        wire.expect(line, error);
+    }
+    wire.expect("SET s v", OK).expect("LPOS s c", WRONG_TYPE).expect("LPOS s c RANK 0", RANK_ERROR);
+});
+
+transcript!(elements_are_inserted_beside_others, |wire| {
+    wire.expect("LINSERT none BEFORE a b", ":0\r\n").expect("EXISTS none", ":0\r\n");
+    wire.expect("RPUSH l a c c", ":3\r\n").expect("LINSERT l before c b", ":4\r\n");
+    wire.expect("LINSERT l AFTER c d", ":5\r\n").expect("LINSERT l AFTER none x", ":-1\r\n");
+    wire.expect("LRANGE l 0 -1", bulks(&["a", "b", "c", "d", "c"]));
+    wire.expect("LINSERT l beside c d", "-ERR syntax error\r\n");
+    wire.expect("SET s v", OK).expect("LINSERT s BEFORE c d", WRONG_TYPE);
+    // In a list of many chunks.
+    for n in 0..3_000 {
+        wire.send(&format!("RPUSH big {n}"));
+    }
+    for n in 0..3_000 {
+        wire.expect_reply(format!(":{}\r\n", n + 1));
+    }
+    for n in (0..3_000).step_by(7) {
+        wire.send(&format!("LINSERT big AFTER {n} after:{n}"));
+    }
+    for n in 0..3_000_usize.div_ceil(7) {
+        wire.expect_reply(format!(":{}\r\n", 3_001 + n));
+    }
+    let expected: Vec<String> = (0..3_000)
+        .flat_map(|n| [Some(n.to_string()), (n % 7 == 0).then(|| format!("after:{n}"))])
+        .flatten()
+        .collect();
+    wire.expect("LRANGE big 0 -1", bulks(&expected));
+});
+
+transcript!(lists_are_trimmed, |wire| {
+    for (line, left) in [
+        ("LTRIM l 1 -2", &["b", "c", "d"][..]),
+        ("LTRIM l 0 0", &["a"]),
+        ("LTRIM l 1 -1", &["b", "c", "d", "e"]),
+        ("LTRIM l -3 3", &["c", "d"]),
+        ("LTRIM l -100 100", &["a", "b", "c", "d", "e"]),
+        ("LTRIM l 5 10", &[]),
+        ("LTRIM l 3 2", &[]),
+        ("LTRIM l -1 -3", &[]),
+    ] {
+        wire.run("DEL l");
+        wire.expect("RPUSH l a b c d e", ":5\r\n").expect(line, OK);
+        wire.expect("LRANGE l 0 -1", bulks(left));
+        wire.expect("EXISTS l", format!(":{}\r\n", usize::from(!left.is_empty())));
+    }
+    wire.expect("LTRIM none 0 1", OK).expect("LTRIM l x 1", NOT_AN_INTEGER);
+    wire.expect("SET s v", OK).expect("LTRIM s 0 1", WRONG_TYPE);
+    let all: Vec<String> = (0..5_000).map(|n| n.to_string()).collect();
+    let mut request = vec!["RPUSH".to_owned(), "big".to_owned()];
+    request.extend(all.clone());
+    wire.send_args(&request).expect_reply(":5000\r\n").expect("LTRIM big 700 -901", OK);
+    wire.expect("LRANGE big 0 -1", bulks(&all[700..4_100])).expect("LLEN big", ":3400\r\n");
+    wire.expect("LTRIM big 10 12", OK).expect("LRANGE big 0 -1", bulks(&all[710..713]));
+    wire.expect("RPUSH big x", ":4\r\n").expect("LPOP big", bulk("710"));
+});
+
+transcript!(elements_are_moved, |wire| {
+    wire.expect("LMOVE none l LEFT LEFT", NULL).expect("RPOPLPUSH none l", NULL);
+    wire.expect("RPUSH l a b c", ":3\r\n").expect("LMOVE l m LEFT RIGHT", bulk("a"));
+    wire.expect("LMOVE l m right left", bulk("c")).expect("LRANGE m 0 -1", bulks(&["c", "a"]));
+    wire.expect("EXPIRE m 100", ":1\r\n").expect("RPOPLPUSH l m", bulk("b"));
+    wire.expect("EXISTS l", ":0\r\n").expect("LRANGE m 0 -1", bulks(&["b", "c", "a"]));
+    wire.expect("TTL m", ":100\r\n").expect("LMOVE m m LEFT RIGHT", bulk("b"));
+    wire.expect("LRANGE m 0 -1", bulks(&["c", "a", "b"])).expect("RPOPLPUSH m m", bulk("b"));
+    wire.expect("LMOVE m m LEFT LEFT", bulk("b")).expect("LTRIM m 0 0", OK);
+    wire.expect("LMOVE m m LEFT RIGHT", bulk("b")).expect("TTL m", ":100\r\n");
+    wire.expect("SET s v", OK).expect("LMOVE m s LEFT LEFT", WRONG_TYPE).expect("LLEN m", ":1\r\n");
+    wire.expect("LMOVE s m LEFT LEFT", WRONG_TYPE).expect("RPOPLPUSH s s", WRONG_TYPE);
+    wire.expect("LMOVE none s LEFT LEFT", NULL);
+    wire.expect("LMOVE m m up LEFT", "-ERR syntax error\r\n");
+    wire.expect("LMOVE s m LEFT up", "-ERR syntax error\r\n");
 });

@@ -9,9 +9,11 @@ use crate::harness::oracle::Oracle;
 use crate::harness::server::{MANY_SHARDS, Server};
 use crate::harness::wire::{Wire, shown};
 use crate::it;
+use my_redis::command::bitmap as bitmap_rows;
 use my_redis::command::expire as expire_rows;
 use my_redis::command::generic as generic_rows;
 use my_redis::command::hash as hash_rows;
+use my_redis::command::hyperloglog as hyperloglog_rows;
 use my_redis::command::list as list_rows;
 use my_redis::command::set as set_rows;
 use my_redis::command::set_algebra as set_algebra_rows;
@@ -90,6 +92,7 @@ macro_rules! transcript {
     };
 }
 
+mod bitmap;
 mod config;
 mod connection;
 mod database;
@@ -97,6 +100,7 @@ mod debug;
 mod expire;
 mod generic;
 mod hash;
+mod hyperloglog;
 mod introspection;
 mod list;
 mod server;
@@ -296,6 +300,74 @@ const CHANGES: &[(&str, u64)] = &[
     ("ZUNIONSTORE w 1 z", 1),
     ("ZINTERSTORE w 2 z none", 1),
     ("ZDIFFSTORE w 2 z z", 0),
+    ("SETNX s2 1", 1),
+    ("SETNX s2 1", 0),
+    ("SETEX s2 100 v", 1),
+    ("GETSET s2 1", 1),
+    ("GETEX s2", 0),
+    ("GETEX s2 EX 100", 1),
+    ("GETEX s2 PERSIST", 1),
+    ("GETEX s2 PERSIST", 0),
+    ("GETEX s2 EXAT 1", 1),
+    ("GETDEL s2", 0),
+    ("SET s2 v", 1),
+    ("GETDEL s2", 1),
+    ("SETRANGE s2 0 \"\"", 0),
+    ("SETRANGE s2 2 abc", 1),
+    ("INCRBYFLOAT f 1.5", 1),
+    ("INCRBYFLOAT f x", 0),
+    ("MSETNX m1 1 m2 2", 2),
+    ("MSETNX m1 1 m3 2", 0),
+    ("LPUSHX none a", 0),
+    ("RPUSH q a b c d e f g", 7),
+    ("RPUSHX q x y", 2),
+    ("LINSERT q BEFORE none x", 0),
+    ("LINSERT q AFTER b x", 1),
+    ("LTRIM q 0 -1", 0),
+    ("LTRIM q 1 -2", 2),
+    ("LMOVE q q LEFT LEFT", 1),
+    ("LMOVE q q2 LEFT LEFT", 1),
+    ("LMOVE none q2 LEFT LEFT", 0),
+    ("RPOPLPUSH q q2", 1),
+    ("LTRIM q 5 0", 6),
+    ("HSETNX h3 f 1", 1),
+    ("HSETNX h3 f 1", 0),
+    ("HINCRBYFLOAT h3 f 1.5", 1),
+    ("HINCRBYFLOAT h3 f x", 0),
+    ("SETBIT bits 7 1", 1),
+    ("SETBIT bits 7 1", 0),
+    ("SETBIT bits 8 0", 1),
+    ("SETBIT bits 7 0", 1),
+    ("BITOP NOT bits2 bits", 1),
+    ("BITOP AND none none2", 0),
+    ("BITOP OR bits2 none", 1),
+    ("BITFIELD bits GET u8 0", 0),
+    ("BITFIELD bits SET u8 0 5", 1),
+    ("BITFIELD bits SET u8 0 5", 0),
+    ("BITFIELD bits SET u8 0 6 INCRBY u8 8 1 INCRBY u8 8 0", 2),
+    ("BITFIELD bits SET u8 #8 0 SET u8 0 6", 2),
+    ("BITFIELD bits3 OVERFLOW FAIL SET u8 0 1000", 0),
+    ("PFADD hll a b c", 4),
+    ("PFADD hll a b c", 0),
+    ("PFCOUNT hll", 1),
+    ("PFCOUNT hll", 0),
+    ("PFCOUNT hll none", 0),
+    ("PFMERGE hll2 hll", 1),
+    ("PFDEBUG TODENSE hll", 1),
+    ("PFADD hll d e", 2),
+    ("RENAMENX hll hll2", 0),
+    ("RENAMENX hll hll3", 1),
+    ("COPY hll3 hll2", 0),
+    ("COPY hll3 hll2 REPLACE", 1),
+    ("COPY none hll2 REPLACE", 0),
+    ("TOUCH hll3", 0),
+    ("RPUSH numbers 3 1 2", 3),
+    ("SORT numbers", 0),
+    ("SORT numbers STORE sorted", 3),
+    ("SORT none STORE sorted", 1),
+    ("SORT none STORE sorted", 0),
+    ("RESTORE numbers 0 x", 0),
+    ("DUMP numbers", 0),
 ];
 
 it!(changes_are_counted_as_redis_counts_them, |server| {
@@ -359,6 +431,29 @@ it!(a_refused_write_creates_no_key, |server| {
         "ZRANGESTORE k none 0 -1",
         "ZUNIONSTORE k 1 none",
         "ZUNIONSTORE k 2 none",
+        "SETEX k 0 v",
+        "GETEX k EX 10",
+        "GETDEL k",
+        "SETRANGE k 5 \"\"",
+        "SETRANGE k 999999999999 v",
+        "INCRBYFLOAT k inf",
+        "MSETNX k v other",
+        "LPUSHX k a",
+        "LINSERT k BEFORE a b",
+        "LTRIM k 0 1",
+        "LMOVE none k LEFT LEFT",
+        "LMOVE k other LEFT up",
+        "HSETNX k f",
+        "HINCRBYFLOAT k f x",
+        "SETBIT k 0 2",
+        "SETBIT k 4294967296 1",
+        "BITOP AND k a b",
+        "BITFIELD k GET u8 0",
+        "BITFIELD k SET u8 0 x",
+        "RENAMENX k other",
+        "COPY k other",
+        "SORT k STORE other",
+        "RESTORE k 0 x",
     ] {
         wire.run(line);
         wire.expect("DBSIZE", ":0\r\n");
@@ -374,6 +469,8 @@ fn every_row_says_what_redis_says_of_the_command() {
         generic_rows::COMMANDS,
         expire_rows::COMMANDS,
         string_rows::COMMANDS,
+        bitmap_rows::COMMANDS,
+        hyperloglog_rows::COMMANDS,
         list_rows::COMMANDS,
         hash_rows::COMMANDS,
         set_rows::COMMANDS,

@@ -1,7 +1,11 @@
-//! GET, SET, MGET, MSET, INCR and its kin, APPEND, STRLEN.
+//! Strings, and numbers in them.
 
-use super::{NOT_AN_INTEGER, NULL, OK, SYNTAX_ERROR, WRONG_TYPE, expect_all, expect_wrong_arity};
-use crate::harness::wire::{bulk, shown};
+use super::{NOT_AN_INTEGER, NULL, OK, SYNTAX_ERROR, WRONG_TYPE};
+use super::{expect_alike, expect_all, expect_wrong_arity};
+use crate::harness::oracle::Oracle;
+use crate::harness::random::{Random, seed};
+use crate::harness::server::Server;
+use crate::harness::wire::{Wire, bulk, shown};
 
 const OVERFLOW: &str = "-ERR increment or decrement would overflow\r\n";
 
@@ -212,6 +216,19 @@ transcript!(wrong_arity, |wire| {
             "APPEND k a b",
             "STRLEN",
             "STRLEN a b",
+            "SETNX k",
+            "SETEX k 1",
+            "PSETEX k 1 v x",
+            "GETSET k",
+            "GETEX",
+            "GETDEL",
+            "GETRANGE k 0",
+            "SUBSTR k 0 1 2",
+            "SETRANGE k 0",
+            "INCRBYFLOAT k",
+            "MSETNX a",
+            "MSETNX a 1 b",
+            "LCS a",
         ],
     );
     wire.expect("EXISTS a b k", ":0\r\n");
@@ -220,8 +237,23 @@ transcript!(wrong_arity, |wire| {
 transcript!(wrong_type, |wire| {
     wire.expect("RPUSH l a", ":1\r\n").expect("HSET h f v", ":1\r\n");
     for key in ["l", "h"] {
-        let lines =
-            ["GET", "SET v GET", "INCR", "DECR", "INCRBY 1", "DECRBY 1", "APPEND v", "STRLEN"];
+        let lines = [
+            "GET",
+            "SET v GET",
+            "INCR",
+            "DECR",
+            "INCRBY 1",
+            "DECRBY 1",
+            "APPEND v",
+            "STRLEN",
+            "GETSET v",
+            "GETEX EX x",
+            "GETDEL",
+            "GETRANGE 0 1",
+            "SETRANGE 0 \"\"",
+            "SETRANGE 999999999999 v",
+            "INCRBYFLOAT x",
+        ];
         for line in lines {
             let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
             wire.expect(&format!("{command} {key} {rest}"), WRONG_TYPE);
@@ -242,3 +274,139 @@ transcript!(
             .expect("GET k", bulk("v"));
     }
 );
+
+transcript!(what_sets_a_string_in_one_way_only, |wire| {
+    wire.expect("SETNX k 1", ":1\r\n").expect("SETNX k 2", ":0\r\n").expect("GET k", bulk("1"));
+    wire.expect("SETEX k 100 v", OK).expect("TTL k", ":100\r\n");
+    wire.expect("PSETEX k 200000 w", OK).expect("TTL k", ":200\r\n").expect("GET k", bulk("w"));
+    wire.expect("GETSET k x", bulk("w")).expect("TTL k", ":-1\r\n").expect("GETSET n y", NULL);
+    wire.expect("GETDEL n", bulk("y")).expect("GETDEL n", NULL).expect("EXISTS n", ":0\r\n");
+    wire.expect("MSETNX a 1 b 2 a 3", ":1\r\n").expect("MGET a b", "*2\r\n$1\r\n3\r\n$1\r\n2\r\n");
+    wire.expect("MSETNX c 1 b 9", ":0\r\n").expect("EXISTS c", ":0\r\n");
+    wire.expect("GET b", bulk("2")).expect("MSETNX d 1 d 2", ":1\r\n").expect("GET d", bulk("2"));
+});
+
+transcript!(getex_touches_the_deadline, |wire| {
+    wire.expect("GETEX none EX x", NULL).expect("GETEX none x", SYNTAX_ERROR);
+    wire.expect("SET k v", OK).expect("GETEX k", bulk("v")).expect("TTL k", ":-1\r\n");
+    wire.expect("GETEX k EX 100", bulk("v")).expect("TTL k", ":100\r\n");
+    wire.expect("GETEX k", bulk("v")).expect("TTL k", ":100\r\n");
+    wire.expect("GETEX k PXAT 4102444800001", bulk("v"));
+    wire.expect("PEXPIRETIME k", ":4102444800001\r\n");
+    wire.expect("GETEX k PERSIST persist", bulk("v")).expect("TTL k", ":-1\r\n");
+    wire.expect("GETEX k EX 0", "-ERR invalid expire time in 'getex' command\r\n");
+    wire.expect("GETEX k EX 1.5", NOT_AN_INTEGER).expect("GETEX k EXAT 1", bulk("v"));
+    wire.expect("EXISTS k", ":0\r\n");
+});
+
+transcript!(parts_of_strings_are_read_and_written, |wire| {
+    wire.expect("SETRANGE k 3 \"\"", ":0\r\n").expect("EXISTS k", ":0\r\n");
+    wire.expect("SETRANGE k 3 abc", ":6\r\n").expect("GET k", bulk(b"\0\0\0abc"));
+    wire.expect("SETRANGE k 4 X", ":6\r\n").expect("GETRANGE k 3 -1", bulk("aXc"));
+    wire.expect("SETRANGE k 2 \"\"", ":6\r\n").expect("GETRANGE k 0 -100", bulk(b"\0"));
+    wire.expect("EXPIRE k 100", ":1\r\n").expect("SETRANGE k 5 cd", ":7\r\n");
+    wire.expect("TTL k", ":100\r\n").expect("SUBSTR k -2 -1", bulk("cd"));
+    wire.expect("SETRANGE k 20000 end", ":20003\r\n")
+        .expect("GETRANGE k 19998 -1", bulk(b"\0\0end"));
+    wire.expect("TTL k", ":100\r\n").expect("SETRANGE k 20000 End", ":20003\r\n");
+    wire.expect("GETRANGE k 19999 20001", bulk(b"\0En")).expect("STRLEN k", ":20003\r\n");
+    let error = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n";
+    wire.expect("SETRANGE k 536870912 x", error).expect("SETRANGE n 9223372036854775807 x", error);
+    wire.expect("SETRANGE k -1 x", "-ERR offset is out of range\r\n").expect("EXISTS n", ":0\r\n");
+    wire.expect("SETRANGE k x x", NOT_AN_INTEGER).expect("GETRANGE k 0 x", NOT_AN_INTEGER);
+    wire.expect("GETRANGE none 0 -1", bulk(""));
+    // A part of a large string is sent without a copy, and a change does not reach it.
+    wire.send_args(&["SET", "k", &"v".repeat(100_000)]).expect_reply(OK);
+    wire.send("GETRANGE k 10 80000").send("SETRANGE k 20 X").expect_reply(bulk("v".repeat(79_991)));
+    wire.expect_reply(":100000\r\n").expect("GETRANGE k 19 21", bulk("vXv"));
+});
+
+transcript!(floats_are_added_with_the_digits_of_redis, |wire| {
+    let error = "-ERR value is not a valid float\r\n";
+    wire.expect("INCRBYFLOAT k 10.5", bulk("10.5")).expect("INCRBYFLOAT k 0.1", bulk("10.6"));
+    wire.expect("SET k 3.0e3", OK).expect("INCRBYFLOAT k 200", bulk("3200"));
+    wire.expect("INCRBYFLOAT k x", error).expect("INCRBYFLOAT k \" 1\"", error);
+    wire.expect("SET s text", OK).expect("INCRBYFLOAT s 1", error);
+    let error = "-ERR increment would produce NaN or Infinity\r\n";
+    wire.expect("INCRBYFLOAT k inf", error).expect("INCRBYFLOAT none -inf", error);
+    wire.expect("EXPIRE k 100", ":1\r\n").expect("INCRBYFLOAT k -3200", bulk("0"));
+    wire.expect("TTL k", ":100\r\n").expect("INCRBYFLOAT k -1e-20", bulk("0"));
+});
+
+#[test]
+fn sums_of_random_floats_have_the_digits_of_redis() {
+    const SUMS: usize = 20_000;
+    let (server, oracle) = (Server::start(1), Oracle::start());
+    let (mut ours, mut redis) = (server.wire(), Wire::connect(oracle.addr()));
+    let mut random = Random::new(seed("sums_of_random_floats_have_the_digits_of_redis"));
+    let mut float = || -> String {
+        let (one, two) = (random.next(), random.next());
+        let sign = if one & 1 == 0 { "" } else { "-" };
+        match random.below(8) {
+            0 => format!("{sign}{}.{}", one % 100_000, two % 100_000),
+            1 => format!("{sign}0.{one:020}{two}"),
+            2 => format!("{}", f64::from_bits(one)),
+            3 => format!("{sign}{one}e-{}", two % 40),
+            4 => format!("{sign}{one}{two}e{}", two % 30),
+            5 => format!("{sign}{}.{one}e{}", two % 10, two as i64 % 5_000),
+            6 => format!("{sign}0x{one:x}.{two:x}p{}", one as i64 % 90),
+            _ => format!("{}", one as i64 % 1_000),
+        }
+    };
+    for _ in 0..SUMS / 100 {
+        let mut lines = Vec::new();
+        for _ in 0..100 {
+            lines.push(format!("SET k {}", float()));
+            lines.push(format!("INCRBYFLOAT k {}", float()));
+        }
+        lines.iter().for_each(|line| {
+            ours.send(line);
+            redis.send(line);
+        });
+        for line in lines.chunks(2).flatten() {
+            let (got, expected) = (ours.reply(), redis.reply());
+            assert!(got == expected, "{lines:?}\n{line}: {} {}", shown(&got), shown(&expected));
+        }
+    }
+}
+
+#[test]
+fn longest_common_subsequences_are_those_of_redis() {
+    let long = (0..300).map(|n: u32| char::from(b'a' + (n * n % 7) as u8)).collect::<String>();
+    let longer = (0..400).map(|n: u32| char::from(b'a' + (n * 3 % 5) as u8)).collect::<String>();
+    let lines = &[
+        "LCS a b",
+        "MSET a ohmytext b mynewtext e \"\" f x",
+        "LCS a b",
+        "LCS a b LEN",
+        "LCS a b IDX",
+        "LCS a b IDX MINMATCHLEN 4",
+        "LCS a b IDX MINMATCHLEN -4 WITHMATCHLEN",
+        "LCS a b IDX minmatchlen 4 withmatchlen",
+        "LCS a b IDX WITHMATCHLEN",
+        "LCS a b WITHMATCHLEN MINMATCHLEN 1",
+        "LCS a a IDX WITHMATCHLEN",
+        "LCS a e",
+        "LCS a e IDX",
+        "LCS e none LEN",
+        "LCS e f IDX",
+        "LCS f f IDX",
+        "LCS a b LEN IDX",
+        "LCS a b LEN x",
+        "LCS a b MINMATCHLEN",
+        "LCS a b MINMATCHLEN x",
+        "LCS a",
+        "RPUSH l x",
+        "LCS a l",
+        "LCS l a x",
+        &format!("MSET x {long} y {longer}"),
+        "LCS x y",
+        "LCS x y IDX WITHMATCHLEN",
+        "LCS y x IDX MINMATCHLEN 2",
+        "LCS x y LEN",
+        "SETRANGE big 12000 x",
+        "LCS big big LEN",
+    ];
+    expect_alike(false, lines);
+    expect_alike(true, lines);
+}
