@@ -1,12 +1,15 @@
 //! Keys of any type.
 
-use crate::command::args::is_word;
-use crate::command::context::Call;
+use crate::command::args::{integer, integer_32, is_word};
+use crate::command::context::{Call, Context};
 use crate::command::error::CommandError;
 use crate::command::scan::{Collected, Pattern, ScanOptions, cursor};
-use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
+use crate::command::spec::{Arity, CommandSpec, Compat, Destination, Flags, Group};
+use crate::command::spec::{KeySpec, Outcome, Run};
 use crate::command::sweep::Sweeper;
 use crate::keyspace::{ReadManyView, ReadView, WriteManyView};
+use crate::protocol::Args;
+use crate::util::number::parse_i64;
 
 /// The rows of this family.
 #[rustfmt::skip]
@@ -92,6 +95,54 @@ pub static COMMANDS: &[CommandSpec] = &[
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         categories: &["keyspace"], run: Run::Sweep(flush_selected), ..CommandSpec::BASE
     },
+    CommandSpec {
+        name: "RENAMENX", group: Group::Generic, arity: Arity::Exact(3),
+        keys: &[
+            KeySpec::one(&["RW", "ACCESS", "DELETE"]),
+            KeySpec { first: 2, last: 0, step: 1, access: &["OW", "INSERT"] },
+        ],
+        flags: Flags::FAST,
+        since: "1.0.0", cost: "O(1)", syntax: "RENAMENX key newkey",
+        summary: "Renames a key unless the new name is taken.", run: Run::WriteMany(renamenx),
+        ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "COPY", group: Group::Generic, arity: Arity::AtLeast(3),
+        keys: &[
+            KeySpec::one(&["RO", "ACCESS"]),
+            KeySpec { first: 2, last: 0, step: 1, access: &["OW", "UPDATE"] },
+        ],
+        flags: Flags::DENY_OOM,
+        since: "6.2.0",
+        cost: "O(n) for n chunks or segments, which are shared until one of the copies changes",
+        syntax: "COPY source destination [DB destination-db] [REPLACE]",
+        summary: "Copies the value and the deadline of a key to another key.",
+        run: Run::WriteAcross(copy_destination, copy), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "TOUCH", group: Group::Generic, arity: Arity::AtLeast(2),
+        keys: &[KeySpec::all(&["RO"])], flags: Flags::FAST,
+        since: "3.2.1", cost: "O(n) for n keys", syntax: "TOUCH key [key ...]",
+        summary: "Counts which of the keys exist; the time of their last use is not kept.",
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+        run: Run::ReadMany(exists), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "RANDOMKEY", group: Group::Generic, arity: Arity::Exact(1), flags: Flags::READONLY,
+        since: "1.0.0", cost: "O(1) expected, and O(n) for n shards", syntax: "RANDOMKEY",
+        summary: "Returns a key that is drawn at random.",
+        tips: &["request_policy:all_shards", "nondeterministic_output"],
+        run: Run::Sweep(random_key), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "WAIT", group: Group::Generic, arity: Arity::Exact(3), flags: Flags::NO_SCRIPT,
+        since: "3.0.0", cost: "O(1)", syntax: "WAIT numreplicas timeout",
+        summary: "Returns how many replicas have the writes of this client: none.",
+        tips: &["request_policy:all_shards", "response_policy:agg_min"],
+        categories: &["connection"],
+        compat: Compat::Differs("Answers at once: there are no replicas to wait for."),
+        run: Run::Client(wait), ..CommandSpec::BASE
+    },
 ];
 
 fn delete(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
@@ -125,6 +176,100 @@ fn rename(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
         return Err(CommandError::NoSuchKey);
     }
     call.reply.ok();
+    Ok(())
+}
+
+fn renamenx(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
+    if !view.key(0).is_some_and(|from| from.exists()) {
+        return Err(CommandError::NoSuchKey);
+    }
+    // A key has its own name already.
+    let is_free = view.key(1).is_some_and(|to| !to.exists());
+    if is_free
+        && let Some(entry) = view.key(0).and_then(|mut from| from.take())
+        && let Some(mut to) = view.key(1)
+    {
+        to.put(entry);
+    }
+    call.reply.flag(is_free);
+    Ok(())
+}
+
+/// The options of COPY, up to the first that is wrong.
+struct CopyOptions {
+    replace: bool,
+    database: Option<i64>,
+    fault: Option<CommandError>,
+}
+
+impl CopyOptions {
+    fn parse(args: Args<'_>) -> Self {
+        let mut options = Self { replace: false, database: None, fault: None };
+        let mut words = args.iter_from(3);
+        while let Some(word) = words.next() {
+            if is_word(word, "REPLACE") {
+                options.replace = true;
+            } else if is_word(word, "DB")
+                && let Some(number) = words.next()
+            {
+                match integer_32(number) {
+                    Ok(number) => options.database = Some(number),
+                    Err(fault) => options.fault = Some(fault),
+                }
+            } else {
+                options.fault = Some(CommandError::Syntax);
+            }
+            if options.fault.is_some() {
+                break;
+            }
+        }
+        options
+    }
+}
+
+/// A database that is not there is refused before what is wrong behind it.
+fn copy_destination(args: Args<'_>) -> Result<Destination, CommandError> {
+    Ok(Destination { key: 2, database: CopyOptions::parse(args).database })
+}
+
+fn copy(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
+    let options = CopyOptions::parse(call.args);
+    if let Some(fault) = options.fault {
+        return Err(fault);
+    }
+    if view.is_one_key() {
+        return Err(CommandError::Text("ERR source and destination objects are the same"));
+    }
+    let source = view.key(0).and_then(|from| from.copy());
+    let copied = match (source, view.key(1)) {
+        (Some(entry), Some(mut to)) if options.replace || !to.exists() => {
+            to.put(entry);
+            true
+        }
+        _ => false,
+    };
+    call.reply.flag(copied);
+    Ok(())
+}
+
+fn random_key(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>) -> Outcome {
+    match sweeper.random_key(&mut call.random) {
+        Some(key) => call.reply.bulk(&key),
+        None => call.reply.null(),
+    }
+    Ok(())
+}
+
+fn wait(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    integer(call.args.at(1))?;
+    match parse_i64(call.args.at(2)) {
+        Some(0..) => {}
+        Some(_) => return Err(CommandError::Text("ERR timeout is negative")),
+        None => {
+            return Err(CommandError::Text("ERR timeout is not an integer or out of range"));
+        }
+    }
+    call.reply.count(0);
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The table of all commands: joins the families and finds a row by its name.
 
 use crate::command::spec::CommandSpec;
-use crate::command::{bitmap, hyperloglog};
+use crate::command::{bitmap, dump_restore, hyperloglog, object, sort};
 use crate::command::{connection, database, debug, expire, generic, hash, introspection};
 use crate::command::{list, server};
 use crate::command::{set, set_algebra, sorted_set, sorted_set_algebra};
@@ -13,6 +13,9 @@ use std::sync::OnceLock;
 pub static FAMILIES: &[&[CommandSpec]] = &[
     generic::COMMANDS,
     database::COMMANDS,
+    sort::COMMANDS,
+    dump_restore::COMMANDS,
+    object::COMMANDS,
     expire::COMMANDS,
     string::COMMANDS,
     bitmap::COMMANDS,

@@ -44,7 +44,8 @@ pub enum WrittenType {
 }
 
 impl WrittenType {
-    fn code(self) -> u8 {
+    /// The byte in the file.
+    pub(crate) fn code(self) -> u8 {
         match self {
             Self::String => kind::STRING,
             Self::List => kind::LIST,

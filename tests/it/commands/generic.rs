@@ -1,7 +1,7 @@
-//! DEL, UNLINK, EXISTS, TYPE, RENAME, KEYS, SCAN, DBSIZE, FLUSHALL, FLUSHDB.
+//! Keys of any type.
 
 use super::{NO_SUCH_KEY, NOT_AN_INTEGER, NULL, OK, SYNTAX_ERROR};
-use super::{elements, expect_all, expect_wrong_arity, sorted, step, walk};
+use super::{elements, expect_alike, expect_all, expect_wrong_arity, sorted, step, walk};
 use crate::harness::wire::{bulk, bulks};
 use crate::it;
 use std::collections::BTreeMap;
@@ -217,4 +217,64 @@ it!(many_keys_in_one_command_are_one_step, |server| {
         request.extend(keys.iter().map(String::as_str));
         wire.send_args(&request).expect_reply(reply);
     }
+});
+
+transcript!(a_key_is_renamed_to_a_free_name, |wire| {
+    wire.expect("RENAMENX none k", NO_SUCH_KEY).expect("SET a 1 EX 100", OK);
+    wire.expect("RENAMENX a b", ":1\r\n").expect("EXISTS a", ":0\r\n").expect("TTL b", ":100\r\n");
+    wire.expect("SET a 2", OK).expect("RENAMENX a b", ":0\r\n").expect("GET b", bulk("1"));
+    wire.expect("RENAMENX a a", ":0\r\n").expect("RENAMENX none none", NO_SUCH_KEY);
+    expect_wrong_arity(&mut wire, &["RENAMENX a", "RENAMENX a b c", "COPY a", "TOUCH"]);
+});
+
+transcript!(keys_are_copied, |wire| {
+    wire.expect("COPY none k", ":0\r\n").expect("SET a 1 EX 100", OK);
+    wire.expect("COPY a b", ":1\r\n").expect("GET b", bulk("1")).expect("TTL b", ":100\r\n");
+    wire.expect("SET a 2", OK).expect("COPY a b", ":0\r\n").expect("COPY a b REPLACE", ":1\r\n");
+    wire.expect("GET b", bulk("2")).expect("TTL b", ":-1\r\n");
+    wire.expect("COPY a b DB 0 REPLACE", ":1\r\n");
+    wire.expect("COPY a b DB 5", "-ERR DB index is out of range\r\n");
+    wire.expect("COPY a b DB -1", "-ERR DB index is out of range\r\n");
+    wire.expect("COPY a b DB x", "-ERR value is not an integer or out of range\r\n");
+    let error = "-ERR value is out of range, value must between -2147483648 and 2147483647\r\n";
+    wire.expect("COPY a b DB 4294967296", error);
+    wire.expect("COPY a b DB", "-ERR syntax error\r\n")
+        .expect("COPY a b x", "-ERR syntax error\r\n");
+    wire.expect("COPY a a", "-ERR source and destination objects are the same\r\n");
+    wire.expect("COPY none none REPLACE", "-ERR source and destination objects are the same\r\n");
+    // The copies are apart.
+    let mut request = vec!["RPUSH".to_owned(), "l".to_owned()];
+    request.extend((0..3_000).map(|n| n.to_string()));
+    wire.send_args(&request).expect_reply(":3000\r\n").expect("COPY l m", ":1\r\n");
+    wire.expect("LSET l 1500 x", OK).expect("LINDEX m 1500", bulk("1500"));
+    wire.expect("RPUSH m y", ":3001\r\n").expect("LLEN l", ":3000\r\n");
+    wire.expect("TOUCH a b none a", ":3\r\n").expect("TOUCH none", ":0\r\n");
+});
+
+#[test]
+fn waiting_for_replicas_is_refused_as_by_redis() {
+    expect_alike(
+        false,
+        &["WAIT 0 0", "WAIT -1 100", "WAIT x 0", "WAIT 0 x", "WAIT 0 -1", "WAIT 0", "WAIT 1 1"],
+    );
+}
+
+it!(keys_are_drawn_at_random, |server| {
+    let mut wire = server.wire();
+    wire.expect("RANDOMKEY", NULL);
+    for n in 0..20 {
+        wire.expect(&format!("SET k{n} v"), "+OK\r\n");
+    }
+    let drawn: std::collections::BTreeSet<Vec<u8>> =
+        (0..1_000).map(|_| wire.run("RANDOMKEY")).collect();
+    assert_eq!(drawn.len(), 20);
+    // What has expired is not drawn, even when it is all there is but one.
+    for n in 1..20 {
+        wire.expect(&format!("PEXPIREAT k{n} 32503680000000"), ":1\r\n");
+    }
+    server.advance_ms(32_503_680_000_000 - server.now_ms());
+    for _ in 0..50 {
+        wire.expect("RANDOMKEY", bulk("k0"));
+    }
+    wire.expect("DEL k0", ":1\r\n").expect("RANDOMKEY", NULL);
 });

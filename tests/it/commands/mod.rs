@@ -10,6 +10,7 @@ use crate::harness::server::{MANY_SHARDS, Server};
 use crate::harness::wire::{Wire, shown};
 use crate::it;
 use my_redis::command::bitmap as bitmap_rows;
+use my_redis::command::dump_restore as dump_restore_rows;
 use my_redis::command::expire as expire_rows;
 use my_redis::command::generic as generic_rows;
 use my_redis::command::hash as hash_rows;
@@ -17,6 +18,7 @@ use my_redis::command::hyperloglog as hyperloglog_rows;
 use my_redis::command::list as list_rows;
 use my_redis::command::set as set_rows;
 use my_redis::command::set_algebra as set_algebra_rows;
+use my_redis::command::sort as sort_rows;
 use my_redis::command::sorted_set as sorted_set_rows;
 use my_redis::command::sorted_set_algebra as sorted_set_algebra_rows;
 use my_redis::command::sorted_set_pop as sorted_set_pop_rows;
@@ -97,14 +99,17 @@ mod config;
 mod connection;
 mod database;
 mod debug;
+mod dump_restore;
 mod expire;
 mod generic;
 mod hash;
 mod hyperloglog;
 mod introspection;
 mod list;
+mod object;
 mod server;
 mod set;
+mod sort;
 mod sorted_set;
 mod string;
 mod transaction;
@@ -467,6 +472,8 @@ fn every_row_says_what_redis_says_of_the_command() {
     let (mut ours, mut redis) = (server.wire(), Wire::connect(oracle.addr()));
     let families = [
         generic_rows::COMMANDS,
+        sort_rows::COMMANDS,
+        dump_restore_rows::COMMANDS,
         expire_rows::COMMANDS,
         string_rows::COMMANDS,
         bitmap_rows::COMMANDS,

@@ -36,6 +36,45 @@ transcript!(queued_commands_run_in_order_and_are_answered_together, |wire| {
     wire.expect("EXEC", "*5\r\n:2\r\n+OK\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n+list\r\n:2\r\n");
 });
 
+transcript!(commands_that_find_their_keys_late_run_in_a_transaction, |wire| {
+    wire.expect("RPUSH l a b c", ":3\r\n").expect("MSET w_a 3 w_b 1 w_c 2", OK);
+    queue(&mut wire, &["SORT l BY w_* GET w_*", "SET w_a 0", "SORT l BY w_* STORE l", "SORT_RO l"]);
+    wire.expect("LRANGE l 0 -1", QUEUED);
+    let text = "ERR One or more scores can't be converted into double";
+    wire.expect(
+        "EXEC",
+        format!(
+            "*5\r\n*3\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n+OK\r\n:3\r\n-{text}\r\n\
+             *3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n"
+        ),
+    );
+    queue(&mut wire, &["FLUSHALL", "RANDOMKEY", "SET k v", "RANDOMKEY", "COPY k j", "DEL k"]);
+    wire.expect("RANDOMKEY", QUEUED);
+    wire.expect("EXEC", "*7\r\n+OK\r\n$-1\r\n+OK\r\n$1\r\nk\r\n:1\r\n:1\r\n$1\r\nj\r\n");
+});
+
+transcript!(values_are_restored_in_a_transaction, |wire| {
+    let payload = "\"\\x00\\x03abc\\x0a\\x00\\xd9\\xac0=Ar\\xa2\\xe2\"";
+    let line = format!("RESTORE k 0 {payload}");
+    queue(&mut wire, &["DUMP k", &line, "GET k", &line, "RESTORE j 0 x", "EXISTS j"]);
+    let busy = "-BUSYKEY Target key name already exists.\r\n";
+    let footer = "-ERR DUMP payload version or checksum are wrong\r\n";
+    wire.expect("EXEC", format!("*6\r\n$-1\r\n+OK\r\n$3\r\nabc\r\n{busy}{footer}:0\r\n"));
+});
+
+it!(a_dump_in_a_transaction_is_of_its_moment, |server| {
+    let mut wire = server.wire();
+    wire.expect("SET k old", OK);
+    let (before, _) = (wire.run("DUMP k"), wire.expect("SET k new", OK));
+    let after = wire.run("DUMP k");
+    queue(&mut wire, &["SET k old", "DUMP k", "SET k new", "DUMP k"]);
+    let mut expected = b"*4\r\n+OK\r\n".to_vec();
+    for part in [before.as_slice(), b"+OK\r\n", after.as_slice()] {
+        expected.extend_from_slice(part);
+    }
+    wire.expect("EXEC", expected);
+});
+
 transcript!(an_error_in_one_command_does_not_stop_the_others, |wire| {
     queue(&mut wire, &["SET s x", "INCR s", "LPUSH s a", "APPEND s y"]);
     wire.expect("GET s", QUEUED);

@@ -1,0 +1,244 @@
+//! One value on its own, as DUMP gives it and RESTORE takes it.
+//!
+//! ```text
+//!   <type, 1 byte> <value> <version, 2 bytes> <CRC-64 of all before, 8 bytes>    little endian
+//! ```
+//!
+//! Type and value are those of a dump's record. What is written has the plain types of an old
+//! version, so that every Redis since 5.0 takes it; what is read may be of any type that a dump may
+//! hold, and is read by the same code, as a dump of one record.
+
+use crate::data::{Value, ValueRef};
+use crate::persist::build::Builder;
+use crate::persist::checksum::Checksum;
+use crate::persist::format::{CHECKSUM_BYTES, MAGIC, VERSION_READ_MAX, VERSION_WRITTEN, opcode};
+use crate::persist::lzf::Packer;
+use crate::persist::read::{Item, RdbReader, ReadOptions, Record};
+use crate::persist::value::{DuplicateFinder, RdbValue};
+use crate::persist::write::{self, WrittenType};
+use std::fmt;
+use std::io::Read;
+
+const VERSION_BYTES: usize = 2;
+
+/// Why a payload is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PayloadError {
+    /// It is cut short, of a newer version, or damaged.
+    Footer,
+    /// Its value is none that can be kept.
+    Value,
+}
+
+impl fmt::Display for PayloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Footer => "DUMP payload version or checksum are wrong",
+            Self::Value => "Bad data format",
+        })
+    }
+}
+
+impl std::error::Error for PayloadError {}
+
+/// The payload of a value, its long strings packed if `compress`. Cost: O(n).
+#[must_use]
+pub fn encode(value: ValueRef<'_>, compress: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut packer = compress.then(Packer::new);
+    let mut string =
+        |out: &mut Vec<u8>, bytes: &[u8]| write::encode_string(out, bytes, packer.as_mut());
+    match value {
+        ValueRef::String(bytes) => {
+            out.push(WrittenType::String.code());
+            string(&mut out, bytes.bytes());
+        }
+        ValueRef::List(list) => {
+            out.push(WrittenType::List.code());
+            write::encode_length(&mut out, list.len() as u64);
+            list.for_each(0, usize::MAX, |element| string(&mut out, element));
+        }
+        ValueRef::Hash(hash) => {
+            out.push(WrittenType::Hash.code());
+            write::encode_length(&mut out, hash.len() as u64);
+            hash.for_each(|field, value| {
+                string(&mut out, field);
+                string(&mut out, value);
+            });
+        }
+        ValueRef::Set(set) => {
+            out.push(WrittenType::Set.code());
+            write::encode_length(&mut out, set.len() as u64);
+            set.for_each(|member| string(&mut out, member));
+        }
+        ValueRef::SortedSet(set) => {
+            out.push(WrittenType::ZSet.code());
+            write::encode_length(&mut out, set.len() as u64);
+            set.for_each(0..set.len(), true, |member, score| {
+                string(&mut out, member);
+                write::encode_score(&mut out, score);
+            });
+        }
+    }
+    out.extend_from_slice(&(VERSION_WRITTEN as u16).to_le_bytes());
+    let checksum = checksum_of(&out);
+    out.extend_from_slice(&checksum.to_le_bytes());
+    out
+}
+
+fn checksum_of(bytes: &[u8]) -> u64 {
+    let mut checksum = Checksum::new();
+    checksum.update(bytes);
+    checksum.value()
+}
+
+/// The value of a payload. Cost: O(n).
+///
+/// # Errors
+/// `Footer`, or else `Value`: also for a collection without elements.
+pub fn decode(payload: &[u8]) -> Result<Value, PayloadError> {
+    let footer = |bytes: &[u8]| -> Option<bool> {
+        let (summed, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>()?;
+        let (_, version) = summed.split_last_chunk::<VERSION_BYTES>()?;
+        let is_known = u32::from(u16::from_le_bytes(*version)) <= VERSION_READ_MAX;
+        Some(is_known && checksum_of(summed) == u64::from_le_bytes(*checksum))
+    };
+    if footer(payload) != Some(true) {
+        return Err(PayloadError::Footer);
+    }
+    let body = payload.get(..payload.len() - VERSION_BYTES - CHECKSUM_BYTES).unwrap_or_default();
+    decode_value(body).ok_or(PayloadError::Value)
+}
+
+/// Reads type and value as a dump of one record with an empty key and no checksum.
+fn decode_value(body: &[u8]) -> Option<Value> {
+    let (kind, value) = body.split_first()?;
+    if *kind >= opcode::SLOT_INFO {
+        return None;
+    }
+    let head = [&MAGIC[..], format!("{VERSION_READ_MAX:04}").as_bytes(), &[*kind, 0]].concat();
+    let end = [opcode::END, 0, 0, 0, 0, 0, 0, 0, 0];
+    let total_bytes = head.len() + value.len() + end.len();
+    let options = ReadOptions { verify_checksum: false, ..ReadOptions::default() };
+    let source = head.chain(value).chain(&end[..]);
+    let mut reader = RdbReader::new(source, total_bytes as u64, options).ok()?;
+    let Record::Key(_) = reader.next_record().ok()?? else {
+        return None;
+    };
+    let part = reader.next_part(usize::MAX).ok()?;
+    if part.is_empty() && !matches!(part, RdbValue::String(_)) {
+        return None;
+    }
+    let value = Builder::new(part, &mut DuplicateFinder::new()).ok()?.finish();
+    match reader.next_record().ok()?? {
+        Record::Other(Item::End(_)) => Some(value),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use crate::data::list::End;
+    use crate::data::{Hash, List, Set, SortedSet, StringRef};
+    use proptest::prelude::*;
+
+    fn signed(body: &[u8]) -> Vec<u8> {
+        let mut payload = body.to_vec();
+        payload.extend_from_slice(&10_u16.to_le_bytes());
+        let checksum = checksum_of(&payload);
+        payload.extend_from_slice(&checksum.to_le_bytes());
+        payload
+    }
+
+    fn shown(value: &Value) -> String {
+        match value {
+            Value::String(bytes) => format!("{bytes:?}"),
+            Value::List(list) => {
+                let mut all = Vec::new();
+                list.as_ref().for_each(0, usize::MAX, |element| all.push(element.to_vec()));
+                format!("{all:?}")
+            }
+            Value::Hash(hash) => {
+                let mut all = std::collections::BTreeMap::new();
+                hash.as_ref().for_each(|field, value| {
+                    assert!(all.insert(field.to_vec(), value.to_vec()).is_none());
+                });
+                format!("{all:?}")
+            }
+            Value::Set(set) => {
+                let mut all = std::collections::BTreeSet::new();
+                set.as_ref().for_each(|member| assert!(all.insert(member.to_vec())));
+                format!("{all:?}")
+            }
+            Value::SortedSet(set) => {
+                let mut all = Vec::new();
+                let ranks = 0..set.as_ref().len();
+                set.as_ref().for_each(ranks, false, |m, score| all.push((m.to_vec(), score)));
+                format!("{all:?}")
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn values_come_back(
+            strings in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 1..60),
+        ) {
+            let mut list = List::new();
+            let mut hash = Hash::new();
+            for (index, string) in strings.iter().enumerate() {
+                list.push(End::Right, string);
+                hash.set(index.to_string().as_bytes(), string);
+            }
+            let (mut set, mut sorted) = (Set::new(), SortedSet::new());
+            for (index, string) in strings.iter().enumerate() {
+                set.insert(string);
+                sorted.set(index as f64 / 3.0, string);
+            }
+            let payload = encode(ValueRef::Set(set.as_ref()), true);
+            prop_assert_eq!(shown(&decode(&payload).unwrap()), shown(&Value::Set(set)));
+            let payload = encode(ValueRef::SortedSet(sorted.as_ref()), true);
+            prop_assert_eq!(shown(&decode(&payload).unwrap()), shown(&Value::SortedSet(sorted)));
+            let (list, hash) = (Value::List(list), Value::Hash(hash));
+            let Value::List(inner) = &list else { unreachable!() };
+            let payload = encode(ValueRef::List(inner.as_ref()), true);
+            prop_assert_eq!(shown(&decode(&payload).unwrap()), shown(&list));
+            let Value::Hash(inner) = &hash else { unreachable!() };
+            let payload = encode(ValueRef::Hash(inner.as_ref()), false);
+            prop_assert_eq!(shown(&decode(&payload).unwrap()), shown(&hash));
+            let payload = encode(ValueRef::String(StringRef::Packed(&strings[0])), true);
+            let expected = Value::String(strings[0].clone().into());
+            prop_assert_eq!(shown(&decode(&payload).unwrap()), shown(&expected));
+        }
+
+        #[test]
+        fn no_bytes_upset_the_reader(body: Vec<u8>) {
+            let _ = decode(&body);
+            let _ = decode(&signed(&body));
+        }
+    }
+
+    #[test]
+    fn a_changed_bit_is_noticed() {
+        let payload = encode(ValueRef::String(StringRef::Packed(b"hello")), true);
+        for bit in 0..8 * payload.len() {
+            let mut damaged = payload.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(decode(&damaged), Err(PayloadError::Footer)), "{bit}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_value_is_refused() {
+        for body in
+            [&b""[..], b"\x00", b"\x01\x00", b"\xfa\x00\x00", b"\xff", b"\x00\x01ab", b"\x0f\x00"]
+        {
+            assert!(matches!(decode(&signed(body)), Err(PayloadError::Value)), "{body:?}");
+        }
+        for payload in [&b""[..], b"123456789", b"1234567890"] {
+            assert!(matches!(decode(payload), Err(PayloadError::Footer)));
+        }
+    }
+}
