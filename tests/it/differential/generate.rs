@@ -15,6 +15,7 @@
 //! - members that leave a set at random would leave two servers with different sets: SPOP takes
 //!   all or none.
 
+use super::values;
 use crate::harness::random::Random;
 
 /// Restricts a run to the commands it names, in capitals with commas between.
@@ -272,13 +273,23 @@ const NAMES: &[&[u8]] = &[
     b"zunion",
     b"zunionstore",
     b"zmpop",
+    b"getex",
+    b"lcs",
+    b"lmove",
+    b"hrandfield",
+    b"bitfield_ro",
+    b"pfcount",
+    b"copy",
+    b"object",
+    b"sort_ro",
+    b"restore",
     b"nosuch",
     b"",
 ];
 
 /// How often a form is taken, and its template. `;` separates requests that stay together.
 #[rustfmt::skip]
-pub const FORMS: &[(usize, &str)] = &[
+const FORMS: &[(usize, &str)] = &[
     // strings
     (60, "SET {key} {value} {set_options}"),
     (20, "SET {key} {value}"),
@@ -450,10 +461,10 @@ pub const FORMS: &[(usize, &str)] = &[
     (1, "CLIENT KILL ID 987654321 {word:TYPE master|nonsense x}"),
     (2, "CLIENT {garbage}"),
     // server
-    (1, "TIME"),
-    (1, "INFO"),
+    (2, "TIME"),
+    (2, "INFO"),
     (1, "INFO {word:server|clients|memory|persistence|stats|replication|cpu|keyspace|all}"),
-    (1, "LASTSAVE"),
+    (2, "LASTSAVE"),
     (1, "COMMAND {word:COUNT|LIST|DOCS get|DOCS get nosuch}"),
     (1, "COMMAND"),
     (3, "COMMAND INFO {name}"),
@@ -483,19 +494,24 @@ pub const FORMS: &[(usize, &str)] = &[
     (1, "CLUSTER {word:INFO|NODES|SLOTS|MYID|SHARDS|nonsense}"),
     (1, "CLUSTER"),
     (1, "SENTINEL {word:MASTERS|nonsense|}"),
-    (1, "MODULE {word:LIST|nonsense}"),
+    (3, "MODULE {word:LIST|nonsense}"),
     (1, "FUNCTION {word:LIST|LIST WITHCODE|LIST LIBRARYNAME *|LIST nonsense|FLUSH|FLUSH ASYNC}"),
     (1, "FUNCTION {word:FLUSH SYNC|FLUSH nonsense|nonsense}"),
-    (1, "LATENCY {word:LATEST|LATEST x|nonsense}"),
-    (1, "SLOWLOG {word:GET|GET 5|GET -1|GET -2|GET x|LEN|RESET|LEN x|nonsense}"),
+    (3, "LATENCY {word:LATEST|LATEST x|nonsense}"),
+    (3, "SLOWLOG {word:GET|GET 5|GET -1|GET -2|GET x|LEN|RESET|LEN x|nonsense}"),
     // nothing that exists
     (6, "{unknown}"),
     (6, "{unknown} {values}"),
 ];
 
+/// The templates of all families.
+pub fn all_forms() -> impl Iterator<Item = &'static (usize, &'static str)> {
+    FORMS.iter().chain(values::FORMS)
+}
+
 /// Makes the stream; the same seed makes the same stream.
 pub struct Generator {
-    random: Random,
+    pub(super) random: Random,
     forms: Vec<&'static (usize, &'static str)>,
     weights_sum: usize,
     /// How many relative deadlines were handed out: none is used twice.
@@ -507,7 +523,7 @@ pub struct Generator {
 impl Generator {
     /// A generator whose stream follows from `seed`.
     pub fn new(seed: u64) -> Self {
-        let mut forms: Vec<_> = FORMS.iter().collect();
+        let mut forms: Vec<_> = all_forms().collect();
         if let Ok(names) = std::env::var(ONLY_VARIABLE) {
             let names: Vec<&str> = names.split(',').collect();
             forms.retain(|(_, form)| names.contains(&form.split(' ').next().unwrap_or(form)));
@@ -696,11 +712,11 @@ impl Generator {
                 let option = *self.random.pick(&["", "", "ASYNC", "sync", "nonsense"]);
                 args.extend((!option.is_empty()).then(|| option.into()));
             }
-            _ => panic!("no placeholder {name}"),
+            _ => self.of_values(name, args),
         }
     }
 
-    fn repeat(
+    pub(super) fn repeat(
         &mut self,
         low: usize,
         high: usize,
@@ -712,15 +728,15 @@ impl Generator {
         }
     }
 
-    fn is_big(&self) -> bool {
+    pub(super) fn is_big(&self) -> bool {
         self.keys == BIG
     }
 
-    fn key(&mut self) -> Vec<u8> {
+    pub(super) fn key(&mut self) -> Vec<u8> {
         self.random.pick(self.keys).to_vec()
     }
 
-    fn value(&mut self) -> Vec<u8> {
+    pub(super) fn value(&mut self) -> Vec<u8> {
         match self.random.below(20) {
             0..14 => self.random.pick(VALUES).to_vec(),
             14..18 => (self.random.next() as i32 % 1_000).to_string().into_bytes(),
@@ -739,7 +755,7 @@ impl Generator {
         }
     }
 
-    fn field(&mut self) -> Vec<u8> {
+    pub(super) fn field(&mut self) -> Vec<u8> {
         if self.is_big() && self.random.chance(70) {
             return match self.random.below(3) {
                 0 => self.bytes(100),
@@ -749,14 +765,14 @@ impl Generator {
         self.random.pick(FIELDS).to_vec()
     }
 
-    fn field_value(&mut self, args: &mut Vec<Vec<u8>>) {
+    pub(super) fn field_value(&mut self, args: &mut Vec<Vec<u8>>) {
         args.push(self.field());
         let length_max = if self.is_big() { 200 } else { 64 };
         args.push(self.short(length_max));
     }
 
     /// A member: one of few, and short, where the set must stay small.
-    fn member(&mut self) -> Vec<u8> {
+    pub(super) fn member(&mut self) -> Vec<u8> {
         if self.is_big() {
             return match self.random.below(12) {
                 0 => self.bytes(90),
@@ -781,7 +797,7 @@ impl Generator {
         }
     }
 
-    fn score_member(&mut self, args: &mut Vec<Vec<u8>>) {
+    pub(super) fn score_member(&mut self, args: &mut Vec<Vec<u8>>) {
         args.push(self.score());
         args.push(self.member());
     }
@@ -858,12 +874,12 @@ impl Generator {
         }
     }
 
-    fn bytes(&mut self, length_max: usize) -> Vec<u8> {
+    pub(super) fn bytes(&mut self, length_max: usize) -> Vec<u8> {
         let length = self.random.between(0, length_max);
         (0..length).map(|_| self.random.next() as u8).collect()
     }
 
-    fn integer(&mut self) -> Vec<u8> {
+    pub(super) fn integer(&mut self) -> Vec<u8> {
         match self.random.below(20) {
             0..14 => (self.random.below(14) as i64 - 5).to_string().into_bytes(),
             14 => (self.random.next() as i32 % 1_000).to_string().into_bytes(),
@@ -872,7 +888,7 @@ impl Generator {
         }
     }
 
-    fn garbage(&mut self) -> Vec<u8> {
+    pub(super) fn garbage(&mut self) -> Vec<u8> {
         self.random.pick(GARBAGE).to_vec()
     }
 
@@ -885,7 +901,7 @@ impl Generator {
         }
     }
 
-    fn pick_bytes(&mut self, choices: &[&str]) -> Vec<u8> {
+    pub(super) fn pick_bytes(&mut self, choices: &[&str]) -> Vec<u8> {
         self.random.pick(choices).as_bytes().to_vec()
     }
 
@@ -899,7 +915,7 @@ impl Generator {
     }
 
     /// Whole thousands of seconds in an order that goes up and down, each only once.
-    fn fresh_seconds(&mut self) -> i64 {
+    pub(super) fn fresh_seconds(&mut self) -> i64 {
         self.deadlines += 1;
         1_000 * (1 + self.deadlines * 7_919 % 1_000_003)
     }
@@ -960,7 +976,7 @@ impl Generator {
     }
 
     /// The same word in capitals, in small letters or mixed.
-    fn recased(&mut self, word: &[u8]) -> Vec<u8> {
+    pub(super) fn recased(&mut self, word: &[u8]) -> Vec<u8> {
         match self.random.below(4) {
             0 => word.to_ascii_lowercase(),
             1 => {
