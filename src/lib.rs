@@ -7,6 +7,7 @@ pub mod keyspace;
 pub mod net;
 pub mod persist;
 pub mod protocol;
+pub mod pubsub;
 pub mod server;
 pub mod stats;
 pub mod util;

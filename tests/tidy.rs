@@ -19,8 +19,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("net", &["protocol", "util"]),
     ("config", &["util"]),
     ("stats", &["util"]),
+    ("pubsub", &["config", "protocol", "util"]),
     ("persist", &["data", "keyspace", "config", "stats", "util"]),
-    ("command", &["config", "data", "keyspace", "persist", "protocol", "stats", "util"]),
+    ("command", &["config", "data", "keyspace", "persist", "protocol", "pubsub", "stats", "util"]),
     ("server", &["command", "config", "keyspace", "net", "persist", "protocol", "stats", "util"]),
     ("client", &["net", "protocol", "util"]),
 ];

@@ -140,17 +140,26 @@ fn set_info(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// What sort of client CLIENT LIST and CLIENT KILL can ask for; all clients are normal ones.
+/// What sort of client CLIENT LIST and CLIENT KILL can ask for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ClientType {
     Normal,
-    Other,
+    Subscriber,
+    /// One side of a replication: there are none.
+    Replication,
+}
+
+impl ClientType {
+    fn of(record: &ClientRecord) -> Self {
+        if record.mailbox.is_subscriber() { Self::Subscriber } else { Self::Normal }
+    }
 }
 
 fn client_type(name: &[u8]) -> Result<ClientType, CommandError> {
     match name.to_ascii_lowercase().as_slice() {
         b"normal" => Ok(ClientType::Normal),
-        b"slave" | b"replica" | b"pubsub" | b"master" => Ok(ClientType::Other),
+        b"pubsub" => Ok(ClientType::Subscriber),
+        b"slave" | b"replica" | b"master" => Ok(ClientType::Replication),
         _ => Err(CommandError::echoing("ERR Unknown client type '", name, "'")),
     }
 }
@@ -160,7 +169,10 @@ fn describe(line: &mut Vec<u8>, record: &ClientRecord) {
     let names = record.names();
     let (input, output) = record.buffered_bytes();
     let (queued, queued_bytes) = record.queued();
-    let flags = [(queued >= 0, "x"), (record.no_evict(), "e")];
+    let [channels, patterns, shard_channels] = record.subscriptions();
+    let (messages, message_bytes) = record.mailbox.waiting();
+    let is_subscriber = record.mailbox.is_subscriber();
+    let flags = [(is_subscriber, "P"), (queued >= 0, "x"), (record.no_evict(), "e")];
     let flags: String = flags.iter().filter_map(|(is_set, name)| is_set.then_some(*name)).collect();
     let flags = if flags.is_empty() { "N" } else { &flags };
     // Writing to a Vec cannot fail.
@@ -172,16 +184,17 @@ fn describe(line: &mut Vec<u8>, record: &ClientRecord) {
     line.extend_from_slice(&names.name);
     let _infallible = write!(
         line,
-        " age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi={queued} qbuf=0 \
-         qbuf-free={input} argv-mem=0 multi-mem={queued_bytes} rbs={output} rbp={output} \
-         obl={output} oll=0 omem=0 tot-mem={} events=r cmd={} user=default redir=-1 \
-         resp={} lib-name=",
+        " age={} idle={} flags={flags} db={} sub={channels} psub={patterns} \
+         ssub={shard_channels} multi={queued} qbuf=0 qbuf-free={input} argv-mem=0 \
+         multi-mem={queued_bytes} rbs={output} rbp={output} obl={output} oll={messages} \
+         omem={message_bytes} tot-mem={} events=r cmd={} user=default redir=-1 resp={} \
+         lib-name=",
         record.connected.elapsed().as_secs(),
         record.idle_seconds(),
         record.database(),
-        input + output + queued_bytes,
+        input + output + queued_bytes + message_bytes,
         record.last_command(),
-        record.protocol_number()
+        record.mailbox.protocol().number()
     );
     line.extend_from_slice(&names.library_name);
     line.extend_from_slice(b" lib-ver=");
@@ -200,9 +213,9 @@ fn list(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     let all = served(context);
     let mut lines = Vec::new();
     if args.len() == 4 && option == b"type" {
-        if client_type(args.at(3))? == ClientType::Normal {
-            all.iter().for_each(|record| describe(&mut lines, record));
-        }
+        let kind = client_type(args.at(3))?;
+        let asked_for = all.iter().filter(|record| ClientType::of(record) == kind);
+        asked_for.for_each(|record| describe(&mut lines, record));
     } else if args.len() > 3 && option == b"id" {
         for id in args.iter_from(3) {
             let id = parse_i64(id).ok_or(CommandError::Text("ERR Invalid client ID"))?;
@@ -275,7 +288,7 @@ impl<'a> Filter<'a> {
             wanted.is_none_or(|wanted| wanted == address.to_string().as_bytes())
         };
         self.id.is_none_or(|id| i64::try_from(record.id) == Ok(id))
-            && self.kind.is_none_or(|kind| kind == ClientType::Normal)
+            && self.kind.is_none_or(|kind| kind == ClientType::of(record))
             && is(self.address, record.address)
             && is(self.local_address, record.local_address)
     }

@@ -6,13 +6,11 @@
 use crate::command::spec::CommandSpec;
 use crate::keyspace::DatabaseNumber;
 use crate::protocol::Protocol;
+use crate::pubsub::Mailbox;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{
-    AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::Waker;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What is known of one client.
@@ -32,7 +30,6 @@ pub struct ClientRecord {
     /// Milliseconds after `connected` at which it last sent something.
     active_ms: AtomicU64,
     last_command: Mutex<Option<LastCommand>>,
-    protocol: AtomicU8,
     database: AtomicU32,
     /// Commands that wait for EXEC, -1 outside a transaction, and the bytes that they take.
     queued: AtomicI64,
@@ -40,10 +37,12 @@ pub struct ClientRecord {
     no_evict: AtomicBool,
     input_bytes: AtomicUsize,
     output_bytes: AtomicUsize,
-    killed: AtomicBool,
+    /// Numbers of channels, patterns and shard channels that it listens to.
+    subscriptions: [AtomicUsize; 3],
+    /// What waits for it, and the way to wake its task.
+    pub mailbox: Arc<Mailbox>,
     /// True while the client's commands may be running.
     busy: AtomicBool,
-    waker: OnceLock<Waker>,
 }
 
 /// The last command of a client: its row and, inside a container, the container's.
@@ -126,13 +125,20 @@ impl ClientRecord {
 
     /// Notes the protocol it speaks.
     pub fn set_protocol(&self, protocol: Protocol) {
-        self.protocol.store(u8::try_from(protocol.number()).unwrap_or(2), Ordering::Relaxed);
+        self.mailbox.set_protocol(protocol);
     }
 
-    /// The number of the protocol it speaks.
+    /// Notes how many channels, patterns and shard channels it listens to.
+    pub fn set_subscriptions(&self, channels: usize, patterns: usize, shard_channels: usize) {
+        for (place, count) in self.subscriptions.iter().zip([channels, patterns, shard_channels]) {
+            place.store(count, Ordering::Relaxed);
+        }
+    }
+
+    /// How many channels, patterns and shard channels it listens to.
     #[must_use]
-    pub fn protocol_number(&self) -> u8 {
-        self.protocol.load(Ordering::Relaxed)
+    pub fn subscriptions(&self) -> [usize; 3] {
+        self.subscriptions.each_ref().map(|count| count.load(Ordering::Relaxed))
     }
 
     /// Notes the database it has selected.
@@ -172,29 +178,19 @@ impl ClientRecord {
 
     /// Asks its task to close the connection.
     pub fn kill(&self) {
-        self.killed.store(true, Ordering::SeqCst);
-        self.wake();
+        self.mailbox.close();
     }
 
     /// True when it is to be closed.
     #[inline]
     #[must_use]
     pub fn is_killed(&self) -> bool {
-        self.killed.load(Ordering::Relaxed)
-    }
-
-    /// Keeps the waker of its task; only the first one counts, since a task has only one.
-    pub fn set_waker(&self, waker: &Waker) {
-        if self.waker.get().is_none() {
-            let _already_set = self.waker.set(waker.clone());
-        }
+        self.mailbox.is_closed()
     }
 
     /// Makes its task look at its flags.
     pub fn wake(&self) {
-        if let Some(waker) = self.waker.get() {
-            waker.wake_by_ref();
-        }
+        self.mailbox.wake();
     }
 
     /// Notes that commands of this client may now be running, or no longer.
@@ -262,16 +258,15 @@ impl Clients {
             names: Mutex::default(),
             active_ms: AtomicU64::new(0),
             last_command: Mutex::default(),
-            protocol: AtomicU8::new(2),
             database: AtomicU32::new(0),
             queued: AtomicI64::new(-1),
             queued_bytes: AtomicUsize::new(0),
             no_evict: AtomicBool::new(false),
             input_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
-            killed: AtomicBool::new(false),
+            subscriptions: Default::default(),
+            mailbox: Arc::default(),
             busy: AtomicBool::new(false),
-            waker: OnceLock::new(),
         });
         lock(&self.records).insert(id, Arc::clone(&record));
         self.connected.fetch_add(1, Ordering::Relaxed);

@@ -25,7 +25,8 @@ const ANY_TIME: Flags = Flags::LOADING.and(Flags::STALE).and(Flags::FAST);
 pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "PING", group: Group::Connection, arity: Arity::AtLeast(1),
-        flags: Flags::FAST, since: "1.0.0", cost: "O(1)", syntax: "PING [message]",
+        flags: Flags::FAST.and(Flags::SUBSCRIBED), since: "1.0.0", cost: "O(1)",
+        syntax: "PING [message]",
         summary: "Ping the server.",
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         run: Run::Client(ping), ..CommandSpec::BASE
@@ -37,12 +38,14 @@ pub static COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "QUIT", group: Group::Connection, arity: Arity::AtLeast(1),
-        flags: HANDSHAKE.and(Flags::NOT_QUEUED), since: "1.0.0", cost: "O(1)", syntax: "QUIT",
+        flags: HANDSHAKE.and(Flags::NOT_QUEUED).and(Flags::SUBSCRIBED), since: "1.0.0",
+        cost: "O(1)", syntax: "QUIT",
         summary: "Close the connection.", run: Run::Client(quit), ..CommandSpec::BASE
     },
     CommandSpec {
         name: "RESET", group: Group::Connection, arity: Arity::Exact(1),
-        flags: HANDSHAKE.and(Flags::NOT_QUEUED), since: "6.2.0", cost: "O(1)", syntax: "RESET",
+        flags: HANDSHAKE.and(Flags::NOT_QUEUED).and(Flags::SUBSCRIBED), since: "6.2.0",
+        cost: "O(1)", syntax: "RESET",
         summary: "Reset the connection.", run: Run::Client(reset), ..CommandSpec::BASE
     },
     CommandSpec {
@@ -66,8 +69,14 @@ pub static COMMANDS: &[CommandSpec] = &[
     },
 ];
 
-fn ping(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+fn ping(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     match call.args.len() {
+        1 | 2 if context.only_listens() => {
+            // In the form of a message, which is all that such a client expects.
+            call.reply.array(2);
+            call.reply.bulk(b"pong");
+            call.reply.bulk(call.args.at(1));
+        }
         1 => call.reply.simple("PONG"),
         2 => call.reply.bulk(call.args.at(1)),
         _ => return Err(CommandError::WrongArity("ping".to_owned())),
@@ -91,6 +100,8 @@ fn reset(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     context.client.change_names(|names| names.name.clear());
     context.authenticated = !context.services.config.has_password();
     context.end_transaction();
+    context.subscriptions.clear();
+    context.client.set_subscriptions(0, 0, 0);
     context.select(0);
     context.reply_mode = ReplyMode::On;
     context.skip_reply = false;

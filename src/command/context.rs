@@ -9,6 +9,7 @@ use crate::keyspace::{DatabaseNumber, Figures, Watches};
 use crate::persist::load::LoadProgress;
 use crate::persist::saver::{SaveTicket, Saver};
 use crate::protocol::{Args, Protocol, ReplyWriter};
+use crate::pubsub::{Hub, Subscriptions};
 use crate::stats::Stats;
 use crate::util::clock::{Clock, UnixMillis};
 use crate::util::random::Random;
@@ -103,6 +104,8 @@ pub struct Context {
     pub transaction: Option<Box<Transaction>>,
     /// The keys that the client watches.
     pub watches: Watches,
+    /// The channels and patterns that the client listens to.
+    pub subscriptions: Subscriptions,
 }
 
 impl Context {
@@ -111,6 +114,8 @@ impl Context {
     pub fn new(services: Arc<Services>, client: Arc<ClientRecord>) -> Self {
         let authenticated = !services.config.has_password();
         let watches = services.figures.watches();
+        let (hub, mailbox) = (Arc::clone(&services.pubsub), Arc::clone(&client.mailbox));
+        let subscriptions = Subscriptions::new(hub, client.id, mailbox);
         Self {
             services,
             client,
@@ -123,6 +128,7 @@ impl Context {
             deferred: None,
             transaction: None,
             watches,
+            subscriptions,
         }
     }
 
@@ -132,6 +138,14 @@ impl Context {
     #[must_use]
     pub fn is_trusted(&self) -> bool {
         self.authenticated || !self.services.config.has_password()
+    }
+
+    /// True when the client speaks RESP2 and listens to channels: what it gets may be a message at
+    /// any time, so it may ask for hardly anything.
+    #[inline]
+    #[must_use]
+    pub fn only_listens(&self) -> bool {
+        self.protocol == Protocol::Resp2 && self.client.mailbox.is_subscriber()
     }
 
     /// Chooses the database, from the next command on.
@@ -170,6 +184,8 @@ pub struct Services {
     pub stats: Stats,
     /// The connected clients.
     pub clients: Clients,
+    /// Who listens to what.
+    pub pubsub: Arc<Hub>,
     /// The figures of the keyspace.
     pub figures: Figures,
     /// The dump.

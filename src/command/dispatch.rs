@@ -210,7 +210,7 @@ impl Gate {
         if !spec.arity.accepts(args.len()) || matches!(spec.run, Run::Container(_)) {
             return Err(CommandError::WrongArity(full_name(container, spec)));
         }
-        self.check_state(context, spec)?;
+        self.check_state(context, container, spec)?;
         if !scratch.noted.is_some_and(|noted| std::ptr::eq(noted, spec)) {
             scratch.noted = Some(spec);
             context.client.note_command(container, spec);
@@ -219,7 +219,12 @@ impl Gate {
     }
 
     #[inline]
-    fn check_state(&self, context: &Context, spec: &CommandSpec) -> Outcome {
+    fn check_state(
+        &self,
+        context: &Context,
+        container: Option<&CommandSpec>,
+        spec: &CommandSpec,
+    ) -> Outcome {
         if !context.is_trusted() && !spec.flags.has(Flags::NO_AUTH) {
             return Err(CommandError::NoAuth);
         }
@@ -228,6 +233,9 @@ impl Gate {
         }
         if spec.is_write() && self.refuses_writes() {
             return Err(CommandError::Misconfigured);
+        }
+        if context.only_listens() && !spec.flags.has(Flags::SUBSCRIBED) {
+            return Err(CommandError::OnlyListens(full_name(container, spec)));
         }
         if context.transaction.is_some() && spec.flags.has(Flags::NO_MULTI) {
             return Err(CommandError::Text("ERR Command not allowed inside a transaction"));

@@ -52,6 +52,8 @@ pub enum CommandError {
     Loading,
     /// Saving failed, so writes are refused.
     Misconfigured,
+    /// A client of RESP2 that listens to channels may not use the command with this full name.
+    OnlyListens(String),
     /// The HELLO version is not one that is spoken.
     NoProto,
     /// The password, or the user, is wrong.
@@ -153,6 +155,13 @@ impl fmt::Display for CommandError {
             Self::DatabaseOutOfRange => "ERR DB index is out of range",
             Self::NoAuth => "NOAUTH Authentication required.",
             Self::Loading => "LOADING Redis is loading the dataset in memory",
+            Self::OnlyListens(name) => {
+                return write!(
+                    f,
+                    "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / \
+                     QUIT / RESET are allowed in this context"
+                );
+            }
             Self::Misconfigured => {
                 "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to \
                  persist to disk. Commands that may modify the data set are disabled, because \

@@ -8,6 +8,7 @@ use crate::command::connection::REDIS_VERSION;
 use crate::command::context::{Call, Context, Services};
 use crate::command::spec::Outcome;
 use crate::keyspace::ShardFigures;
+use crate::pubsub::Kind;
 use crate::stats::{Counter, Memory, ProcessorTimes, human_bytes, system_name};
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering;
@@ -276,7 +277,10 @@ fn stats(report: &mut Report<'_>) {
     report.field("current_eviction_exceeded_time", 0);
     report.count("keyspace_hits", Counter::KeyspaceHits);
     report.count("keyspace_misses", Counter::KeyspaceMisses);
-    report.noughts(&["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"]);
+    let pubsub = &report.services.pubsub;
+    report.field("pubsub_channels", pubsub.count(Kind::Channel));
+    report.field("pubsub_patterns", pubsub.count(Kind::Pattern));
+    report.field("pubsubshard_channels", pubsub.count(Kind::ShardChannel));
     report.noughts(&["latest_fork_usec", "total_forks", "migrate_cached_sockets"]);
     report.noughts(&["slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses"]);
     report.noughts(&["active_defrag_key_hits", "active_defrag_key_misses"]);
@@ -289,6 +293,8 @@ fn stats(report: &mut Report<'_>) {
     report.count("total_writes_processed", Counter::Writes);
     report.noughts(&["io_threaded_reads_processed", "io_threaded_writes_processed"]);
     report.noughts(&["reply_buffer_shrinks", "reply_buffer_expands"]);
+    let disconnections = Counter::OutputLimitDisconnections;
+    report.count("client_output_buffer_limit_disconnections", disconnections);
     report.count("my_redis_protocol_errors", Counter::ProtocolErrors);
     report.count("my_redis_background_restarts", Counter::BackgroundRestarts);
     report.field("my_redis_expire_lag_last_ms", lag_last);

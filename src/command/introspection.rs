@@ -160,6 +160,7 @@ impl CommandSpec {
             Group::Hash => "hash",
             Group::Set => "set",
             Group::SortedSet => "sortedset",
+            Group::PubSub => "",
             Group::Transactions => "transaction",
             Group::Connection => "connection",
             Group::Scripting => "scripting",
@@ -425,7 +426,7 @@ fn document_arguments(
 ) {
     reply.array(arguments.len());
     for argument in arguments {
-        let is_key = argument.kind == syntax::Kind::Key && !spec.keys.is_empty();
+        let is_key = argument.kind == syntax::Kind::Key && spec.has_keys();
         let flags = [(argument.optional, "optional"), (argument.multiple, "multiple")];
         let flags: Vec<_> = flags.into_iter().filter(|(has, _)| *has).collect();
         let extra =
@@ -495,7 +496,7 @@ fn request_row(call: &Call<'_>) -> Result<&'static CommandSpec, CommandError> {
         [] => top,
         _ => table::find_subcommand(top, args.at(3)).ok_or(invalid)?,
     };
-    if spec.keys.is_empty() {
+    if !spec.has_keys() {
         return Err(CommandError::Text("ERR The command has no key arguments"));
     }
     if !spec.arity.accepts(args.len() - 2) {

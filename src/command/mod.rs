@@ -25,6 +25,7 @@ pub mod introspection;
 pub mod lcs;
 pub mod list;
 pub mod object;
+pub mod pubsub;
 pub mod scan;
 pub mod server;
 pub mod set;

@@ -111,6 +111,8 @@ impl KeySpec {
 
     /// In the place of the last: there are as many keys as the argument before the first one says.
     pub const COUNTED: i64 = i64::MIN;
+    /// The access of what stands where a key would and is none.
+    pub const NOT_A_KEY: &'static [&'static str] = &["not_key"];
 
     /// As many keys as argument `count` says, which stands in front of them.
     #[must_use]
@@ -171,7 +173,8 @@ pub fn key_numbers<'a>(
     specs: &'a [KeySpec],
     args: Args<'a>,
 ) -> impl Iterator<Item = usize> + use<'a> {
-    specs.iter().filter(|spec| !spec.is_unknown()).flat_map(move |spec| {
+    let is_found = |spec: &&KeySpec| !spec.is_unknown() && spec.access != KeySpec::NOT_A_KEY;
+    specs.iter().filter(is_found).flat_map(move |spec| {
         let end = spec.last_number(args).map_or(spec.first, |last| last + 1);
         (spec.first..end).step_by(spec.step)
     })
@@ -230,6 +233,8 @@ impl Flags {
     pub const SLOW: Self = Self(1 << 18);
     /// Runs at once between MULTI and EXEC.
     pub const NOT_QUEUED: Self = Self(1 << 19);
+    /// Allowed to a client of RESP2 that listens to channels.
+    pub const SUBSCRIBED: Self = Self(1 << 20);
 
     /// These and those.
     #[must_use]
@@ -264,6 +269,8 @@ pub enum Group {
     Set,
     /// Sorted sets.
     SortedSet,
+    /// Publish/subscribe.
+    PubSub,
     /// Transactions.
     Transactions,
     /// The connection.
@@ -291,6 +298,7 @@ impl Group {
             Self::Hash => "hash",
             Self::Set => "set",
             Self::SortedSet => "sorted-set",
+            Self::PubSub => "pubsub",
             Self::Transactions => "transactions",
             Self::Connection => "connection",
             Self::Server => "server",
@@ -362,6 +370,12 @@ impl CommandSpec {
         early: None,
         run: Run::Container(&[]),
     };
+
+    /// True when it names keys.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        self.keys.iter().any(|key| key.access != KeySpec::NOT_A_KEY)
+    }
 
     /// True when it changes data.
     #[inline]

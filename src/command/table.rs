@@ -3,7 +3,7 @@
 use crate::command::spec::CommandSpec;
 use crate::command::{bitmap, dump_restore, hyperloglog, object, sort};
 use crate::command::{connection, database, debug, expire, generic, hash, introspection};
-use crate::command::{list, server};
+use crate::command::{list, pubsub, server};
 use crate::command::{set, set_algebra, sorted_set, sorted_set_algebra};
 use crate::command::{sorted_set_pop, sorted_set_range, string, transaction};
 use hashbrown::HashTable;
@@ -28,6 +28,7 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     sorted_set_range::COMMANDS,
     sorted_set_algebra::COMMANDS,
     sorted_set_pop::COMMANDS,
+    pubsub::COMMANDS,
     transaction::COMMANDS,
     connection::COMMANDS,
     introspection::COMMANDS,
@@ -127,7 +128,7 @@ mod tests {
                 | Run::WriteAcross(..)
                 | Run::Watch
         );
-        let names_keys = !spec.keys.is_empty() && !matches!(spec.run, Run::Sweep(_));
+        let names_keys = spec.has_keys() && !matches!(spec.run, Run::Sweep(_));
         assert_eq!(keyed, names_keys, "{name}: keys and door do not fit");
         for key in spec.keys {
             // Keys up to the last argument may be none at all.

@@ -218,6 +218,38 @@ pub struct Config {
     rdb_compression: AtomicBool,
     snapshot_memory_bytes: AtomicU64,
     stop_writes_on_save_error: AtomicBool,
+    output_limits: [AtomicU64; OUTPUT_LIMIT_NUMBERS],
+}
+
+/// The numbers of the limits for normal clients and for subscribers.
+const OUTPUT_LIMIT_NUMBERS: usize = 6;
+
+/// What may wait to be sent to a client (client-output-buffer-limit); 0 is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OutputLimit {
+    /// Bytes with which the client is closed at once.
+    pub hard_bytes: u64,
+    /// Bytes with which it is closed when it stays above them for too long.
+    pub soft_bytes: u64,
+    /// How long that is, in seconds.
+    pub soft_seconds: u64,
+}
+
+/// What may wait to be sent to the clients of each class.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OutputLimits {
+    /// Those that subscribe to nothing.
+    pub normal: OutputLimit,
+    /// Those that subscribe to something.
+    pub subscriber: OutputLimit,
+}
+
+impl OutputLimits {
+    /// No limits.
+    pub const NONE: Self = {
+        let none = OutputLimit { hard_bytes: 0, soft_bytes: 0, soft_seconds: 0 };
+        Self { normal: none, subscriber: none }
+    };
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -250,6 +282,7 @@ impl Config {
             rdb_compression: AtomicBool::new(true),
             snapshot_memory_bytes: AtomicU64::new(0),
             stop_writes_on_save_error: AtomicBool::new(true),
+            output_limits: Default::default(),
             start,
         };
         for (option, value) in OPTIONS.iter().zip(&values) {
@@ -295,7 +328,40 @@ impl Config {
             "stop-writes-on-bgsave-error" => {
                 self.stop_writes_on_save_error.store(flag, Ordering::Relaxed);
             }
+            "client-output-buffer-limit" => self.apply_output_limits(value),
             _ => {}
+        }
+    }
+
+    /// Stores the limits from their text, which has four words for each class.
+    fn apply_output_limits(&self, text: &[u8]) {
+        let words: Vec<&[u8]> = text.split(|byte| *byte == b' ').collect();
+        for class in words.chunks_exact(4) {
+            let at = match class.first() {
+                Some(&b"normal") => 0,
+                Some(&b"pubsub") => 3,
+                _ => continue,
+            };
+            let places = self.output_limits.iter().skip(at);
+            for (place, word) in places.zip(class.iter().skip(1)) {
+                place.store(parse_u64(word).unwrap_or(0), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// What may wait to be sent to clients.
+    #[must_use]
+    pub fn output_limits(&self) -> OutputLimits {
+        let numbers = self.output_limits.each_ref().map(|place| place.load(Ordering::Relaxed));
+        let [hard, soft, seconds, sub_hard, sub_soft, sub_seconds] = numbers;
+        let limit = |hard_bytes, soft_bytes, soft_seconds| OutputLimit {
+            hard_bytes,
+            soft_bytes,
+            soft_seconds,
+        };
+        OutputLimits {
+            normal: limit(hard, soft, seconds),
+            subscriber: limit(sub_hard, sub_soft, sub_seconds),
         }
     }
 

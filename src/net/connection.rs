@@ -10,14 +10,17 @@ use crate::protocol::OutputBuffer;
 use bytes::{Buf, BytesMut};
 use std::future::{Future, poll_fn};
 use std::io;
+use std::io::IoSlice;
 use std::pin::{Pin, pin};
 use std::task::{self, Poll, ready};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 /// Room offered to one read of a connection that is not in the middle of a large request.
 const READ_BYTES_MIN: usize = 16 * 1024;
 /// Room offered to one read at most, however much has come already.
 const READ_BYTES_MAX: usize = 1024 * 1024;
+/// Pieces of output that one write sends at most.
+const PIECES_SENT_MAX: usize = 256;
 /// An empty input buffer larger than this is given back.
 const INPUT_KEPT_BYTES_MAX: usize = 64 * 1024;
 
@@ -104,34 +107,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Sends what is pending while reading what comes, and returns as soon as what `until` names
     /// has happened.
     ///
-    /// `interrupted` is asked whenever the task wakes; who makes it true must wake it.
+    /// `interrupted` is told how many bytes wait to be sent, and asked whenever the task wakes and
+    /// there is nothing to read; who makes it true must wake it.
     ///
     /// # Errors
     /// Those of the stream.
     pub async fn exchange(
         &mut self,
         until: Until,
-        interrupted: impl Fn() -> bool,
+        interrupted: impl Fn(usize) -> bool,
     ) -> io::Result<Exchange> {
         let mut input_bytes_max = match until {
             Until::Received => usize::MAX,
             Until::Sent { input_bytes_max } => input_bytes_max,
         };
         poll_fn(|cx| {
-            if interrupted() {
-                return Poll::Ready(Ok(Exchange::Interrupted));
-            }
             if self.poll_send(cx)?.is_ready() && until != Until::Received {
                 return Poll::Ready(Ok(Exchange::Sent));
             }
             while self.input.len() < input_bytes_max {
-                match ready!(self.poll_fill(cx))? {
-                    0 if until == Until::Received => return Poll::Ready(Ok(Exchange::Closed)),
+                match self.poll_fill(cx)? {
+                    Poll::Pending => break,
+                    Poll::Ready(0) if until == Until::Received => {
+                        return Poll::Ready(Ok(Exchange::Closed));
+                    }
                     // Sending goes on, and wakes the task.
-                    0 => input_bytes_max = 0,
-                    _ if until == Until::Received => return Poll::Ready(Ok(Exchange::Received)),
-                    _ => {}
+                    Poll::Ready(0) => input_bytes_max = 0,
+                    Poll::Ready(_) if until == Until::Received => {
+                        return Poll::Ready(Ok(Exchange::Received));
+                    }
+                    Poll::Ready(_) => {}
                 }
+            }
+            if interrupted(self.output.len()) {
+                return Poll::Ready(Ok(Exchange::Interrupted));
             }
             Poll::Pending
         })
@@ -149,7 +158,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.output.advance(sent);
                 sent
             } else {
-                ready!(pin!(self.stream.write_buf(&mut self.output)).poll(cx))?
+                let mut slices = [IoSlice::new(&[]); PIECES_SENT_MAX];
+                let count = self.output.chunks_vectored(&mut slices);
+                let slices = slices.get(..count).unwrap_or_default();
+                let sent = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+                let sent = ready!(sent)?;
+                self.output.advance(sent);
+                sent
             };
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));

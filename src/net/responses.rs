@@ -106,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Responses<S> {
     /// # Errors
     /// `Closed`, `Io`.
     pub async fn exchange(&mut self) -> Result<(), ReceiveError> {
-        match self.connection.exchange(Until::Received, || false).await? {
+        match self.connection.exchange(Until::Received, |_| false).await? {
             Exchange::Received | Exchange::Sent | Exchange::Interrupted => Ok(()),
             Exchange::Closed => Err(ReceiveError::Closed),
         }

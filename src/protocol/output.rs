@@ -76,6 +76,11 @@ impl OutputBuffer {
             self.put(&bytes);
             return;
         }
+        self.push_shared(bytes);
+    }
+
+    /// Appends `bytes` without copying them, however small.
+    pub fn push_shared(&mut self, bytes: Bytes) {
         self.seal_tail();
         self.sealed_bytes += bytes.len();
         self.sealed.push_back(bytes);

@@ -58,7 +58,7 @@ where
         record,
     };
     poll_fn(|cx| {
-        task.record.set_waker(cx.waker());
+        task.record.mailbox.set_waker(cx.waker());
         Poll::Ready(())
     })
     .await;
@@ -131,28 +131,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                     let enough = self.connection.output().len() >= OUTPUT_BATCH_BYTES;
                     // There are requests left: to wait for more would be to wait for ever.
                     let sent = Until::Sent { input_bytes_max: INPUT_AHEAD_BYTES_MAX };
-                    let goes_on = !enough || self.exchange(sent).await;
+                    let goes_on = !enough || self.exchange(sent).await == Some(Exchange::Sent);
                     tokio::task::yield_now().await;
                     goes_on
                 }
-                Batch::Drained => self.exchange(Until::Received).await,
+                Batch::Drained => self.receive().await,
             };
             if !goes_on {
                 break;
             }
         }
-        if !self.record.is_killed() {
+        if self.record.mailbox.has_overflowed() {
+            self.gate.services().stats.add(Counter::OutputLimitDisconnections, 1);
+            let address = self.record.address;
+            tracing::warn!("closed {address}: more waited for it than its output limit allows");
+        } else if !self.record.is_killed() {
             let sent = tokio::time::timeout(LAST_REPLIES_TIMEOUT, self.send_all()).await;
             drop(sent);
         }
     }
 
-    /// Sends and reads; false when the connection has ended.
-    async fn exchange(&mut self, until: Until) -> bool {
+    /// Sends and reads until there is new input, and sends the messages that come meanwhile; false
+    /// when the connection has ended.
+    async fn receive(&mut self) -> bool {
+        loop {
+            self.record.mailbox.take_into(self.connection.output(), OUTPUT_BATCH_BYTES);
+            match self.exchange(Until::Received).await {
+                Some(Exchange::Interrupted) if !self.record.is_killed() => {}
+                exchanged => return exchanged == Some(Exchange::Received),
+            }
+        }
+    }
+
+    /// Sends and reads; `None` when the connection has ended.
+    async fn exchange(&mut self, until: Until) -> Option<Exchange> {
         let before = self.connection.input().len();
         let pending = self.connection.output().len();
         let record = &self.record;
-        let exchanged = self.connection.exchange(until, || record.is_killed()).await;
+        let takes_mail = until == Until::Received;
+        let interrupted = |output_bytes: usize| {
+            let takes_mail = takes_mail && output_bytes < OUTPUT_BATCH_BYTES;
+            record.is_killed() || (takes_mail && record.mailbox.has_mail())
+        };
+        let exchanged = self.connection.exchange(until, interrupted).await;
         let stats = &self.gate.services().stats;
         if pending > 0 {
             stats.add(Counter::Writes, 1);
@@ -166,14 +187,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 (self.connection.input_capacity(), self.connection.output().len());
             self.record.note_activity(input, output);
         }
-        matches!(exchanged, Ok(Exchange::Received | Exchange::Sent))
+        exchanged.ok()
     }
 
     /// Sends all replies and takes nothing in.
     async fn send_all(&mut self) -> std::io::Result<()> {
         let record = &self.record;
         let sent = Until::Sent { input_bytes_max: 0 };
-        self.connection.exchange(sent, || record.is_killed()).await.map(|_| ())
+        self.connection.exchange(sent, |_| record.is_killed()).await.map(|_| ())
     }
 
     /// Runs the complete requests that have come.
@@ -251,7 +272,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     async fn wait_until_resumed(&mut self) -> bool {
         let (clients, record) = (&self.gate.services().clients, &self.record);
         let is_over = || record.is_killed() || !clients.is_paused();
-        let sent = self.connection.exchange(Until::Sent { input_bytes_max: 0 }, is_over).await;
+        let until = Until::Sent { input_bytes_max: 0 };
+        let sent = self.connection.exchange(until, |_| is_over()).await;
         poll_fn(|_| if is_over() { Poll::Ready(()) } else { Poll::Pending }).await;
         sent.is_ok()
     }

@@ -116,6 +116,7 @@ impl Server {
             config: Config::new(options),
             stats: Stats::default(),
             clients: Clients::default(),
+            pubsub: Arc::default(),
             figures: Figures::new(Arc::clone(&keyspace)),
             saver: Arc::new(Saver::new(Arc::clone(&keyspace), file)),
             clock,

@@ -222,7 +222,8 @@ fn end_silent_clients(services: &Services) {
         return;
     }
     for client in services.clients.all() {
-        if client.idle_seconds() > timeout {
+        // A subscriber has nothing to say.
+        if client.idle_seconds() > timeout && !client.mailbox.is_subscriber() {
             tracing::debug!("closing {}: silent for {timeout} s", client.address);
             client.kill();
         }

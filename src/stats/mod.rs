@@ -46,6 +46,8 @@ pub enum Counter {
     RejectedConnections,
     /// Connections closed because of bytes that were no request.
     ProtocolErrors,
+    /// Connections closed because too much waited to be sent.
+    OutputLimitDisconnections,
     /// Background work that panicked and was begun anew.
     BackgroundRestarts,
 }

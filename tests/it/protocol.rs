@@ -124,9 +124,19 @@ it!(every_command_survives_every_number_of_garbage_arguments, |server| {
             let mut request = vec![spec.name];
             request.extend(&args);
             wire.send_args(&request);
+            let mut replies_max = 2;
+            if spec.name.ends_with("SUBSCRIBE") {
+                // One reply for each channel, and then no PONG without a reset.
+                wire.send("RESET");
+                replies_max += count.max(1);
+            }
             wire.send("PING");
             let replies = wire.read_until_pong();
-            assert!(replies <= 2, "{} with {count} arguments: {replies} replies", spec.name);
+            assert!(
+                replies <= replies_max,
+                "{} with {count} arguments: {replies} replies",
+                spec.name
+            );
         }
     }
 });

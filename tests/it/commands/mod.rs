@@ -107,6 +107,7 @@ mod hyperloglog;
 mod introspection;
 mod list;
 mod object;
+mod pubsub;
 mod server;
 mod set;
 mod sort;
