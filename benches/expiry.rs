@@ -14,6 +14,7 @@
 use criterion::{BatchSize, Criterion, Throughput};
 use my_redis::keyspace::{AfterUnlock, Keyspace, NewDeadline};
 use my_redis::util::clock::{Clock, UnixMillis};
+use my_redis::util::events::EventSet;
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -97,7 +98,8 @@ fn sweep(criterion: &mut Criterion) {
             || filled(SWEPT_KEYS, |n| NOW.0 + 1 + n as i64 % 100),
             |keyspace| {
                 let settle = |after: &mut AfterUnlock| drop(after.take_garbage());
-                let swept = keyspace.sweep_expired(UnixMillis(NOW.0 + 1_000), settle);
+                let swept =
+                    keyspace.sweep_expired(UnixMillis(NOW.0 + 1_000), EventSet::NONE, settle);
                 assert_eq!(black_box(swept.removed), SWEPT_KEYS as u64);
                 keyspace
             },

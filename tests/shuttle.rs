@@ -13,6 +13,7 @@ use my_redis::keyspace::planted::{Bug, plant};
 use my_redis::keyspace::{AfterUnlock, DatabaseNumber, Entry, Keyspace};
 use my_redis::keyspace::{LocatedKey, NewDeadline, ReadView, ShardSet, Tally, Watches};
 use my_redis::util::clock::UnixMillis;
+use my_redis::util::events::EventSet;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -361,7 +362,9 @@ fn expiry_against_overwrite() {
         .write(keyspace.locate(b"key"), NOW, &mut after, |view| view.set_string(b"old", deadline));
     let later = UnixMillis(NOW.0 + 20);
     let sweeping = Arc::clone(&keyspace);
-    let sweeper = shuttle::thread::spawn(move || sweeping.sweep_expired(later, |_| ()).removed);
+    let sweeper = shuttle::thread::spawn(move || {
+        sweeping.sweep_expired(later, EventSet::NONE, |_| ()).removed
+    });
     keyspace.write(keyspace.locate(b"key"), later, &mut after, |view| {
         assert!(!view.exists(), "expired for this writer");
         view.set_string(b"new", NewDeadline::Set(None));

@@ -12,6 +12,7 @@ use crate::protocol::{Args, Protocol, ReplyWriter};
 use crate::pubsub::{Hub, Subscriptions};
 use crate::stats::Stats;
 use crate::util::clock::{Clock, UnixMillis};
+use crate::util::events::EventSet;
 use crate::util::random::Random;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -203,6 +204,18 @@ pub struct Services {
 }
 
 impl Services {
+    /// The classes of events of keys that anybody wants to hear of.
+    #[inline]
+    #[must_use]
+    pub fn wanted_events(&self) -> EventSet {
+        let published = self.config.published_events();
+        let channels = EventSet::KEYSPACE.and(EventSet::KEYEVENT);
+        if !published.has_any(channels) || self.pubsub.is_silent() {
+            return EventSet::NONE;
+        }
+        published
+    }
+
     /// True until the dump is loaded.
     #[inline]
     #[must_use]

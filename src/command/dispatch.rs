@@ -14,6 +14,7 @@ use crate::keyspace::{LOOK_AHEAD_MAX, LocatedKey, Tally};
 use crate::protocol::{Args, OutputBuffer, ReplyWriter};
 use crate::stats::Counter;
 use crate::util::clock::UnixMillis;
+use crate::util::events::EventSet;
 use crate::util::hash::KeyHash;
 use crate::util::random::Random;
 use smallvec::SmallVec;
@@ -171,7 +172,13 @@ impl Gate {
         if let Some(early) = spec.early {
             blocking(|| early(call));
         }
+        let wanted = self.services.wanted_events();
+        scratch.after.want_events(wanted);
+        scratch.tally.want_missed(wanted.has(EventSet::KEY_MISS));
         let outcome = self.run(context, scratch, spec, call);
+        if wanted.has(EventSet::KEY_MISS) {
+            scratch.after.add_events(scratch.tally.take_missed());
+        }
         if scratch.after.has_work() {
             self.settle.settle(&mut scratch.after);
         }

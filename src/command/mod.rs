@@ -24,6 +24,7 @@ pub mod info;
 pub mod introspection;
 pub mod lcs;
 pub mod list;
+pub mod notify;
 pub mod object;
 pub mod pubsub;
 pub mod scan;

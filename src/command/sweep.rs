@@ -124,6 +124,7 @@ impl<'a, 'l> Sweeper<'a, 'l> {
 
     /// Removes every key of the selected database at one moment. Cost: O(shards) under the locks.
     pub fn flush_selected(&mut self) {
+        self.after.note_flushed();
         match &mut self.reach {
             Reach::Doors(keyspace) => keyspace.flush_database(self.database, self.after),
             Reach::Held(held) => held.flush_database(self.database, self.after),
@@ -133,6 +134,7 @@ impl<'a, 'l> Sweeper<'a, 'l> {
     /// Removes every key of all databases at one moment. Cost: O(shards * databases) under the
     /// locks.
     pub fn flush_all(&mut self) {
+        self.after.note_flushed();
         match &mut self.reach {
             Reach::Doors(keyspace) => keyspace.flush(self.after),
             Reach::Held(held) => held.flush(self.after),
@@ -147,6 +149,7 @@ impl<'a, 'l> Sweeper<'a, 'l> {
             Reach::Held(held) => held.database_number(number),
         };
         let (Some(a), Some(b)) = (number(a), number(b)) else { return false };
+        self.after.note_flushed();
         match &mut self.reach {
             Reach::Doors(keyspace) => keyspace.swap_databases(a, b, self.now),
             Reach::Held(held) => held.swap_databases(a, b, self.now),

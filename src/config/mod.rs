@@ -11,6 +11,7 @@ mod table;
 pub use option::{Change, Effect, Kind, OptionSpec, SaveRule, parse_save_rules, save_rules_text};
 pub use table::{OPTIONS, find};
 
+use crate::util::events::EventSet;
 use crate::util::glob::glob_match;
 use crate::util::log::{self, LogLevel};
 use crate::util::number::parse_u64;
@@ -18,7 +19,7 @@ use crate::util::text::until_zero_byte;
 use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Who may use DEBUG.
@@ -219,6 +220,8 @@ pub struct Config {
     snapshot_memory_bytes: AtomicU64,
     stop_writes_on_save_error: AtomicBool,
     output_limits: [AtomicU64; OUTPUT_LIMIT_NUMBERS],
+    /// The bits of an [`EventSet`].
+    published_events: AtomicU32,
 }
 
 /// The numbers of the limits for normal clients and for subscribers.
@@ -283,6 +286,7 @@ impl Config {
             snapshot_memory_bytes: AtomicU64::new(0),
             stop_writes_on_save_error: AtomicBool::new(true),
             output_limits: Default::default(),
+            published_events: AtomicU32::new(0),
             start,
         };
         for (option, value) in OPTIONS.iter().zip(&values) {
@@ -328,6 +332,10 @@ impl Config {
             "stop-writes-on-bgsave-error" => {
                 self.stop_writes_on_save_error.store(flag, Ordering::Relaxed);
             }
+            "notify-keyspace-events" => {
+                let events = EventSet::from_letters(value).unwrap_or_default();
+                self.published_events.store(events.bits(), Ordering::Relaxed);
+            }
             "client-output-buffer-limit" => self.apply_output_limits(value),
             _ => {}
         }
@@ -347,6 +355,13 @@ impl Config {
                 place.store(parse_u64(word).unwrap_or(0), Ordering::Relaxed);
             }
         }
+    }
+
+    /// The events of keys that are published, and on which channels.
+    #[inline]
+    #[must_use]
+    pub fn published_events(&self) -> EventSet {
+        EventSet::from_bits(self.published_events.load(Ordering::Relaxed))
     }
 
     /// What may wait to be sent to clients.

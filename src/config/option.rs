@@ -3,6 +3,7 @@
 //! A value is kept as the text that CONFIG GET prints. Reading one turns what a client wrote into
 //! that text, or tells, in Redis' words, why it cannot.
 
+use crate::util::events::EventSet;
 use crate::util::number::parse_i64;
 use std::borrow::Cow;
 
@@ -127,7 +128,8 @@ impl Kind {
                 let rules = parse_save_rules(given).ok_or("Invalid save parameters")?;
                 Ok(save_rules_text(&rules).into_bytes())
             }
-            Self::EventClasses => read_event_classes(given)
+            Self::EventClasses => EventSet::from_letters(given)
+                .map(EventSet::letters)
                 .ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".into()),
             Self::BufferLimits => read_buffer_limits(given, old),
             Self::Percentiles => read_percentiles(given),
@@ -252,31 +254,6 @@ pub fn parse_save_rules(text: &[u8]) -> Option<Vec<SaveRule>> {
 pub fn save_rules_text(rules: &[SaveRule]) -> String {
     let rule = |rule: &SaveRule| format!("{} {}", rule.seconds, rule.changes);
     rules.iter().map(rule).collect::<Vec<_>>().join(" ")
-}
-
-/// The classes in the order in which they are printed; `A` stands for all but the last.
-const EVENT_CLASSES: &[u8] = b"g$lshzxetdn";
-const EVENT_CLASSES_ALL: &[u8] = b"g$lshzxetd";
-const EVENT_CHANNELS: &[u8] = b"KEm";
-
-fn read_event_classes(given: &[u8]) -> Option<Vec<u8>> {
-    let mut asked = given.to_vec();
-    if asked.contains(&b'A') {
-        asked.retain(|class| *class != b'A');
-        asked.extend_from_slice(EVENT_CLASSES_ALL);
-    }
-    if asked.iter().any(|class| !EVENT_CLASSES.contains(class) && !EVENT_CHANNELS.contains(class)) {
-        return None;
-    }
-    let has = |class: &&u8| asked.contains(class);
-    let mut text = Vec::new();
-    if EVENT_CLASSES_ALL.iter().all(|class| asked.contains(class)) {
-        text.push(b'A');
-    } else {
-        text.extend(EVENT_CLASSES.iter().filter(has));
-    }
-    text.extend(EVENT_CHANNELS.iter().filter(has));
-    Some(text)
 }
 
 /// The old limits with those that are given in their place.

@@ -3,9 +3,12 @@
 //! Freeing a list of millions, waking a thread: under a lock such work would stall everyone, so a
 //! change only notes it here, and whoever released the locks settles it.
 
+use crate::keyspace::database::DatabaseNumber;
 use crate::keyspace::database::KeyTable;
 use crate::keyspace::entry::Entry;
+use crate::keyspace::events::{Events, KeyEvent};
 use crate::util::clock::UnixMillis;
+use crate::util::events::EventSet;
 
 /// Notes of one command, settled after its locks are released.
 #[derive(Debug, Default)]
@@ -13,6 +16,7 @@ pub struct AfterUnlock {
     garbage: Garbage,
     earliest_deadline: Option<UnixMillis>,
     expired: u64,
+    pub(super) events: Events,
 }
 
 /// Values that nobody can reach any more, still to be freed.
@@ -60,8 +64,44 @@ impl AfterUnlock {
             Some(self.earliest_deadline.map_or(deadline, |earliest| earliest.min(deadline)));
     }
 
-    pub(super) fn note_expired(&mut self) {
+    /// Notes that a key was found dead and removed.
+    pub(super) fn note_expired(&mut self, database: DatabaseNumber, key: &[u8]) {
         self.expired += 1;
+        self.note_death(database, key);
+    }
+
+    /// Notes that a key was removed because its deadline has come.
+    pub(super) fn note_death(&mut self, database: DatabaseNumber, key: &[u8]) {
+        self.events.note(EventSet::CHANGED, "", database, key);
+        self.events.note(EventSet::EXPIRED, "expired", database, key);
+    }
+
+    /// Notes that whole databases have changed.
+    pub fn note_flushed(&mut self) {
+        self.events.note_flushed();
+    }
+
+    /// Adds events that were noted elsewhere.
+    pub fn add_events(&mut self, events: Vec<KeyEvent>) {
+        self.events.add(events);
+    }
+
+    /// Has only these classes of events noted from now on.
+    #[inline]
+    pub fn want_events(&mut self, wanted: EventSet) {
+        self.events.want(wanted);
+    }
+
+    /// The events of keys in the order in which they happened.
+    #[must_use]
+    pub fn take_events(&mut self) -> Vec<KeyEvent> {
+        self.events.take()
+    }
+
+    /// True once when any key may have changed, since whole databases did.
+    #[must_use]
+    pub fn take_flushed(&mut self) -> bool {
+        self.events.take_flushed()
     }
 
     /// The values to free. What is taken is the caller's to drop, holding no lock.
@@ -74,7 +114,10 @@ impl AfterUnlock {
     #[inline]
     #[must_use]
     pub fn has_work(&self) -> bool {
-        self.earliest_deadline.is_some() || self.expired > 0 || !self.garbage.is_empty()
+        self.earliest_deadline.is_some()
+            || self.expired > 0
+            || !self.garbage.is_empty()
+            || !self.events.is_empty()
     }
 
     /// The earliest deadline that was set.

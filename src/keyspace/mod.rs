@@ -23,6 +23,7 @@
 mod after;
 mod database;
 mod entry;
+mod events;
 mod expiry;
 mod held;
 mod lock;
@@ -39,6 +40,7 @@ mod watch;
 pub use after::{AfterUnlock, Garbage};
 pub use database::DatabaseNumber;
 pub use entry::{Entry, Version};
+pub use events::KeyEvent;
 pub use expiry::STALE_ITEMS_ALLOWED;
 pub use held::{AllHeld, Held, ShardSet};
 pub use lock::ShardFigures;
@@ -50,6 +52,7 @@ pub use view::{
 pub use watch::Watches;
 
 use crate::util::clock::UnixMillis;
+use crate::util::events::EventSet;
 use crate::util::hash::{KeyHash, POSITION_BITS, POSITION_END, Position};
 use crate::util::random::Random;
 use database::Place;
@@ -454,14 +457,17 @@ impl Keyspace {
     }
 
     /// Removes the keys whose deadline has come, holding no lock for longer than about half a
-    /// millisecond; what is to be freed goes to `settle`, while no lock is held.
+    /// millisecond; what is to be freed, and the events of `wanted` classes, go to `settle`, while
+    /// no lock is held.
     pub fn sweep_expired(
         &self,
         now: UnixMillis,
+        wanted: EventSet,
         mut settle: impl FnMut(&mut AfterUnlock),
     ) -> Swept {
         let mut swept = Swept::default();
         let mut after = AfterUnlock::default();
+        after.want_events(wanted);
         for number in 0..self.shards.len() {
             while self.shards.figures(number).earliest_deadline() <= now {
                 let (removed, lag_ms) = self.shards.write_fair(number, |shard, epoch| {

@@ -497,6 +497,9 @@ impl Shard {
                 database.expiry.pop();
                 if let Some(slot) = database.find_due(due) {
                     let place = Place { database: number, hash: due.hash };
+                    if let Some(entry) = self.at(place, slot) {
+                        after.note_death(number, entry.key());
+                    }
                     self.remove(slot, place, epoch, after);
                     self.note_changes(1, epoch);
                     removed += 1;

@@ -186,7 +186,8 @@ impl Stress {
     fn sweep(&self) {
         while self.goes_on() {
             self.now.fetch_add(1, Ordering::Relaxed);
-            self.keyspace.sweep_expired(self.now(), |after| drop(after.take_garbage()));
+            self.keyspace
+                .sweep_expired(self.now(), EventSet::NONE, |after| drop(after.take_garbage()));
             std::thread::sleep(Duration::from_micros(200));
         }
     }
@@ -295,7 +296,7 @@ impl Stress {
         let (keys, with_deadline) = self.counted();
         let later = self.now.fetch_add(1_000_000, Ordering::Relaxed) + 1_000_000;
         let free = |after: &mut AfterUnlock| drop(after.take_garbage());
-        let swept = self.keyspace.sweep_expired(UnixMillis(later), free);
+        let swept = self.keyspace.sweep_expired(UnixMillis(later), EventSet::NONE, free);
         assert_eq!(swept.removed, with_deadline as u64);
         assert_eq!(self.counted(), (keys - with_deadline, 0));
         self.check_figures();

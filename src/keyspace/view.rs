@@ -11,12 +11,14 @@ use crate::keyspace::Keyspace;
 use crate::keyspace::after::AfterUnlock;
 use crate::keyspace::database::{DatabaseNumber, Place};
 use crate::keyspace::entry::Entry;
+use crate::keyspace::events::KeyEvent;
 use crate::keyspace::lock::{Epoch, Locked, Readable};
 use crate::keyspace::shard::Shard;
 use crate::util::clock::UnixMillis;
+use crate::util::events::EventSet;
 use crate::util::hash::KeyHash;
 use bytes::Bytes;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 /// The key holds a value of another type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct WrongType;
 pub struct Tally {
     hits: Cell<u64>,
     misses: Cell<u64>,
+    wants_missed: Cell<bool>,
+    missed: RefCell<Vec<KeyEvent>>,
 }
 
 impl Tally {
@@ -35,9 +39,26 @@ impl Tally {
         (self.hits.take(), self.misses.take())
     }
 
-    fn count(&self, found: bool) {
+    /// Whether keys that are not found are noted as events.
+    #[inline]
+    pub fn want_missed(&self, wanted: bool) {
+        self.wants_missed.set(wanted);
+    }
+
+    /// The events of keys that were not found.
+    #[must_use]
+    pub fn take_missed(&self) -> Vec<KeyEvent> {
+        self.missed.take()
+    }
+
+    fn count(&self, found: bool, key: LocatedKey<'_>) {
         let counter = if found { &self.hits } else { &self.misses };
         counter.set(counter.get() + 1);
+        if !found && self.wants_missed.get() {
+            let (class, name) = (EventSet::KEY_MISS, "keymiss");
+            let (database, key) = (key.database, key.key.into());
+            self.missed.borrow_mut().push(KeyEvent { class, name, database, key });
+        }
     }
 }
 
@@ -82,7 +103,7 @@ impl<'a> ReadView<'a> {
         tally: &Tally,
     ) -> Self {
         let entry = shard.get(key.place(), key.key).filter(|entry| !entry.is_expired(now));
-        tally.count(entry.is_some());
+        tally.count(entry.is_some(), key);
         Self { entry }
     }
 
@@ -194,6 +215,8 @@ pub struct WriteView<'a> {
     slot: Option<Slot>,
     epoch: Epoch,
     after: &'a mut AfterUnlock,
+    /// True when the collection became empty, which was noted as an event already.
+    emptied: bool,
 }
 
 impl<'a> WriteView<'a> {
@@ -210,10 +233,10 @@ impl<'a> WriteView<'a> {
         {
             shard.remove(found, key.place(), epoch, after);
             shard.note_changes(1, epoch);
-            after.note_expired();
+            after.note_expired(key.database, key.key);
             slot = None;
         }
-        Self { shard, key, slot, epoch, after }
+        Self { shard, key, slot, epoch, after, emptied: false }
     }
 
     fn entry(&self) -> Option<&Entry> {
@@ -245,6 +268,23 @@ impl<'a> WriteView<'a> {
         self.entry().map(|entry| entry.value().value_type())
     }
 
+    /// Notes an event of this key for those who want to hear of its class. That a collection has
+    /// become empty and is gone comes behind it.
+    #[inline]
+    pub fn notify(&mut self, class: EventSet, name: &'static str) {
+        let (database, key) = (self.key.database, self.key.key);
+        match self.emptied {
+            false => self.after.events.note(class, name, database, key),
+            true => self.after.events.note_before("del", class, name, database, key),
+        }
+    }
+
+    /// Notes that the value or the deadline changes, for those who keep copies.
+    #[inline]
+    fn note_changed(&mut self) {
+        self.after.events.note(EventSet::CHANGED, "", self.key.database, self.key.key);
+    }
+
     /// Counts `count` more changes than the one that every change counts by itself.
     pub fn note_more_changes(&mut self, count: usize) {
         self.shard.note_changes(count as u64, self.epoch);
@@ -253,7 +293,8 @@ impl<'a> WriteView<'a> {
     /// Makes the key hold this string. Cost: O(n).
     pub fn set_string(&mut self, value: &[u8], deadline: NewDeadline) {
         self.shard.note_changes(1, self.epoch);
-        let Self { shard, key, slot, epoch, after } = self;
+        self.note_changed();
+        let Self { shard, key, slot, epoch, after, .. } = self;
         let Some(slot) = *slot else {
             let deadline = if let NewDeadline::Set(deadline) = deadline { deadline } else { None };
             let entry = Entry::string(key.key, value, deadline, epoch.number);
@@ -293,6 +334,7 @@ impl<'a> WriteView<'a> {
     }
 
     fn put_entry(&mut self, entry: Entry) {
+        self.note_changed();
         match self.slot {
             Some(slot) => {
                 self.shard.replace(slot, self.key.place(), entry, self.epoch, self.after);
@@ -303,6 +345,7 @@ impl<'a> WriteView<'a> {
 
     fn insert(&mut self, entry: Entry) {
         self.shard.insert(self.key.place(), entry, self.after);
+        self.after.events.note(EventSet::NEW, "new", self.key.database, self.key.key);
         self.slot = self.shard.find(self.key.place(), self.key.key);
     }
 
@@ -313,6 +356,7 @@ impl<'a> WriteView<'a> {
         };
         self.shard.remove(slot, self.key.place(), self.epoch, self.after);
         self.shard.note_changes(1, self.epoch);
+        self.note_changed();
         true
     }
 
@@ -320,6 +364,7 @@ impl<'a> WriteView<'a> {
     /// counts the change.
     pub fn take(&mut self) -> Option<Entry> {
         let slot = self.slot.take()?;
+        self.note_changed();
         self.shard.take(slot, self.key.place(), self.epoch)
     }
 
@@ -328,6 +373,7 @@ impl<'a> WriteView<'a> {
         if let Some(slot) = self.slot {
             self.shard.note_changes(1, self.epoch);
             self.shard.set_deadline(slot, self.key.place(), deadline, self.epoch, self.after);
+            self.note_changed();
         }
     }
 
@@ -342,6 +388,7 @@ impl<'a> WriteView<'a> {
         };
         self.read().string()?;
         self.shard.note_changes(1, self.epoch);
+        self.note_changed();
         let entry = self.shard.change(slot, self.key.place(), self.epoch);
         entry.and_then(|entry| entry.append(tail)).ok_or(WrongType)
     }
@@ -436,6 +483,7 @@ impl<'a> WriteView<'a> {
         slot: Slot,
         change: impl FnOnce(&mut C) -> R,
     ) -> Result<R, WrongType> {
+        self.note_changed();
         let entry = self.shard.change(slot, self.key.place(), self.epoch).ok_or(WrongType)?;
         let changed = entry.change_collection(self.key.key, |value: &mut C| {
             (change(value), value.is_empty(), value.take_copied_bytes())
@@ -445,6 +493,8 @@ impl<'a> WriteView<'a> {
         if empty {
             self.slot = None;
             self.shard.remove(slot, self.key.place(), self.epoch, self.after);
+            self.notify(EventSet::GENERIC, "del");
+            self.emptied = true;
         }
         Ok(result)
     }

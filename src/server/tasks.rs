@@ -6,6 +6,7 @@
 
 use crate::command::context::Services;
 use crate::command::dispatch::Settle;
+use crate::command::notify::publish_events;
 use crate::keyspace::{AfterUnlock, Garbage, Keyspace};
 use crate::persist::dump::DumpOptions;
 use crate::persist::planted::{self, Bug};
@@ -105,7 +106,8 @@ impl Background {
             // wakes us: the wake-up is kept until we sleep.
             self.wakes_at.store(i64::MAX, Ordering::SeqCst);
             let now = services.clock.now();
-            let swept = keyspace.sweep_expired(now, |after| self.settle(after));
+            let wanted = services.wanted_events();
+            let swept = keyspace.sweep_expired(now, wanted, |after| self.settle(after));
             if swept.removed > 0 {
                 services.stats.note_expire_lag(swept.lag_max_ms);
                 services.stats.add(Counter::ExpiredKeys, swept.removed);
@@ -133,6 +135,12 @@ impl Settle for Background {
             && let Some(services) = services
         {
             services.stats.add(Counter::ExpiredKeys, expired);
+        }
+        let events = after.take_events();
+        if !events.is_empty()
+            && let Some(services) = services
+        {
+            publish_events(services, &events);
         }
         let garbage = after.take_garbage();
         let cost = garbage.cost();

@@ -2,6 +2,7 @@
 
 pub mod bits;
 pub mod clock;
+pub mod events;
 pub mod extended;
 pub mod glob;
 pub mod hash;
