@@ -7,6 +7,7 @@ use crate::command::spec::{Arity, CommandSpec, Destination, Flags, Group, KeySpe
 use crate::command::sweep::Sweeper;
 use crate::keyspace::WriteManyView;
 use crate::protocol::Args;
+use crate::util::events::EventSet;
 
 /// The rows of this family.
 #[rustfmt::skip]
@@ -57,6 +58,10 @@ fn move_key(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
         && let Some(mut to) = view.key(1)
     {
         to.put(entry);
+        to.notify(EventSet::GENERIC, "move_to");
+        if let Some(mut from) = view.key(0) {
+            from.notify(EventSet::GENERIC, "move_from");
+        }
     }
     call.reply.integer(i64::from(moves));
     Ok(())

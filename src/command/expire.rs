@@ -6,6 +6,7 @@ use crate::command::error::CommandError;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
 use crate::keyspace::{ReadView, WriteView};
 use crate::util::clock::UnixMillis;
+use crate::util::events::EventSet;
 
 /// The rows of this family.
 #[rustfmt::skip]
@@ -149,8 +150,10 @@ fn set_deadline(
     let allowed = view.read().deadline().is_some_and(|old| conditions.allow(old, deadline));
     if allowed && deadline <= call.now {
         view.remove();
+        view.notify(EventSet::GENERIC, "del");
     } else if allowed {
         view.set_deadline(Some(deadline));
+        view.notify(EventSet::GENERIC, "expire");
     }
     call.reply.flag(allowed);
     Ok(())
@@ -207,6 +210,7 @@ fn persist(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     let has_deadline = matches!(view.read().deadline(), Some(Some(_)));
     if has_deadline {
         view.set_deadline(None);
+        view.notify(EventSet::GENERIC, "persist");
     }
     call.reply.flag(has_deadline);
     Ok(())

@@ -7,6 +7,7 @@ use crate::command::scan::{Collected, ScanOptions, cursor};
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
 use crate::data::{Set, SetRef, Value};
 use crate::keyspace::{ReadView, WriteManyView, WriteView};
+use crate::util::events::EventSet;
 
 /// When more than this many times the members that stay are popped, those that stay are drawn.
 const POP_SHARE: usize = 5;
@@ -102,6 +103,7 @@ fn sadd(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
         })?;
         added = changed.unwrap_or(0);
         view.note_more_changes(added.saturating_sub(1));
+        view.notify(EventSet::SET, "sadd");
     }
     call.reply.count(added);
     Ok(())
@@ -118,6 +120,7 @@ fn srem(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
         })?;
         removed = changed.unwrap_or(0);
         view.note_more_changes(removed.saturating_sub(1));
+        view.notify(EventSet::SET, "srem");
     }
     call.reply.count(removed);
     Ok(())
@@ -176,11 +179,13 @@ fn smove(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
     if moves && args.at(1) != args.at(2) {
         if let Some(mut source) = view.key(0) {
             source.change_collection(false, |set: &mut Set| set.remove(member))?;
+            source.notify(EventSet::SET, "srem");
         }
         if let Some(mut target) = view.key(1)
             && arrives
         {
             target.change_collection(true, |set: &mut Set| set.insert(member))?;
+            target.notify(EventSet::SET, "sadd");
         }
     }
     call.reply.flag(moves);
@@ -194,8 +199,9 @@ fn spop(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
             let popped = view.change_collection(false, |set: &mut Set| {
                 set.pop(random, |member| reply.bulk(member))
             })?;
-            if popped.is_none() {
-                reply.null();
+            match popped {
+                Some(_) => view.notify(EventSet::SET, "spop"),
+                None => reply.null(),
             }
             Ok(())
         }
@@ -220,7 +226,9 @@ fn pop_many(view: &mut WriteView<'_>, call: &mut Call<'_>, count: usize) -> Outc
     let stay = len.saturating_sub(count);
     if stay == 0 {
         reply_members(call, Some(set));
+        view.notify(EventSet::SET, "spop");
         view.remove();
+        view.notify(EventSet::GENERIC, "del");
     } else if stay.saturating_mul(POP_SHARE) > count {
         let Call { reply, random, .. } = call;
         reply.set(count);
@@ -229,6 +237,7 @@ fn pop_many(view: &mut WriteView<'_>, call: &mut Call<'_>, count: usize) -> Outc
                 set.pop(random, |member| reply.bulk(member));
             }
         })?;
+        view.notify(EventSet::SET, "spop");
     } else {
         let mut kept = Set::new();
         set.draw_distinct(stay, &mut call.random, |member| {
@@ -241,6 +250,7 @@ fn pop_many(view: &mut WriteView<'_>, call: &mut Call<'_>, count: usize) -> Outc
             }
         });
         view.set_value(Value::Set(kept), deadline);
+        view.notify(EventSet::SET, "spop");
     }
     view.note_more_changes(count.min(len) - 1);
     Ok(())

@@ -11,6 +11,7 @@ use crate::command::set::reply_members;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
 use crate::data::{Set, SetRef, Value};
 use crate::keyspace::{ReadManyView, ReadView, WriteManyView};
+use crate::util::events::EventSet;
 use smallvec::SmallVec;
 
 const SOURCES: KeySpec = KeySpec { first: 2, last: -1, step: 1, access: &["RO", "ACCESS"] };
@@ -192,27 +193,29 @@ fn store(
     view: &mut WriteManyView<'_, '_>,
     call: &mut Call<'_>,
     combine: fn(Sets<'_>) -> Set,
+    event: &'static str,
 ) -> Outcome {
     let result = combine(sets(view.reads().skip(1))?);
     call.reply.count(result.len());
     if let Some(mut destination) = view.key(0) {
-        if result.is_empty() {
-            destination.remove();
-        } else {
+        if !result.is_empty() {
             destination.set_value(Value::Set(result), None);
+            destination.notify(EventSet::SET, event);
+        } else if destination.remove() {
+            destination.notify(EventSet::GENERIC, "del");
         }
     }
     Ok(())
 }
 
 fn sinterstore(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
-    store(view, call, intersection)
+    store(view, call, intersection, "sinterstore")
 }
 
 fn sunionstore(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
-    store(view, call, union)
+    store(view, call, union, "sunionstore")
 }
 
 fn sdiffstore(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
-    store(view, call, difference)
+    store(view, call, difference, "sdiffstore")
 }

@@ -10,6 +10,7 @@ use crate::data::sorted_set::whole;
 use crate::data::{SortedSet, SortedSetRef};
 use crate::keyspace::{ReadView, WriteView};
 use crate::protocol::{Args, Protocol, ReplyWriter};
+use crate::util::events::EventSet;
 use crate::util::number::{FloatText, IntegerText, format_f64, parse_f64};
 use smallvec::SmallVec;
 
@@ -236,6 +237,8 @@ fn add(view: &mut WriteView<'_>, call: &mut Call<'_>, mut options: AddOptions) -
         })?;
         outcome.unwrap_or(Ok(()))?;
         view.note_more_changes(added + updated - 1);
+        let event = if options.increments { "zincr" } else { "zadd" };
+        view.notify(EventSet::SORTED_SET, event);
     }
     match last {
         Decision::Skip if options.increments => call.reply.null(),
@@ -266,6 +269,7 @@ fn zrem(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
         })?;
         removed = changed.unwrap_or(0);
         view.note_more_changes(removed.saturating_sub(1));
+        view.notify(EventSet::SORTED_SET, "zrem");
     }
     call.reply.count(removed);
     Ok(())

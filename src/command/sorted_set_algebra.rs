@@ -396,13 +396,13 @@ fn keep(
     view: &mut WriteManyView<'_, '_>,
     call: &mut Call<'_>,
     operation: Operation,
-    name: &str,
+    name: &'static str,
 ) -> Outcome {
     let keys = key_count(call.args, 2, name)?;
     let options = call.args.skip(3 + keys);
     let sources = sources(view.reads().skip(1))?;
     let entries = Request::parse(operation, Purpose::Stored, sources, options)?.result();
-    store(view, call, entries);
+    store(view, call, entries, name);
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, R
 use crate::data::{SortedSet, SortedSetRef};
 use crate::keyspace::{WriteManyView, WriteView, WrongType};
 use crate::protocol::{Protocol, ReplyWriter};
+use crate::util::events::EventSet;
 
 /// The rows of this family.
 #[rustfmt::skip]
@@ -67,6 +68,7 @@ pub fn pop<T>(
         view.change_collection(false, |set: &mut SortedSet| {
             set.remove_ranks(ranks, is_reverse, |member, score| each(target, member, score));
         })?;
+        view.notify(EventSet::SORTED_SET, if is_reverse { "zpopmax" } else { "zpopmin" });
     }
     Ok(count)
 }

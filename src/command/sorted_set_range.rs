@@ -13,6 +13,7 @@ use crate::data::ranked_tree::Scored;
 use crate::data::{SortedSet, SortedSetRef, Value};
 use crate::keyspace::{ReadView, WriteManyView, WriteView};
 use crate::protocol::Args;
+use crate::util::events::EventSet;
 use crate::util::number::parse_bound;
 use crate::util::range::normalize_range;
 use std::ops::Range;
@@ -361,19 +362,25 @@ fn zrangestore(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome
             entries.push(Scored { score, member: Member::new(member) });
         });
     }
-    store(view, call, entries);
+    store(view, call, entries, "zrangestore");
     Ok(())
 }
 
 /// Makes these members the sorted set at the first key, or removes it, and replies with their
-/// number.
-pub fn store(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>, entries: Vec<Scored>) {
+/// number; the key's event is `event`.
+pub fn store(
+    view: &mut WriteManyView<'_, '_>,
+    call: &mut Call<'_>,
+    entries: Vec<Scored>,
+    event: &'static str,
+) {
     call.reply.count(entries.len());
     if let Some(mut destination) = view.key(0) {
-        if entries.is_empty() {
-            destination.remove();
-        } else {
+        if !entries.is_empty() {
             destination.set_value(Value::SortedSet(SortedSet::from_entries(entries)), None);
+            destination.notify(EventSet::SORTED_SET, event);
+        } else if destination.remove() {
+            destination.notify(EventSet::GENERIC, "del");
         }
     }
 }
@@ -401,6 +408,14 @@ fn remove(view: &mut WriteView<'_>, call: &mut Call<'_>, by: By) -> Outcome {
         view.change_collection(false, |set: &mut SortedSet| {
             set.remove_ranks(ranks, false, |_, _| ());
         })?;
+        view.notify(
+            EventSet::SORTED_SET,
+            match by {
+                By::Rank => "zremrangebyrank",
+                By::Score => "zremrangebyscore",
+                By::Lex => "zremrangebylex",
+            },
+        );
     }
     Ok(())
 }
