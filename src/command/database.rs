@@ -58,9 +58,11 @@ fn move_key(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
         && let Some(mut to) = view.key(1)
     {
         to.put(entry);
-        to.notify(EventSet::GENERIC, "move_to");
         if let Some(mut from) = view.key(0) {
             from.notify(EventSet::GENERIC, "move_from");
+        }
+        if let Some(mut to) = view.key(1) {
+            to.notify(EventSet::GENERIC, "move_to");
         }
     }
     call.reply.integer(i64::from(moves));

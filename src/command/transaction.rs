@@ -271,6 +271,7 @@ impl Gate {
         if let Some(late) = own.late.take().filter(|_| outcome.is_ok()) {
             outcome = late(&mut own.reply);
         }
+        after.add_events(tally.take_missed());
         if context.deferred.take().is_some() {
             outcome = Err(CommandError::Text("ERR Command not allowed inside a transaction"));
         }

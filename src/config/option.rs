@@ -332,7 +332,7 @@ mod tests {
             (Kind::SaveRules, "", ""),
             (Kind::SaveRules, "+10 1 3600 0", "10 1 3600 0"),
             (Kind::EventClasses, "KEA", "AKE"),
-            (Kind::EventClasses, "KEAn", "AKE"),
+            (Kind::EventClasses, "KEAn", "AnKE"),
             (Kind::EventClasses, "nmtKx$g", "g$xtnKm"),
             (Kind::EventClasses, "", ""),
             (

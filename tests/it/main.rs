@@ -19,6 +19,7 @@ mod differential;
 mod expiry;
 mod faults;
 mod harness;
+mod notifications;
 mod persistence;
 mod protocol;
 mod regressions;
