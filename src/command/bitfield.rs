@@ -14,6 +14,7 @@ use crate::data::StringRef;
 use crate::keyspace::{ReadView, WriteView};
 use crate::protocol::{Args, ReplyWriter};
 use crate::util::bits::{get_field, set_field};
+use crate::util::events::EventSet;
 use crate::util::number::parse_i64;
 use crate::util::text::until_zero_byte;
 
@@ -215,7 +216,7 @@ pub(super) fn bitfield(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome
     let grows = old.len() < end;
     let reply = &mut call.reply;
     reply.array(operations.len());
-    view.change_string_counted(end, |bytes| {
+    let changes = view.change_string_counted(end, |bytes| {
         let mut changes = 0;
         for operation in &operations {
             let (result, changed) = operation.run(bytes);
@@ -226,8 +227,11 @@ pub(super) fn bitfield(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome
             let is_write = operation.action != Action::Get;
             changes += usize::from(result.is_some() && is_write && (grows || changed));
         }
-        (changes, ())
+        (changes, changes)
     })?;
+    if changes > 0 {
+        view.notify(EventSet::STRING, "setbit");
+    }
     Ok(())
 }
 

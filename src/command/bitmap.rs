@@ -8,6 +8,7 @@ use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, R
 use crate::data::{StringRef, Value};
 use crate::keyspace::{ReadView, WriteManyView, WriteView};
 use crate::util::bits::{count_ones_between, find_bit, get_bit, set_bit};
+use crate::util::events::EventSet;
 use crate::util::number::parse_i64;
 use bytes::Bytes;
 use std::ops::RangeInclusive;
@@ -105,6 +106,7 @@ fn setbit(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     // A bit that is there and stays as it is changes nothing.
     if was_on != on || old.is_none_or(|bytes| bytes.len() < len) {
         view.change_string(len, |bytes| set_bit(bytes, at, on))?;
+        view.notify(EventSet::STRING, "setbit");
     }
     call.reply.flag(was_on);
     Ok(())
@@ -260,10 +262,11 @@ fn bitop(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
     drop(sources);
     call.reply.count(result.len());
     if let Some(mut destination) = view.key(0) {
-        if result.is_empty() {
-            destination.remove();
-        } else {
+        if !result.is_empty() {
             destination.set_value(Value::String(Bytes::from(result)), None);
+            destination.notify(EventSet::STRING, "set");
+        } else if destination.remove() {
+            destination.notify(EventSet::GENERIC, "del");
         }
     }
     Ok(())

@@ -6,10 +6,12 @@
 use crate::command::args::{integer, is_word};
 use crate::command::context::Call;
 use crate::command::error::CommandError;
+use crate::command::generic::note_anew;
 use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, KeySpec, Outcome, Run};
 use crate::keyspace::{ReadView, WriteView};
 use crate::persist::payload;
 use crate::util::clock::UnixMillis;
+use crate::util::events::EventSet;
 
 /// The rows of this family.
 #[rustfmt::skip]
@@ -111,9 +113,14 @@ fn restore(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     // As in Redis, a sum that does not fit wraps around into the past.
     let deadline = (ttl != 0).then(|| UnixMillis(ttl.wrapping_add(base)));
     if deadline.is_some_and(|deadline| deadline <= call.now) {
-        view.remove();
+        if view.remove() {
+            view.notify(EventSet::GENERIC, "del");
+        }
     } else {
+        let replaced = view.exists();
         view.set_value(value, deadline);
+        note_anew(view, replaced);
+        view.notify(EventSet::GENERIC, "restore");
     }
     call.reply.ok();
     Ok(())

@@ -7,8 +7,9 @@ use crate::command::scan::{Collected, Pattern, ScanOptions, cursor};
 use crate::command::spec::{Arity, CommandSpec, Compat, Destination, Flags, Group};
 use crate::command::spec::{KeySpec, Outcome, Run};
 use crate::command::sweep::Sweeper;
-use crate::keyspace::{ReadManyView, ReadView, WriteManyView};
+use crate::keyspace::{Entry, ReadManyView, ReadView, WriteManyView, WriteView};
 use crate::protocol::Args;
+use crate::util::events::EventSet;
 use crate::util::number::parse_i64;
 
 /// The rows of this family.
@@ -148,7 +149,12 @@ pub static COMMANDS: &[CommandSpec] = &[
 fn delete(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
     let mut removed = 0;
     for index in 0..view.len() {
-        removed += usize::from(view.key(index).is_some_and(|mut key| key.remove()));
+        if let Some(mut key) = view.key(index)
+            && key.remove()
+        {
+            key.notify(EventSet::GENERIC, "del");
+            removed += 1;
+        }
     }
     call.reply.count(removed);
     Ok(())
@@ -169,9 +175,7 @@ fn rename(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
     let mut from = view.key(0).ok_or(CommandError::NoSuchKey)?;
     if !same {
         let entry = from.take().ok_or(CommandError::NoSuchKey)?;
-        if let Some(mut to) = view.key(1) {
-            to.put(entry);
-        }
+        put_renamed(view, entry);
     } else if !from.exists() {
         return Err(CommandError::NoSuchKey);
     }
@@ -185,14 +189,32 @@ fn renamenx(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
     }
     // A key has its own name already.
     let is_free = view.key(1).is_some_and(|to| !to.exists());
-    if is_free
-        && let Some(entry) = view.key(0).and_then(|mut from| from.take())
-        && let Some(mut to) = view.key(1)
-    {
-        to.put(entry);
+    if is_free && let Some(entry) = view.key(0).and_then(|mut from| from.take()) {
+        put_renamed(view, entry);
     }
     call.reply.flag(is_free);
     Ok(())
+}
+
+/// A key that these commands replace counts as removed and made anew.
+pub(super) fn note_anew(view: &mut WriteView<'_>, replaced: bool) {
+    if replaced {
+        view.notify(EventSet::NEW, "new");
+    }
+}
+
+/// Gives what was taken from the first key to the second.
+fn put_renamed(view: &mut WriteManyView<'_, '_>, entry: Entry) {
+    if let Some(mut to) = view.key(1) {
+        let replaced = to.exists();
+        to.put(entry);
+        note_anew(&mut to, replaced);
+    }
+    for (index, event) in ["rename_from", "rename_to"].into_iter().enumerate() {
+        if let Some(mut key) = view.key(index) {
+            key.notify(EventSet::GENERIC, event);
+        }
+    }
 }
 
 /// The options of COPY, up to the first that is wrong.
@@ -243,7 +265,10 @@ fn copy(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
     let source = view.key(0).and_then(|from| from.copy());
     let copied = match (source, view.key(1)) {
         (Some(entry), Some(mut to)) if options.replace || !to.exists() => {
+            let replaced = to.exists();
             to.put(entry);
+            note_anew(&mut to, replaced);
+            to.notify(EventSet::GENERIC, "copy_to");
             true
         }
         _ => false,

@@ -8,6 +8,7 @@ use crate::command::set::drawn_count;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
 use crate::data::Hash;
 use crate::keyspace::{ReadView, WriteView};
+use crate::util::events::EventSet;
 use crate::util::extended::Extended;
 use crate::util::number::{IntegerText, parse_i64};
 
@@ -147,6 +148,7 @@ fn set_pairs(view: &mut WriteView<'_>, call: &Call<'_>, name: &str) -> Result<us
         new
     })?;
     view.note_more_changes((call.args.len() - 2) / 2 - 1);
+    view.notify(EventSet::HASH, "hset");
     Ok(new.unwrap_or(0))
 }
 
@@ -196,6 +198,7 @@ fn hdel(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
         })?;
         removed = changed.unwrap_or(0);
         view.note_more_changes(removed.saturating_sub(1));
+        view.notify(EventSet::HASH, "hdel");
     }
     call.reply.count(removed);
     Ok(())
@@ -252,6 +255,7 @@ fn hincrby(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     let new = old.checked_add(increment).ok_or(CommandError::Overflow)?;
     let mut text = IntegerText::new();
     view.change_collection(true, |hash: &mut Hash| hash.set(field, text.format_i64(new)))?;
+    view.notify(EventSet::HASH, "hincrby");
     call.reply.integer(new);
     Ok(())
 }
@@ -261,6 +265,7 @@ fn hsetnx(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     let is_new = view.read().hash()?.is_none_or(|hash| hash.get(field).is_none());
     if is_new {
         view.change_collection(true, |hash: &mut Hash| hash.set(field, value))?;
+        view.notify(EventSet::HASH, "hset");
     }
     call.reply.flag(is_new);
     Ok(())
@@ -286,6 +291,7 @@ fn hincrbyfloat(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     };
     let new = old.checked_add(increment).ok_or(CommandError::NotFinite)?.to_text();
     view.change_collection(true, |hash: &mut Hash| hash.set(field, &new))?;
+    view.notify(EventSet::HASH, "hincrbyfloat");
     call.reply.bulk(&new);
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, R
 use crate::data::StringRef;
 use crate::data::hyperloglog::{self, Corrupted, Encoding, Mark, Registers};
 use crate::keyspace::{NewDeadline, ReadView, WriteManyView, WriteView};
+use crate::util::events::EventSet;
 use smallvec::SmallVec;
 
 /// The rows of this family.
@@ -95,6 +96,9 @@ fn pfadd(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
         }
         None => add_to_sparse(view, hyperloglog::empty(), &marks, 1, call)?,
     };
+    if raised > 0 {
+        view.notify(EventSet::STRING, "pfadd");
+    }
     call.reply.flag(raised > 0);
     Ok(())
 }
@@ -178,6 +182,7 @@ fn pfmerge(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
     hyperloglog::forget_count(&mut merged);
     if let Some(mut key) = view.key(0) {
         key.set_string(&merged, NewDeadline::Keep);
+        key.notify(EventSet::STRING, "pfadd");
     }
     call.reply.ok();
     Ok(())

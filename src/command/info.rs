@@ -294,7 +294,7 @@ fn stats(report: &mut Report<'_>) {
     report.noughts(&["io_threaded_reads_processed", "io_threaded_writes_processed"]);
     report.noughts(&["reply_buffer_shrinks", "reply_buffer_expands"]);
     let disconnections = Counter::OutputLimitDisconnections;
-    report.count("client_output_buffer_limit_disconnections", disconnections);
+    report.count("my_redis_output_limit_disconnections", disconnections);
     report.count("my_redis_protocol_errors", Counter::ProtocolErrors);
     report.count("my_redis_background_restarts", Counter::BackgroundRestarts);
     report.field("my_redis_expire_lag_last_ms", lag_last);

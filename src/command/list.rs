@@ -7,6 +7,7 @@ use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, R
 use crate::data::list::{End, ListRef};
 use crate::data::{List, Value};
 use crate::keyspace::{ReadView, WriteManyView, WriteView};
+use crate::util::events::EventSet;
 use crate::util::number::parse_i64;
 use crate::util::range::{normalize_index, normalize_range};
 use std::ops::ControlFlow;
@@ -140,6 +141,22 @@ pub static COMMANDS: &[CommandSpec] = &[
     },
 ];
 
+/// The event of a push.
+fn pushed(end: End) -> &'static str {
+    match end {
+        End::Left => "lpush",
+        End::Right => "rpush",
+    }
+}
+
+/// The event of a pop.
+pub(super) fn popped(end: End) -> &'static str {
+    match end {
+        End::Left => "lpop",
+        End::Right => "rpop",
+    }
+}
+
 fn push(view: &mut WriteView<'_>, call: &mut Call<'_>, end: End) -> Outcome {
     let args = call.args;
     let len = view.change_collection(true, |list: &mut List| {
@@ -149,6 +166,7 @@ fn push(view: &mut WriteView<'_>, call: &mut Call<'_>, end: End) -> Outcome {
         list.len()
     })?;
     view.note_more_changes(args.len().saturating_sub(3));
+    view.notify(EventSet::LIST, pushed(end));
     call.reply.count(len.unwrap_or(0));
     Ok(())
 }
@@ -181,11 +199,12 @@ fn pop(view: &mut WriteView<'_>, call: &mut Call<'_>, end: End, name: &str) -> O
     let reply = &mut call.reply;
     match call.args.len() {
         2 => {
-            let popped = view.change_collection(false, |list: &mut List| {
+            let element = view.change_collection(false, |list: &mut List| {
                 list.pop(end, |element| reply.bulk(element))
             })?;
-            if popped.is_none() {
-                reply.null();
+            match element {
+                Some(_) => view.notify(EventSet::LIST, popped(end)),
+                None => reply.null(),
             }
             Ok(())
         }
@@ -212,6 +231,7 @@ fn pop_many(view: &mut WriteView<'_>, call: &mut Call<'_>, end: End, count: usiz
             }
         })?;
         view.note_more_changes(count - 1);
+        view.notify(EventSet::LIST, popped(end));
     }
     Ok(())
 }
@@ -250,6 +270,7 @@ fn lset(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     let index = normalize_index(index, len).ok_or(CommandError::IndexOutOfRange)?;
     let element = call.args.at(3);
     view.change_collection(false, |list: &mut List| list.set(index, element))?;
+    view.notify(EventSet::LIST, "lset");
     call.reply.ok();
     Ok(())
 }
@@ -268,6 +289,7 @@ fn lrem(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
             .change_collection(false, |list: &mut List| list.remove_equal(element, limit, end))?;
         removed = changed.unwrap_or(0);
         view.note_more_changes(removed.saturating_sub(1));
+        view.notify(EventSet::LIST, "lrem");
     }
     call.reply.count(removed);
     Ok(())
@@ -393,6 +415,7 @@ fn linsert(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     let len = list.len();
     let element = args.at(4);
     view.change_collection(false, |list: &mut List| list.insert(index + behind, element))?;
+    view.notify(EventSet::LIST, "linsert");
     call.reply.count(len + 1);
     Ok(())
 }
@@ -406,6 +429,8 @@ fn ltrim(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     let Some((first, last)) = normalize_range(start, stop, len) else {
         view.remove();
         view.note_more_changes(len - 1);
+        view.notify(EventSet::LIST, "ltrim");
+        view.notify(EventSet::GENERIC, "del");
         return Ok(());
     };
     let removed = len - (last + 1 - first);
@@ -416,6 +441,7 @@ fn ltrim(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
         }
         view.note_more_changes(removed - 1);
     }
+    view.notify(EventSet::LIST, "ltrim");
     Ok(())
 }
 
@@ -447,18 +473,27 @@ fn move_element(
                 list.push(to, &element);
             }
         })?;
+        source.notify(EventSet::LIST, pushed(to));
+        source.notify(EventSet::LIST, popped(from));
         return Ok(());
     }
     if let Some(destination) = view.key(1) {
         destination.read().list()?;
     }
     let mut source = view.key(0).ok_or(CommandError::NoSuchKey)?;
-    let popped = source.change_first_half(|list: &mut List| list.pop(from, <[u8]>::to_vec))?;
-    if let Some(element) = popped.flatten()
+    let element = source.change_first_half(|list: &mut List| list.pop(from, <[u8]>::to_vec))?;
+    if let Some(element) = element.flatten()
         && let Some(mut destination) = view.key(1)
     {
         reply.bulk(&element);
         destination.change_collection(true, |list: &mut List| list.push(to, &element))?;
+        destination.notify(EventSet::LIST, pushed(to));
+        if let Some(mut source) = view.key(0) {
+            source.notify(EventSet::LIST, popped(from));
+            if !source.exists() {
+                source.notify(EventSet::GENERIC, "del");
+            }
+        }
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use crate::command::sweep::Sweeper;
 use crate::data::list::{End, ListRef};
 use crate::data::{List, StringRef, Value, ValueRef};
 use crate::keyspace::{ReadAnyView, ReadView, WriteAnyView};
+use crate::util::events::EventSet;
 use crate::util::number::parse_f64;
 use crate::util::text::until_zero_byte;
 use std::cmp::Ordering;
@@ -359,11 +360,12 @@ fn sort(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>) -> Outcome {
         let mut list = List::new();
         output.iter().for_each(|element| list.push(End::Right, element.as_deref().unwrap_or(b"")));
         let mut destination = view.key(destination);
-        if output.is_empty() {
-            destination.remove();
-        } else {
+        if !output.is_empty() {
             destination.set_value(Value::List(list), None);
             destination.note_more_changes(output.len() - 1);
+            destination.notify(EventSet::LIST, "sortstore");
+        } else if destination.remove() {
+            destination.notify(EventSet::GENERIC, "del");
         }
         Ok::<usize, CommandError>(output.len())
     })?;

@@ -8,6 +8,7 @@ use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, R
 use crate::data::StringRef;
 use crate::keyspace::{NewDeadline, ReadManyView, ReadView, WriteManyView, WriteView};
 use crate::util::clock::UnixMillis;
+use crate::util::events::EventSet;
 use crate::util::extended::Extended;
 use crate::util::number::IntegerText;
 use crate::util::range::normalize_byte_range;
@@ -318,6 +319,7 @@ impl<'a> SetOptions<'a> {
 fn set(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     if call.args.len() == 3 {
         view.set_string(call.args.at(2), NewDeadline::Set(None));
+        view.notify(EventSet::STRING, "set");
         call.reply.ok();
         return Ok(());
     }
@@ -339,6 +341,10 @@ fn set(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     };
     if sets {
         view.set_string(call.args.at(2), deadline);
+        view.notify(EventSet::STRING, "set");
+        if matches!(deadline, NewDeadline::Set(Some(_))) {
+            view.notify(EventSet::GENERIC, "expire");
+        }
     }
     match (options.get, sets) {
         (true, _) => {}
@@ -352,21 +358,30 @@ fn setnx(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     let sets = !view.exists();
     if sets {
         view.set_string(call.args.at(2), NewDeadline::Set(None));
+        view.notify(EventSet::STRING, "set");
     }
     call.reply.flag(sets);
     Ok(())
 }
 
 fn setex(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
-    let deadline = DeadlineUnit::Seconds.deadline(call.args.at(2), call.now, "setex")?;
-    view.set_string(call.args.at(3), NewDeadline::Set(Some(deadline)));
-    call.reply.ok();
-    Ok(())
+    set_with_deadline(view, call, DeadlineUnit::Seconds, "setex")
 }
 
 fn psetex(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
-    let deadline = DeadlineUnit::Millis.deadline(call.args.at(2), call.now, "psetex")?;
+    set_with_deadline(view, call, DeadlineUnit::Millis, "psetex")
+}
+
+fn set_with_deadline(
+    view: &mut WriteView<'_>,
+    call: &mut Call<'_>,
+    unit: DeadlineUnit,
+    name: &'static str,
+) -> Outcome {
+    let deadline = unit.deadline(call.args.at(2), call.now, name)?;
     view.set_string(call.args.at(3), NewDeadline::Set(Some(deadline)));
+    view.notify(EventSet::STRING, "set");
+    view.notify(EventSet::GENERIC, "expire");
     call.reply.ok();
     Ok(())
 }
@@ -374,6 +389,7 @@ fn psetex(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
 fn getset(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     reply_string(call, view.read().string()?);
     view.set_string(call.args.at(2), NewDeadline::Set(None));
+    view.notify(EventSet::STRING, "set");
     Ok(())
 }
 
@@ -394,14 +410,17 @@ fn getex(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
         DeadlineOption::Word => {
             if view.read().deadline().flatten().is_some() {
                 view.set_deadline(None);
+                view.notify(EventSet::GENERIC, "persist");
             }
         }
         DeadlineOption::Set(unit, number) => {
             let deadline = unit.deadline(number, call.now, "getex")?;
             if deadline <= call.now {
                 view.remove();
+                view.notify(EventSet::GENERIC, "del");
             } else {
                 view.set_deadline(Some(deadline));
+                view.notify(EventSet::GENERIC, "expire");
             }
         }
     }
@@ -410,7 +429,9 @@ fn getex(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
 
 fn getdel(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     reply_string(call, view.read().string()?);
-    view.remove();
+    if view.remove() {
+        view.notify(EventSet::GENERIC, "del");
+    }
     Ok(())
 }
 
@@ -448,6 +469,7 @@ fn setrange(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
             place.copy_from_slice(part);
         }
     })?;
+    view.notify(EventSet::STRING, "setrange");
     call.reply.count(len.max(end));
     Ok(())
 }
@@ -473,6 +495,7 @@ fn set_pairs(view: &mut WriteManyView<'_, '_>, call: &Call<'_>) {
     for index in 0..view.len() {
         if let Some(mut key) = view.key(index) {
             key.set_string(call.args.at(2 * index + 2), NewDeadline::Set(None));
+            key.notify(EventSet::STRING, "set");
         }
     }
 }
@@ -498,6 +521,7 @@ fn add(view: &mut WriteView<'_>, call: &mut Call<'_>, increment: i64) -> Outcome
     let new = old.checked_add(increment).ok_or(CommandError::Overflow)?;
     let mut text = IntegerText::new();
     view.set_string(text.format_i64(new), NewDeadline::Keep);
+    view.notify(EventSet::STRING, "incrby");
     call.reply.integer(new);
     Ok(())
 }
@@ -529,6 +553,7 @@ fn incrbyfloat(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     let increment = Extended::parse(call.args.at(2)).ok_or(CommandError::NotAFloat)?;
     let new = old.checked_add(increment).ok_or(CommandError::NotFinite)?.to_text();
     view.set_string(&new, NewDeadline::Keep);
+    view.notify(EventSet::STRING, "incrbyfloat");
     call.reply.bulk(&new);
     Ok(())
 }
@@ -545,6 +570,7 @@ fn append(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     if !tail.is_empty() || !view.exists() {
         len = view.append(tail)?;
     }
+    view.notify(EventSet::STRING, "append");
     call.reply.count(len);
     Ok(())
 }

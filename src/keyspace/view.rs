@@ -416,6 +416,7 @@ impl<'a> WriteView<'a> {
         len: usize,
         change: impl FnOnce(&mut [u8]) -> (usize, R),
     ) -> Result<R, WrongType> {
+        self.note_changed();
         let (changes, result) = match self.slot {
             None => {
                 let (value, result) = crate::data::string::change(Bytes::new(), len, change);
@@ -459,11 +460,16 @@ impl<'a> WriteView<'a> {
             return Err(WrongType);
         }
         self.shard.note_changes(1, self.epoch);
-        self.change_uncounted(slot, change).map(Some)
+        let result = self.change_uncounted(slot, change)?;
+        if self.slot.is_none() {
+            self.notify(EventSet::GENERIC, "del");
+            self.emptied = true;
+        }
+        Ok(Some(result))
     }
 
     /// As [`change_collection`](Self::change_collection) of a key that is there, but not counted:
-    /// for the first half of a change that counts with its second.
+    /// for the first half of a change that counts with its second, and is told of after it.
     ///
     /// # Errors
     /// `WrongType` when the key holds another type.
@@ -493,8 +499,6 @@ impl<'a> WriteView<'a> {
         if empty {
             self.slot = None;
             self.shard.remove(slot, self.key.place(), self.epoch, self.after);
-            self.notify(EventSet::GENERIC, "del");
-            self.emptied = true;
         }
         Ok(result)
     }

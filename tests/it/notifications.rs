@@ -41,8 +41,18 @@ impl Pair {
     }
 }
 
-/// Fails the test unless every command causes the same events here and in a redis-server. Misses
-/// of commands that write are told by Redis only (docs/differences.md).
+/// Commands that may write: their misses are told by Redis only (docs/differences.md).
+const MISSES_UNTOLD: &[&str] = &["GETEX", "GETDEL", "SORT", "COPY", "BITOP", "PFMERGE"];
+
+fn without_misses(events: &str) -> String {
+    events
+        .lines()
+        .filter(|line| !line.contains("keymiss"))
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
+/// Fails the test unless every command causes the same events here and in a redis-server.
 #[track_caller]
 fn expect_the_same_events(lines: &[&str]) {
     let server = Server::start_with(MANY_SHARDS, |options| options.databases = 16);
@@ -51,7 +61,11 @@ fn expect_the_same_events(lines: &[&str]) {
     let mut redis = Pair::connect(oracle.addr(), EVERYTHING);
     let mut caused = 0;
     for line in lines {
-        let ((got, got_events), (reply, events)) = (ours.run(line), redis.run(line));
+        let ((got, mut got_events), (reply, mut events)) = (ours.run(line), redis.run(line));
+        if MISSES_UNTOLD.iter().any(|name| line.starts_with(name)) {
+            got_events = without_misses(&got_events);
+            events = without_misses(&events);
+        }
         let is_random = line.starts_with("SPOP");
         assert!(is_random || got == reply, "{line}: {} instead of {}", shown(&got), shown(&reply));
         assert!(got_events == events, "{line}:\n{got_events}instead of\n{events}");
@@ -89,7 +103,7 @@ fn sets_tell_what_happens_to_them() {
         "SINTERSTORE u s t",
         "SINTERSTORE u s t",
         "SDIFFSTORE u s t",
-        "SINTER s t",
+        "SINTERCARD 2 s t",
         "SMEMBERS none",
         "SCARD none",
         "SADD one m",
@@ -135,6 +149,153 @@ fn sorted_sets_tell_what_happens_to_them() {
         "ZMPOP 1 z MAX COUNT 9",
         "ZSCORE none a",
         "ZRANGE none 0 -1",
+    ]);
+}
+
+#[test]
+fn strings_tell_what_happens_to_them() {
+    expect_the_same_events(&[
+        "SET k a",
+        "SET k b EX 100",
+        "SET k c KEEPTTL",
+        "SET k d NX",
+        "SET k d XX",
+        "SET n d XX",
+        "SET k e GET",
+        "GET none",
+        "SETNX k a",
+        "SETNX l a",
+        "SETEX k 100 a",
+        "PSETEX k 100000 a",
+        "GETSET k b",
+        "GETEX k",
+        "GETEX k EX 50",
+        "GETEX k PERSIST",
+        "GETEX k PERSIST",
+        "GETEX k PXAT 1",
+        "GETEX k PXAT 1",
+        "GETDEL l",
+        "GETDEL l",
+        "SETRANGE k 2 ab",
+        "SETRANGE k 0 \"\"",
+        "MSET a 1 b 2",
+        "MSETNX a 1 c 3",
+        "MSETNX d 1 e 3",
+        "INCR a",
+        "DECR a",
+        "INCRBY a 5",
+        "DECRBY a 5",
+        "INCRBYFLOAT a 1.5",
+        "INCR x",
+        "APPEND k more",
+        "APPEND k \"\"",
+        "APPEND new x",
+        "STRLEN none",
+        "SETBIT bits 7 1",
+        "SETBIT bits 7 1",
+        "BITOP OR bits2 bits k",
+        "BITOP AND bits2 none1 none2",
+        "BITOP AND bits2 none1 none2",
+        "BITFIELD bits SET u8 0 5",
+        "BITFIELD bits SET u8 0 5 GET u8 0",
+        "BITFIELD bits INCRBY u8 8 1",
+        "BITFIELD bits GET u8 0",
+        "PFADD h a b",
+        "PFADD h a",
+        "PFMERGE h2 h",
+        "GETRANGE none 0 1",
+        "MGET none1 k none2",
+        "SUBSTR none 0 1",
+    ]);
+}
+
+#[test]
+fn lists_tell_what_happens_to_them() {
+    expect_the_same_events(&[
+        "RPUSH l a b c",
+        "LPUSH l x",
+        "LPUSHX l y",
+        "RPUSHX none y",
+        "LPOP l",
+        "RPOP l",
+        "LPOP l 2",
+        "LPOP l 9",
+        "LPOP l",
+        "RPUSH l a b c d a",
+        "LSET l 0 z",
+        "LINSERT l BEFORE b y",
+        "LINSERT l AFTER none y",
+        "LREM l 0 none",
+        "LREM l 1 a",
+        "LTRIM l 1 -2",
+        "LTRIM l 0 -1",
+        "LTRIM l 5 9",
+        "LTRIM l 5 9",
+        "RPUSH l a b",
+        "LMOVE l m LEFT RIGHT",
+        "LMOVE l m LEFT LEFT",
+        "LMOVE l m LEFT LEFT",
+        "RPOPLPUSH m m",
+        "RPOPLPUSH m l",
+        "LREM l 0 a",
+        "LREM l 0 b",
+        "RPUSH l a a",
+        "LREM l 0 a",
+        "LRANGE none 0 1",
+        "LINDEX none 0",
+        "RPUSH l 3 1 2",
+        "SORT l STORE sorted",
+        "SORT none STORE sorted",
+        "SORT none STORE sorted",
+        "RPOP l 3",
+    ]);
+}
+
+#[test]
+fn hashes_tell_what_happens_to_them() {
+    expect_the_same_events(&[
+        "HSET h a 1 b 2",
+        "HSET h a 1",
+        "HMSET h c 3",
+        "HSETNX h a 1",
+        "HSETNX h d 1",
+        "HINCRBY h a 5",
+        "HINCRBYFLOAT h a 1.5",
+        "HDEL h x",
+        "HDEL h a b",
+        "HDEL h c d",
+        "HINCRBY new a 1",
+        "HGET none a",
+        "HGETALL none",
+        "HLEN none",
+    ]);
+}
+
+#[test]
+fn keys_tell_what_happens_to_them() {
+    expect_the_same_events(&[
+        "SET a 1",
+        "RPUSH l 1",
+        "DEL a none l",
+        "SET a 1",
+        "UNLINK a",
+        "SET a 1",
+        "RENAME a b",
+        "SET a 2",
+        "RENAME a b",
+        "RENAME b b",
+        "RENAMENX b a",
+        "SET b 1",
+        "RENAMENX a b",
+        "COPY a c",
+        "COPY a c",
+        "COPY a c REPLACE",
+        "COPY a c DB 1",
+        "EXISTS none a",
+        "TOUCH none",
+        "RESTORE d 0 \"\\x00\\xc0\\x01\\x0a\\x00\\x26\\x78\\xe7\\xb6\\xd1\\x01\\x11\\xfc\"",
+        "RESTORE d 9 \"\\x00\\xc0\\x01\\x0a\\x00\\x26\\x78\\xe7\\xb6\\xd1\\x01\\x11\\xfc\" REPLACE",
+        "OBJECT ENCODING a",
     ]);
 }
 

@@ -252,7 +252,7 @@ fn a_subscriber_that_does_not_read_is_closed_and_costs_no_memory() {
     reader.reply();
     reader.expect_silence(10);
     let info = String::from_utf8_lossy(&other.run("INFO stats")).into_owned();
-    assert!(info.contains("\r\nclient_output_buffer_limit_disconnections:1\r\n"), "{info}");
+    assert!(info.contains("\r\nmy_redis_output_limit_disconnections:1\r\n"), "{info}");
     assert!(info.contains("\r\npubsub_channels:1\r\n"), "{info}");
     assert!(stuck.try_read_to_close().is_ok() || stuck.try_reply().is_err());
 }
