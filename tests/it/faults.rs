@@ -431,6 +431,8 @@ fn a_save_that_would_need_too_much_memory_is_given_up_and_no_writer_waits() {
     write_all(&mut subject.wire);
     subject.save();
     subject.wire.expect("CONFIG SET my-redis-snapshot-memory 1mb", "+OK\r\n");
+    // Packed, so little would be written that the save could be faster than the writer.
+    subject.wire.expect("CONFIG SET rdbcompression no", "+OK\r\n");
     subject.wire.expect("CONFIG SET stop-writes-on-bgsave-error no", "+OK\r\n");
     let before = fs::read(&subject.dump).unwrap();
     let (longest, _) = subject.with_fault("write:delay_enter=3s", |subject| {
