@@ -80,6 +80,14 @@ pub enum Deferred {
     Sleep(Duration),
 }
 
+impl Deferred {
+    /// True when what is waited for is the command's own work, and counts to its time.
+    #[must_use]
+    pub fn is_work(&self) -> bool {
+        matches!(self, Self::Save(_) | Self::Reload { .. } | Self::Sleep(_))
+    }
+}
+
 /// The state of one client that only its own commands touch.
 #[derive(Debug)]
 pub struct Context {

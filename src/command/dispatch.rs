@@ -6,6 +6,7 @@
 
 use crate::command::context::{Call, Context, ReplyMode, Services};
 use crate::command::error::CommandError;
+use crate::command::measure::{Meter, Unfinished};
 use crate::command::spec::{CommandSpec, Destination, Flags, Outcome, Run, key_numbers};
 use crate::command::sweep::Sweeper;
 use crate::command::table;
@@ -48,6 +49,10 @@ pub struct Scratch {
     noted: Option<&'static CommandSpec>,
     /// Commands that ran since [`flush_counts`](Gate::flush_counts).
     commands: u64,
+    /// What the commands cost.
+    pub(super) meter: Meter,
+    /// The command for which the task waits.
+    pub(super) unfinished: Option<Box<Unfinished>>,
 }
 
 impl Scratch {
@@ -95,12 +100,14 @@ impl Gate {
             Call { args, reply, now, string_bytes_max, random, config, decoded: None, late: None };
         let outcome = self.check_and_run(context, scratch, &mut call);
         scratch.random = call.random;
+        let failed = outcome.is_err();
         if let Err(error) = outcome {
             call.reply.truncate(mark);
             let text = error.text();
             call.reply.error(&text);
             self.services.stats.note_error(&text);
         }
+        self.measure(context, scratch, args, failed);
         if context.skip_reply {
             output.truncate(mark);
         }
@@ -140,6 +147,7 @@ impl Gate {
                 self.services.stats.add(counter, count);
             }
         }
+        scratch.meter.flush(&self.services.stats.commands);
     }
 
     /// The row of a request, found again quickly when it is the same as the last one.
@@ -175,6 +183,11 @@ impl Gate {
         let wanted = self.services.wanted_events();
         scratch.after.want_events(wanted);
         scratch.tally.want_missed(wanted.has(EventSet::KEY_MISS));
+        if matches!(spec.run, Run::Client(_)) && !spec.flags.has(Flags::FAST) {
+            // It may tell, or forget, what was counted.
+            self.flush_counts(scratch);
+        }
+        scratch.meter.begin(spec);
         let outcome = self.run(context, scratch, spec, call);
         if wanted.has(EventSet::KEY_MISS) {
             scratch.after.add_events(scratch.tally.take_missed());
@@ -214,10 +227,15 @@ impl Gate {
             }
             _ => (None, row),
         };
-        if !spec.arity.accepts(args.len()) || matches!(spec.run, Run::Container(_)) {
-            return Err(CommandError::WrongArity(full_name(container, spec)));
+        let checked = if !spec.arity.accepts(args.len()) || matches!(spec.run, Run::Container(_)) {
+            Err(CommandError::WrongArity(full_name(container, spec)))
+        } else {
+            self.check_state(context, container, spec)
+        };
+        if let Err(error) = checked {
+            self.note_rejected(spec);
+            return Err(error);
         }
-        self.check_state(context, container, spec)?;
         if !scratch.noted.is_some_and(|noted| std::ptr::eq(noted, spec)) {
             scratch.noted = Some(spec);
             context.client.note_command(container, spec);
@@ -266,7 +284,7 @@ impl Gate {
     ) -> Outcome {
         let (keyspace, now, database) = (&self.keyspace, call.now, context.database);
         if matches!(spec.run, Run::Exec) {
-            return self.exec(context, scratch, call);
+            return self.exec(context, scratch, spec, call);
         }
         let Scratch { tally, after, .. } = scratch;
         match spec.run {

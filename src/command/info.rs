@@ -1,15 +1,16 @@
 //! INFO: Redis' sections with Redis' names, in Redis' order, so that exporters find their fields.
 //!
 //! A field is there when there is something true to say: what Redis counts for replicas, scripts or
-//! the append only file is nought, because there are none of these, and the statistics of each
-//! command, which are not kept, are left out. Own fields begin with `my_redis_`.
+//! the append only file is nought, because there are none of these. Own fields begin with
+//! `my_redis_`.
 
 use crate::command::connection::REDIS_VERSION;
 use crate::command::context::{Call, Context, Services};
 use crate::command::spec::Outcome;
+use crate::command::table;
 use crate::keyspace::ShardFigures;
 use crate::pubsub::Kind;
-use crate::stats::{Counter, Memory, ProcessorTimes, human_bytes, system_name};
+use crate::stats::{CallCounts, Counter, Memory, ProcessorTimes, human_bytes, system_name};
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -27,13 +28,15 @@ const SECTIONS: &[(&str, &str, WriteFields)] = &[
     ("replication", "Replication", replication),
     ("cpu", "CPU", cpu),
     ("modules", "Modules", |_| {}),
+    ("commandstats", "Commandstats", command_stats),
     ("errorstats", "Errorstats", error_stats),
+    ("latencystats", "Latencystats", latency_stats),
     ("cluster", "Cluster", |report| report.field("cluster_enabled", 0)),
     ("keyspace", "Keyspace", keyspace),
 ];
 
-/// Names that mean all sections.
-const ALL: &[&str] = &["default", "all", "everything"];
+/// Sections that have to be asked for.
+const EXTRA: &[&str] = &["commandstats", "latencystats"];
 
 /// The text being put together.
 struct Report<'a> {
@@ -67,10 +70,11 @@ impl Report<'_> {
 pub(super) fn info(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     let asked: Vec<Vec<u8>> = call.args.iter_from(1).map(<[u8]>::to_ascii_lowercase).collect();
     let is_asked = |name: &str| asked.iter().any(|section| section == name.as_bytes());
-    let all = asked.is_empty() || ALL.iter().any(|name| is_asked(name));
+    let all = is_asked("all") || is_asked("everything");
+    let usual = all || asked.is_empty() || is_asked("default");
     let mut report = Report { text: String::new(), services: &context.services };
     for (name, title, write_fields) in SECTIONS {
-        if all || is_asked(name) {
+        if all || is_asked(name) || (usual && !EXTRA.contains(name)) {
             if !report.text.is_empty() {
                 report.text.push_str("\r\n");
             }
@@ -321,6 +325,39 @@ fn cpu(report: &mut Report<'_>) {
     report.field("used_cpu_user", format!("{:.6}", times.user.as_secs_f64()));
     report.field("used_cpu_sys_children", "0.000000");
     report.field("used_cpu_user_children", "0.000000");
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an average with two digits")]
+fn command_stats(report: &mut Report<'_>) {
+    for row in table::numbered() {
+        let CallCounts { calls, nanos, rejected, failed } =
+            report.services.stats.commands.counts(row.number);
+        if calls == 0 && rejected == 0 && failed == 0 {
+            continue;
+        }
+        let micros = nanos as f64 / 1_000.0 / calls.max(1) as f64;
+        let line = format_args!(
+            "calls={calls},usec={},usec_per_call={micros:.2},rejected_calls={rejected},\
+             failed_calls={failed}",
+            nanos / 1_000
+        );
+        report.field(&format!("cmdstat_{}", row.name()), line);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds of up to a second")]
+fn latency_stats(report: &mut Report<'_>) {
+    let percentiles = report.services.config.observation().percentiles();
+    for row in table::numbered() {
+        let Some(durations) = report.services.stats.commands.durations(row.number) else {
+            continue;
+        };
+        let percentile = |percent: &f64| {
+            format!("p{percent}={:.3}", durations.percentile(*percent) as f64 / 1_000.0)
+        };
+        let line = percentiles.iter().map(percentile).collect::<Vec<_>>().join(",");
+        report.field(&format!("latency_percentiles_usec_{}", row.name()), line);
+    }
 }
 
 fn error_stats(report: &mut Report<'_>) {

@@ -1,14 +1,13 @@
-//! The server: INFO, the time, saving, the end, and what an unclustered server without modules,
-//! scripts and a slow log answers about these.
+//! The server: INFO, the time, saving, the end, and what an unclustered server without modules and
+//! scripts answers about these.
 
 use crate::command::context::{Call, Context, Deferred, ShutdownMode};
 use crate::command::error::CommandError;
 use crate::command::help::reply_help;
 use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, Outcome, Run};
-use crate::command::{cluster, config, info};
+use crate::command::{cluster, config, info, latency, slow_log};
 use crate::persist::dump::DumpOptions;
 use crate::persist::saver::SaveError;
-use crate::util::number::parse_i64;
 
 const ANY_TIME: Flags = Flags::LOADING.and(Flags::STALE);
 const QUICK: Flags = ANY_TIME.and(Flags::FAST);
@@ -18,13 +17,7 @@ const SAVES: Flags = Flags::ADMIN.and(Flags::NO_SCRIPT).and(Flags::NO_ASYNC_LOAD
 const ENDS: Flags = ADMIN_NO_SCRIPT.and(Flags::NO_MULTI).and(Flags::ALLOW_BUSY);
 
 const UNSTEADY: &[&str] = &["nondeterministic_output"];
-const SPECIAL: &[&str] =
-    &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"];
-const ALL_NODES: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
 const ALL_SHARDS: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
-
-const NO_LATENCY: Compat = Compat::Differs("Latency is not recorded: there are never samples.");
-const NO_SLOW_LOG: Compat = Compat::Differs("There is no slow log: it is always empty.");
 
 /// The rows of this family.
 #[rustfmt::skip]
@@ -36,7 +29,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         syntax: "INFO [section [section ...]]",
         summary: "Get information and statistics about the server.",
         tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
-        compat: Compat::Differs("There are no statistics of single commands; own fields begin with my_redis_."),
+        compat: Compat::Differs("Own fields begin with my_redis_."),
         run: Run::Client(info::info), ..CommandSpec::BASE
     },
     CommandSpec {
@@ -91,13 +84,13 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "LATENCY", group: Group::Server, arity: Arity::AtLeast(2),
         since: "2.8.13", cost: "Depends on subcommand.", syntax: "LATENCY",
         summary: "A container for latency diagnostics commands.",
-        run: Run::Container(LATENCY), ..CommandSpec::BASE
+        run: Run::Container(latency::SUBCOMMANDS), ..CommandSpec::BASE
     },
     CommandSpec {
         name: "SLOWLOG", group: Group::Server, arity: Arity::AtLeast(2),
         since: "2.2.12", cost: "Depends on subcommand.", syntax: "SLOWLOG",
         summary: "A container for slow log commands.",
-        run: Run::Container(SLOW_LOG), ..CommandSpec::BASE
+        run: Run::Container(slow_log::SUBCOMMANDS), ..CommandSpec::BASE
     },
     CommandSpec {
         name: "MODULE", group: Group::Server, arity: Arity::AtLeast(2),
@@ -118,98 +111,6 @@ pub static COMMANDS: &[CommandSpec] = &[
         compat: Compat::Differs("Every subcommand answers as that of a server outside a cluster."),
         run: Run::Container(cluster::SUBCOMMANDS), ..CommandSpec::BASE
     },
-];
-
-#[rustfmt::skip]
-static LATENCY: &[CommandSpec] = &[
-    CommandSpec {
-        name: "LATEST", group: Group::Server, arity: Arity::Exact(2), flags: ADMIN_NO_SCRIPT,
-        since: "2.8.13", cost: "O(1)", syntax: "LATENCY LATEST",
-        summary: "Return the latest latency samples for all events.",
-        tips: SPECIAL, compat: NO_LATENCY, run: Run::Client(empty_array), ..CommandSpec::BASE
-    },
-    CommandSpec {
-        name: "HISTORY", group: Group::Server, arity: Arity::Exact(3), flags: ADMIN_NO_SCRIPT,
-        since: "2.8.13", cost: "O(1)", syntax: "LATENCY HISTORY event",
-        summary: "Return timestamp-latency samples for the event.",
-        tips: SPECIAL, compat: NO_LATENCY, run: Run::Client(empty_array), ..CommandSpec::BASE
-    },
-    CommandSpec {
-        name: "HISTOGRAM", group: Group::Server, arity: Arity::AtLeast(2), flags: ADMIN_NO_SCRIPT,
-        since: "7.0.0", cost: "O(1)", syntax: "LATENCY HISTOGRAM [command [command ...]]",
-        summary: "Return the cumulative distribution of latencies of a subset of commands or all.",
-        tips: SPECIAL, compat: NO_LATENCY, run: Run::Client(empty_map), ..CommandSpec::BASE
-    },
-    CommandSpec {
-        name: "RESET", group: Group::Server, arity: Arity::AtLeast(2), flags: ADMIN_NO_SCRIPT,
-        since: "2.8.13", cost: "O(1)", syntax: "LATENCY RESET [event [event ...]]",
-        summary: "Reset latency data for one or more events.",
-        tips: ALL_NODES, compat: NO_LATENCY, run: Run::Client(zero), ..CommandSpec::BASE
-    },
-    CommandSpec {
-        name: "HELP", group: Group::Server, arity: Arity::Exact(2), flags: ANY_TIME,
-        since: "2.8.13", cost: "O(1)", syntax: "LATENCY HELP",
-        summary: "Show helpful text about the different subcommands.",
-        run: Run::Client(|_, call| { reply_help(call, LATENCY_HELP); Ok(()) }), ..CommandSpec::BASE
-    },
-];
-
-const LATENCY_HELP: &[&str] = &[
-    "LATENCY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-    "HISTORY <event>",
-    "    Return time-latency samples for the <event> class.",
-    "LATEST",
-    "    Return the latest latency samples for all events.",
-    "RESET [<event> ...]",
-    "    Reset latency data of one or more <event> classes.",
-    "    (default: reset all data for all event classes)",
-    "HISTOGRAM [COMMAND ...]",
-    "    Return a cumulative distribution of latencies in the format of a histogram for the \
-     specified command names.",
-    "    If no commands are specified then all histograms are replied.",
-];
-
-#[rustfmt::skip]
-static SLOW_LOG: &[CommandSpec] = &[
-    CommandSpec {
-        name: "GET", group: Group::Server, arity: Arity::AtLeast(2), flags: ADMIN,
-        since: "2.2.12", cost: "O(1)", syntax: "SLOWLOG GET [count]",
-        summary: "Get the slow log's entries.",
-        tips: &["request_policy:all_nodes", "nondeterministic_output"],
-        compat: NO_SLOW_LOG, run: Run::Client(slow_log_get), ..CommandSpec::BASE
-    },
-    CommandSpec {
-        name: "LEN", group: Group::Server, arity: Arity::Exact(2), flags: ADMIN,
-        since: "2.2.12", cost: "O(1)", syntax: "SLOWLOG LEN",
-        summary: "Get the slow log's length.",
-        tips: &["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"],
-        compat: NO_SLOW_LOG, run: Run::Client(zero), ..CommandSpec::BASE
-    },
-    CommandSpec {
-        name: "RESET", group: Group::Server, arity: Arity::Exact(2), flags: ADMIN,
-        since: "2.2.12", cost: "O(1)", syntax: "SLOWLOG RESET",
-        summary: "Clear all entries from the slow log.",
-        tips: ALL_NODES, compat: NO_SLOW_LOG, run: Run::Client(ok), ..CommandSpec::BASE
-    },
-    CommandSpec {
-        name: "HELP", group: Group::Server, arity: Arity::Exact(2), flags: ANY_TIME,
-        since: "6.2.0", cost: "O(1)", syntax: "SLOWLOG HELP",
-        summary: "Show helpful text about the different subcommands.",
-        run: Run::Client(|_, call| { reply_help(call, SLOW_LOG_HELP); Ok(()) }), ..CommandSpec::BASE
-    },
-];
-
-const SLOW_LOG_HELP: &[&str] = &[
-    "SLOWLOG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-    "GET [<count>]",
-    "    Return top <count> entries from the slowlog (default: 10, -1 mean all).",
-    "    Entries are made of:",
-    "    id, timestamp, time in microseconds, arguments array, client IP and port,",
-    "    client name",
-    "LEN",
-    "    Return the length of the slowlog.",
-    "RESET",
-    "    Reset the slowlog.",
 ];
 
 #[rustfmt::skip]
@@ -282,23 +183,8 @@ const FUNCTION_HELP: &[&str] = &[
     "    * SYNC: Synchronously flush the libraries.",
 ];
 
-fn ok(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
-    call.reply.ok();
-    Ok(())
-}
-
-fn zero(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
-    call.reply.integer(0);
-    Ok(())
-}
-
 fn empty_array(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
     call.reply.array(0);
-    Ok(())
-}
-
-fn empty_map(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
-    call.reply.map(0);
     Ok(())
 }
 
@@ -381,20 +267,6 @@ fn role(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
     call.reply.array(3);
     call.reply.bulk(b"master");
     call.reply.integer(0);
-    call.reply.array(0);
-    Ok(())
-}
-
-fn slow_log_get(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
-    if call.args.len() > 3 {
-        return Err(CommandError::unknown_or_arity(call.args.at(1), "SLOWLOG"));
-    }
-    if let Some(count) = call.args.get(2)
-        && parse_i64(count).is_none_or(|count| count < -1)
-    {
-        let text = "ERR count should be greater than or equal to -1";
-        return Err(CommandError::Text(text));
-    }
     call.reply.array(0);
     Ok(())
 }

@@ -3,7 +3,7 @@
 use crate::command::spec::CommandSpec;
 use crate::command::{bitmap, dump_restore, hyperloglog, object, sort};
 use crate::command::{connection, database, debug, expire, generic, hash, introspection};
-use crate::command::{list, pubsub, server};
+use crate::command::{list, memory, pubsub, server};
 use crate::command::{set, set_algebra, sorted_set, sorted_set_algebra};
 use crate::command::{sorted_set_pop, sorted_set_range, string, transaction};
 use hashbrown::HashTable;
@@ -33,6 +33,7 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     connection::COMMANDS,
     introspection::COMMANDS,
     server::COMMANDS,
+    memory::COMMANDS,
     debug::COMMANDS,
 ];
 
@@ -73,6 +74,63 @@ pub fn find_subcommand(
     container.subcommands().iter().find(equal)
 }
 
+/// A command or a subcommand, its number among all of them, and the container of the latter.
+#[derive(Debug, Clone, Copy)]
+pub struct Numbered {
+    /// Counted from 0 on.
+    pub number: usize,
+    /// The command that it is a subcommand of.
+    pub container: Option<&'static CommandSpec>,
+    /// Its row.
+    pub spec: &'static CommandSpec,
+}
+
+impl Numbered {
+    /// `get`, or `client|list` for a subcommand.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.container {
+            None => self.spec.name.to_ascii_lowercase(),
+            Some(container) => {
+                format!("{}|{}", container.name, self.spec.name).to_ascii_lowercase()
+            }
+        }
+    }
+}
+
+/// All commands, each before its subcommands. Their figures are kept by their numbers.
+pub fn numbered() -> impl Iterator<Item = Numbered> {
+    let with_subcommands = |top: &'static CommandSpec| {
+        let subcommands = top.subcommands().iter().map(move |spec| (Some(top), spec));
+        std::iter::once((None, top)).chain(subcommands)
+    };
+    let all = all().flat_map(with_subcommands).enumerate();
+    all.map(|(number, (container, spec))| Numbered { number, container, spec })
+}
+
+/// The number of a command or a subcommand. Cost: O(1).
+#[must_use]
+pub fn number_of(spec: &'static CommandSpec) -> usize {
+    static INDEX: OnceLock<HashTable<(usize, usize)>> = OnceLock::new();
+    // Rows are static, so that their addresses tell them apart.
+    let address = |spec: &'static CommandSpec| std::ptr::from_ref(spec).addr();
+    let index = INDEX.get_or_init(|| {
+        let mut index = HashTable::new();
+        for row in numbered() {
+            let entry = (address(row.spec), row.number);
+            index.insert_unique(hash_of_address(entry.0), entry, |e| hash_of_address(e.0));
+        }
+        index
+    });
+    let address = address(spec);
+    let found = index.find(hash_of_address(address), |entry| entry.0 == address);
+    found.map_or(usize::MAX, |(_, number)| *number)
+}
+
+fn hash_of_address(address: usize) -> u64 {
+    (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_right(32)
+}
+
 /// FNV-1a over the upper-case name; the names are ours, so nobody can make them collide.
 fn hash(name: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| {
@@ -105,6 +163,17 @@ mod tests {
         assert_eq!(names.len(), count, "a name stands twice");
         assert!(find(b"").is_none());
         assert!(find(&[b'x'; 10_000]).is_none());
+    }
+
+    #[test]
+    fn every_command_and_subcommand_has_a_number_of_its_own() {
+        let mut count = 0;
+        for row in numbered() {
+            assert_eq!(row.number, count);
+            assert_eq!(number_of(row.spec), count, "{}", row.name());
+            count += 1;
+        }
+        assert!(count > all().count());
     }
 
     fn check(spec: &CommandSpec, name: &str) {

@@ -190,12 +190,15 @@ impl Gate {
         &self,
         context: &mut Context,
         scratch: &mut Scratch,
+        spec: &'static CommandSpec,
         call: &mut Call<'_>,
     ) -> Outcome {
         let Some(transaction) = context.transaction.take() else {
             return Err(CommandError::Text("ERR EXEC without MULTI"));
         };
+        let watch = scratch.meter.watch();
         let outcome = self.check_and_execute(context, scratch, *transaction, call);
+        scratch.meter.resume(spec, watch);
         context.end_transaction();
         outcome
     }
@@ -263,6 +266,7 @@ impl Gate {
     ) {
         let mark = call.reply.mark();
         let mut own = call.nested(queued.args.args());
+        scratch.meter.begin(queued.spec);
         let (tally, after) = scratch.begin_command();
         if let Some(early) = queued.spec.early {
             early(&mut own);
@@ -275,12 +279,14 @@ impl Gate {
         if context.deferred.take().is_some() {
             outcome = Err(CommandError::Text("ERR Command not allowed inside a transaction"));
         }
+        let failed = outcome.is_err();
         if let Err(error) = outcome {
             own.reply.truncate(mark);
             let text = error.text();
             own.reply.error(&text);
             self.services().stats.note_error(&text);
         }
+        self.measure(context, scratch, own.args, failed);
         call.random = own.random;
         call.reply.set_protocol(context.protocol);
     }

@@ -5,9 +5,11 @@
 //! read for every command.
 
 pub mod docs;
+mod observation;
 mod option;
 mod table;
 
+pub use observation::Observation;
 pub use option::{Change, Effect, Kind, OptionSpec, SaveRule, parse_save_rules, save_rules_text};
 pub use table::{OPTIONS, find};
 
@@ -222,6 +224,7 @@ pub struct Config {
     output_limits: [AtomicU64; OUTPUT_LIMIT_NUMBERS],
     /// The bits of an [`EventSet`].
     published_events: AtomicU32,
+    observation: Observation,
 }
 
 /// The numbers of the limits for normal clients and for subscribers.
@@ -287,6 +290,7 @@ impl Config {
             stop_writes_on_save_error: AtomicBool::new(true),
             output_limits: Default::default(),
             published_events: AtomicU32::new(0),
+            observation: Observation::default(),
             start,
         };
         for (option, value) in OPTIONS.iter().zip(&values) {
@@ -337,7 +341,7 @@ impl Config {
                 self.published_events.store(events.bits(), Ordering::Relaxed);
             }
             "client-output-buffer-limit" => self.apply_output_limits(value),
-            _ => {}
+            _ => self.observation.apply(name, value),
         }
     }
 
@@ -527,6 +531,13 @@ impl Config {
     #[must_use]
     pub fn hyperloglog_sparse_bytes_max(&self) -> usize {
         self.hyperloglog_sparse_bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// What is observed of commands.
+    #[inline]
+    #[must_use]
+    pub fn observation(&self) -> &Observation {
+        &self.observation
     }
 
     /// Clients at most.

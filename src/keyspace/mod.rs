@@ -46,8 +46,8 @@ pub use held::{AllHeld, Held, ShardSet};
 pub use lock::ShardFigures;
 pub use snapshot::{AsideExceeded, Snapshot};
 pub use view::{
-    LocatedKey, NewDeadline, ReadAnyView, ReadManyView, ReadView, Tally, WriteAnyView,
-    WriteManyView, WriteView, WrongType,
+    DEADLINE_SLOT_BYTES, KEY_SLOT_BYTES, LocatedKey, NewDeadline, ReadAnyView, ReadManyView,
+    ReadView, Tally, WriteAnyView, WriteManyView, WriteView, WrongType,
 };
 pub use watch::Watches;
 

@@ -12,6 +12,7 @@ use crate::keyspace::after::AfterUnlock;
 use crate::keyspace::database::{DatabaseNumber, Place};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::events::KeyEvent;
+use crate::keyspace::expiry::Due;
 use crate::keyspace::lock::{Epoch, Locked, Readable};
 use crate::keyspace::shard::Shard;
 use crate::util::clock::UnixMillis;
@@ -89,6 +90,11 @@ impl LocatedKey<'_> {
     }
 }
 
+/// Bytes that each key takes in its table.
+pub const KEY_SLOT_BYTES: usize = size_of::<Entry>();
+/// Bytes that each deadline takes in its heap.
+pub const DEADLINE_SLOT_BYTES: usize = size_of::<Due>();
+
 /// One key under a shared lock.
 #[derive(Debug)]
 pub struct ReadView<'a> {
@@ -130,6 +136,16 @@ impl<'a> ReadView<'a> {
     #[must_use]
     pub fn deadline(&self) -> Option<Option<UnixMillis>> {
         self.entry.map(Entry::deadline)
+    }
+
+    /// Roughly the bytes of memory that the key takes with its value and deadline, `None` when it
+    /// is absent. Cost: O(1).
+    #[must_use]
+    pub fn memory_bytes(&self) -> Option<usize> {
+        self.entry.map(|entry| {
+            let deadline = if entry.deadline().is_some() { DEADLINE_SLOT_BYTES } else { 0 };
+            KEY_SLOT_BYTES + entry.memory_bytes() + deadline
+        })
     }
 
     /// The string.

@@ -227,6 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 gate.look_ahead(context, scratch, requests.clone().map(args));
             }
             let now = services.clock.now();
+            gate.start_clock(scratch);
             for (start, request) in requests {
                 let args = args(&(*start, *request));
                 used = start + request.length;
@@ -305,6 +306,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 None
             }
         };
+        self.gate.finish(&self.context, &mut self.scratch, refused.is_some());
         if self.context.skip_reply {
             return true;
         }

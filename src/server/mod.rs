@@ -13,6 +13,7 @@ pub use log::start_log;
 use crate::command::clients::Clients;
 use crate::command::context::{Services, ShutdownMode, ShutdownOrder, ShutdownRequest};
 use crate::command::dispatch::Gate;
+use crate::command::table;
 use crate::config::{Config, StartOptions};
 use crate::keyspace::{Figures, Keyspace};
 use crate::persist::file::{ClaimError, DumpFile, is_reserved};
@@ -114,7 +115,7 @@ impl Server {
         let (sender, orders) = mpsc::unbounded_channel();
         let services = Arc::new(Services {
             config: Config::new(options),
-            stats: Stats::default(),
+            stats: Stats::new(table::numbered().count()),
             clients: Clients::default(),
             pubsub: Arc::default(),
             figures: Figures::new(Arc::clone(&keyspace)),

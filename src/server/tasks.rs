@@ -11,8 +11,8 @@ use crate::keyspace::{AfterUnlock, Garbage, Keyspace};
 use crate::persist::dump::DumpOptions;
 use crate::persist::planted::{self, Bug};
 use crate::persist::saver::{SaveError, Saver};
-use crate::stats::Counter;
-use crate::util::clock::UnixMillis;
+use crate::stats::{Counter, Sample};
+use crate::util::clock::{Stopwatch, UnixMillis};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -107,8 +107,10 @@ impl Background {
             self.wakes_at.store(i64::MAX, Ordering::SeqCst);
             let now = services.clock.now();
             let wanted = services.wanted_events();
+            let began = Stopwatch::start();
             let swept = keyspace.sweep_expired(now, wanted, |after| self.settle(after));
             if swept.removed > 0 {
+                note_latency(services, "expire-cycle", began.elapsed_nanos());
                 services.stats.note_expire_lag(swept.lag_max_ms);
                 services.stats.add(Counter::ExpiredKeys, swept.removed);
             }
@@ -119,6 +121,14 @@ impl Background {
                 thread::park_timeout(sleep.min(SWEEP_SLEEP_MAX));
             }
         }
+    }
+}
+
+/// Notes an event among the spikes of latency if it took long.
+fn note_latency(services: &Services, event: &'static str, nanos: u64) {
+    if services.config.observation().latency_nanos().is_some_and(|least| nanos >= least) {
+        let unix_seconds = services.clock.now().0.div_euclid(1_000);
+        services.stats.latency.add(event, Sample { unix_seconds, millis: nanos / 1_000_000 });
     }
 }
 
@@ -206,10 +216,17 @@ fn tell_restart(name: &str, services: &Services) {
 pub async fn look_after(services: Arc<Services>) {
     let mut every = tokio::time::interval(Duration::from_millis(100));
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut saves = 0;
     loop {
         every.tick().await;
         services.stats.sample();
         end_silent_clients(&services);
+        let saved = services.saver.figures();
+        if saved.saves != saves {
+            saves = saved.saves;
+            let nanos = saved.longest_hold_micros.saturating_mul(1_000);
+            note_latency(&services, "save-hold", nanos);
+        }
         let saver = &services.saver;
         planted::strike(Bug::PanicInTheRules, saver.path());
         if saver.take_scheduled() || is_due(&services, saver) {

@@ -3,9 +3,17 @@
 //! A counter is bumped by every command on every core, so each thread adds to a stripe of its own,
 //! padded to a cache line: no line is fought over. Reading adds up the stripes.
 
+mod commands;
+mod histogram;
+mod latency;
 mod process;
+mod slow_log;
 
-pub use process::{Memory, ProcessorTimes, human_bytes, system_name};
+pub use commands::{CallCounts, CommandStats};
+pub use histogram::Durations;
+pub use latency::{EventFigures, LatencyMonitor, Sample};
+pub use process::{Memory, ProcessorTimes, huge_page_bytes, human_bytes, system_name};
+pub use slow_log::{SlowCall, SlowLog, shortened};
 
 use crossbeam_utils::CachePadded;
 use std::cell::Cell;
@@ -88,6 +96,12 @@ pub struct Stats {
     rates: Mutex<Rates>,
     /// Bytes that the process had before there were any keys.
     startup_bytes: u64,
+    /// What each command costs.
+    pub commands: CommandStats,
+    /// The last slow commands.
+    pub slow_log: SlowLog,
+    /// The latest spikes of latency.
+    pub latency: LatencyMonitor,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -97,6 +111,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Default for Stats {
     fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+impl Stats {
+    /// Counters at 0, for this many commands, which are numbered from 0 on.
+    #[must_use]
+    pub fn new(commands: usize) -> Self {
         Self {
             stripes: Default::default(),
             started: Instant::now(),
@@ -106,11 +128,12 @@ impl Default for Stats {
             errors: Mutex::default(),
             rates: Mutex::default(),
             startup_bytes: Memory::now().resident_bytes,
+            commands: CommandStats::new(commands),
+            slow_log: SlowLog::default(),
+            latency: LatencyMonitor::default(),
         }
     }
-}
 
-impl Stats {
     /// Adds `count` to a counter. Cost: one addition in a cache line of this thread's own.
     #[inline]
     pub fn add(&self, counter: Counter, count: u64) {
@@ -136,6 +159,7 @@ impl Stats {
         self.expire_lag_max_ms.store(0, Ordering::Relaxed);
         self.expire_lag_last_ms.store(0, Ordering::Relaxed);
         lock(&self.errors).clear();
+        self.commands.reset();
         *lock(&self.rates) = Rates::default();
     }
 

@@ -32,6 +32,13 @@ impl Memory {
     }
 }
 
+/// Bytes of anonymous huge pages that the system gave this process; they make it slow at times.
+#[must_use]
+pub fn huge_page_bytes() -> u64 {
+    let sums = fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
+    kilobytes(&sums, "AnonHugePages:") * 1_024
+}
+
 /// The number in the line that begins with `name`.
 fn kilobytes(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));

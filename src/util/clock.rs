@@ -61,3 +61,49 @@ fn unix_micros() -> i128 {
         Err(before) => -micros(before.duration()),
     }
 }
+
+/// Measures how long things take, by a clock that only goes forward.
+///
+/// Every command reads it, hence not `std::time::Instant`: where the processor has a steady
+/// counter, quanta reads it directly, in less than half the time.
+#[derive(Debug, Clone)]
+pub struct Stopwatch {
+    clock: quanta::Clock,
+    since: u64,
+}
+
+impl Stopwatch {
+    /// A clock that measures from now on.
+    #[must_use]
+    pub fn start() -> Self {
+        let clock = quanta::Clock::new();
+        let since = clock.raw();
+        Self { clock, since }
+    }
+
+    /// Measures from now on.
+    #[inline]
+    pub fn restart(&mut self) {
+        self.since = self.clock.raw();
+    }
+
+    /// Nanoseconds since the start or the last lap; the next one begins.
+    #[inline]
+    pub fn lap_nanos(&mut self) -> u64 {
+        let before = std::mem::replace(&mut self.since, self.clock.raw());
+        // A thread that moved to another core may find its counter a little behind.
+        if self.since > before { self.clock.delta_as_nanos(before, self.since) } else { 0 }
+    }
+
+    /// Nanoseconds since the start or the last lap, which goes on.
+    #[must_use]
+    pub fn elapsed_nanos(&self) -> u64 {
+        self.clone().lap_nanos()
+    }
+}
+
+impl Default for Stopwatch {
+    fn default() -> Self {
+        Self::start()
+    }
+}

@@ -339,10 +339,21 @@ def command_table(r):
 def without_cluster_and_modules(r):
     refuses("cluster support disabled", lambda: r.execute_command("CLUSTER", "INFO"))
     equal(r.module_list(), [])
-    equal(r.slowlog_len(), 0)
-    equal(r.slowlog_get(), [])
-    equal(r.latency_latest(), [])
     equal(r.function_list(), [])
+
+
+@test
+def observation(r):
+    r.config_set("slowlog-log-slower-than", 0)
+    r.slowlog_reset()
+    r.set("k", "v")
+    r.config_set("slowlog-log-slower-than", -1)
+    commands = [entry["command"] for entry in r.slowlog_get()]
+    assert b"SET k v" in commands, commands
+    assert r.slowlog_len() >= 2
+    equal(r.latency_latest(), [])
+    assert r.info("commandstats")["cmdstat_set"]["calls"] >= 1
+    assert r.info("latencystats")["latency_percentiles_usec_set"]["p50"] > 0
 
 
 @test

@@ -1,0 +1,211 @@
+//! What every command costs: where the gate counts calls, time, failures and slow commands.
+//!
+//! The clock is read once after each command, and what passed since the last reading is the
+//! command's: so the look-up of the command and the wait for its locks count to it, decoding does
+//! not. Calls of one command that follow each other are added up here and counted together.
+
+use crate::command::context::{Context, Deferred};
+use crate::command::dispatch::{Gate, Scratch};
+use crate::command::spec::{CommandSpec, Flags};
+use crate::command::table;
+use crate::protocol::{Args, OwnedArgs};
+use crate::stats::{CallCounts, CommandStats, Sample, SlowCall, shortened};
+use crate::util::clock::Stopwatch;
+use smallvec::SmallVec;
+use std::borrow::Cow;
+
+/// In the place of a secret.
+const REDACTED: &[u8] = b"(redacted)";
+
+/// Calls of one command that are counted together at most.
+const COUNTED_MAX: usize = 16;
+
+/// Measures the commands of one task.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    /// Runs since the last command ended, or the first of a group could begin.
+    watch: Stopwatch,
+    /// The command that runs.
+    running: Option<&'static CommandSpec>,
+    /// The command whose calls are in `counts`, and its number.
+    counted: Option<(&'static CommandSpec, usize)>,
+    counts: CallCounts,
+    /// How long each of them took.
+    durations: SmallVec<[u64; COUNTED_MAX]>,
+}
+
+/// A command that began before its task had to wait.
+#[derive(Debug)]
+pub struct Unfinished {
+    spec: &'static CommandSpec,
+    watch: Stopwatch,
+    args: OwnedArgs,
+}
+
+impl Meter {
+    /// What comes next begins now.
+    #[inline]
+    pub(super) fn start(&mut self) {
+        self.watch.restart();
+    }
+
+    /// A command gets to run.
+    #[inline]
+    pub(super) fn begin(&mut self, spec: &'static CommandSpec) {
+        self.running = Some(spec);
+    }
+
+    /// The clock of the command that runs.
+    pub(super) fn watch(&self) -> Stopwatch {
+        self.watch.clone()
+    }
+
+    /// Goes on with a command whose parts were measured meanwhile.
+    pub(super) fn resume(&mut self, spec: &'static CommandSpec, watch: Stopwatch) {
+        (self.running, self.watch) = (Some(spec), watch);
+    }
+
+    #[inline]
+    fn add(&mut self, stats: &CommandStats, spec: &'static CommandSpec, call: CallCounts) {
+        let is_same = self.counted.is_some_and(|(counted, _)| std::ptr::eq(counted, spec));
+        if !is_same || self.durations.len() == COUNTED_MAX {
+            self.flush(stats);
+            if !is_same {
+                self.counted = Some((spec, table::number_of(spec)));
+            }
+        }
+        self.counts.calls += call.calls;
+        self.counts.nanos += call.nanos;
+        self.counts.failed += call.failed;
+    }
+
+    /// Adds what was counted here to `stats`.
+    pub(super) fn flush(&mut self, stats: &CommandStats) {
+        if let Some((_, number)) = self.counted
+            && self.counts.calls > 0
+        {
+            stats.add(number, std::mem::take(&mut self.counts), &self.durations);
+            self.durations.clear();
+        }
+    }
+}
+
+impl Gate {
+    /// What runs next begins now, whatever time has passed.
+    #[inline]
+    pub fn start_clock(&self, scratch: &mut Scratch) {
+        scratch.meter.start();
+    }
+
+    /// Counts the command that has just run, if one has.
+    #[inline]
+    pub(super) fn measure(
+        &self,
+        context: &Context,
+        scratch: &mut Scratch,
+        args: Args<'_>,
+        failed: bool,
+    ) {
+        let Some(spec) = scratch.meter.running.take() else { return };
+        if context.deferred.as_ref().is_some_and(Deferred::is_work) {
+            let watch = scratch.meter.watch();
+            scratch.unfinished = Some(Box::new(Unfinished { spec, watch, args: args.to_owned() }));
+            return;
+        }
+        let nanos = scratch.meter.watch.lap_nanos();
+        self.count_call(context, scratch, spec, args, nanos, failed);
+    }
+
+    #[inline]
+    fn count_call(
+        &self,
+        context: &Context,
+        scratch: &mut Scratch,
+        spec: &'static CommandSpec,
+        args: Args<'_>,
+        nanos: u64,
+        failed: bool,
+    ) {
+        let services = self.services();
+        let observation = services.config.observation();
+        let call = CallCounts { calls: 1, nanos, failed: u64::from(failed), rejected: 0 };
+        scratch.meter.add(&services.stats.commands, spec, call);
+        if observation.tracks_latency() {
+            scratch.meter.durations.push(nanos);
+        }
+        if observation.is_notable(nanos) {
+            self.note_slow(context, spec, args, nanos);
+        }
+    }
+
+    /// Counts a command whose work went on after it had been run, and has ended now.
+    pub fn finish(&self, context: &Context, scratch: &mut Scratch, failed: bool) {
+        if let Some(unfinished) = scratch.unfinished.take() {
+            let Unfinished { spec, watch, args } = *unfinished;
+            let nanos = watch.elapsed_nanos();
+            self.count_call(context, scratch, spec, args.args(), nanos, failed);
+            self.flush_counts(scratch);
+        }
+    }
+
+    /// Counts a call that was refused before it ran.
+    #[cold]
+    pub(super) fn note_rejected(&self, spec: &'static CommandSpec) {
+        let counts = CallCounts { rejected: 1, ..CallCounts::default() };
+        self.services().stats.commands.add(table::number_of(spec), counts, &[]);
+    }
+
+    /// Notes a command that took long in the slow log and among the spikes of latency.
+    #[cold]
+    fn note_slow(&self, context: &Context, spec: &CommandSpec, args: Args<'_>, nanos: u64) {
+        let services = self.services();
+        let (stats, observation) = (&services.stats, services.config.observation());
+        let unix_seconds = services.clock.now().0.div_euclid(1_000);
+        if observation.latency_nanos().is_some_and(|least| nanos >= least) {
+            let event = if spec.flags.has(Flags::FAST) { "fast-command" } else { "command" };
+            stats.latency.add(event, Sample { unix_seconds, millis: nanos / 1_000_000 });
+        }
+        if observation.slow_log_nanos().is_none_or(|least| nanos < least)
+            || spec.flags.has(Flags::SKIP_SLOWLOG)
+        {
+            return;
+        }
+        let shown: Vec<Cow<'_, [u8]>> = without_secrets(spec, args);
+        let call = SlowCall {
+            unix_seconds,
+            micros: nanos / 1_000,
+            arguments: shortened(shown.iter().map(|argument| &argument[..])),
+            address: context.client.address.to_string(),
+            client_name: context.client.names().name,
+        };
+        stats.slow_log.push(call, observation.slow_log_len_max());
+    }
+}
+
+/// The arguments of a request with its secrets taken out.
+pub(super) fn without_secrets<'a>(spec: &CommandSpec, args: Args<'a>) -> Vec<Cow<'a, [u8]>> {
+    let mut shown: Vec<Cow<'a, [u8]>> = args.iter_from(0).map(Cow::Borrowed).collect();
+    let mut hide = |number: usize| {
+        if let Some(place) = shown.get_mut(number) {
+            *place = Cow::Borrowed(REDACTED);
+        }
+    };
+    let is_word = |number: usize, word: &str| args.at(number).eq_ignore_ascii_case(word.as_bytes());
+    match spec.name {
+        "AUTH" => (1..args.len()).for_each(hide),
+        "HELLO" => {
+            let at = (2..args.len()).filter(|number| is_word(*number, "AUTH"));
+            at.flat_map(|at| [at + 1, at + 2]).for_each(hide);
+        }
+        "SET" if is_word(0, "CONFIG") => {
+            let secrets = ["requirepass", "masterauth", "masteruser"];
+            let names = (2..args.len()).step_by(2);
+            names
+                .filter(|number| secrets.iter().any(|secret| is_word(*number, secret)))
+                .for_each(|number| hide(number + 1));
+        }
+        "SETUSER" => (2..args.len()).for_each(hide),
+        _ => {}
+    }
+    shown
+}
