@@ -5,6 +5,7 @@ use crate::command::context::{Call, Context, ReplyMode};
 use crate::command::error::CommandError;
 use crate::command::help::reply_help;
 use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, Outcome, Run};
+use crate::command::tracking;
 use crate::util::number::parse_i64;
 use std::io::Write;
 use std::sync::Arc;
@@ -75,6 +76,31 @@ pub(super) static SUBCOMMANDS: &[CommandSpec] = &[
         since: "3.2.0", cost: "O(1)", syntax: "CLIENT REPLY <ON | OFF | SKIP>",
         summary: "Instruct the server whether to reply to commands.",
         run: Run::Client(reply), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "TRACKING", group: Group::Connection, arity: Arity::AtLeast(3), flags: OWN,
+        since: "6.0.0", cost: "O(n) for n prefixes",
+        syntax: "CLIENT TRACKING <ON | OFF> [REDIRECT client-id] [PREFIX prefix [PREFIX prefix ...]] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
+        summary: "Enable or disable server assisted client side caching support.",
+        run: Run::Client(tracking::tracking), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "CACHING", group: Group::Connection, arity: Arity::Exact(3), flags: OWN,
+        since: "6.0.0", cost: "O(1)", syntax: "CLIENT CACHING <YES | NO>",
+        summary: "Instruct the server about tracking or not keys in the next request.",
+        run: Run::Client(tracking::caching), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "GETREDIR", group: Group::Connection, arity: Arity::Exact(2), flags: OWN,
+        since: "6.0.0", cost: "O(1)", syntax: "CLIENT GETREDIR",
+        summary: "Get tracking notifications redirection client ID if any.",
+        run: Run::Client(tracking::get_redirect), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "TRACKINGINFO", group: Group::Connection, arity: Arity::Exact(2), flags: OWN,
+        since: "6.2.0", cost: "O(n) for n prefixes", syntax: "CLIENT TRACKINGINFO",
+        summary: "Return information about server assisted client side caching for the current connection.",
+        run: Run::Client(tracking::tracking_info), ..CommandSpec::BASE
     },
     CommandSpec {
         name: "HELP", group: Group::Connection, arity: Arity::Exact(2),
@@ -171,8 +197,10 @@ fn describe(line: &mut Vec<u8>, record: &ClientRecord) {
     let (queued, queued_bytes) = record.queued();
     let [channels, patterns, shard_channels] = record.subscriptions();
     let (messages, message_bytes) = record.mailbox.waiting();
+    let (redirect, tracked) = record.tracking();
     let is_subscriber = record.mailbox.is_subscriber();
-    let flags = [(is_subscriber, "P"), (queued >= 0, "x"), (record.no_evict(), "e")];
+    let flags =
+        [(is_subscriber, "P"), (queued >= 0, "x"), (true, tracked), (record.no_evict(), "e")];
     let flags: String = flags.iter().filter_map(|(is_set, name)| is_set.then_some(*name)).collect();
     let flags = if flags.is_empty() { "N" } else { &flags };
     // Writing to a Vec cannot fail.
@@ -187,7 +215,7 @@ fn describe(line: &mut Vec<u8>, record: &ClientRecord) {
         " age={} idle={} flags={flags} db={} sub={channels} psub={patterns} \
          ssub={shard_channels} multi={queued} qbuf=0 qbuf-free={input} argv-mem=0 \
          multi-mem={queued_bytes} rbs={output} rbp={output} obl={output} oll={messages} \
-         omem={message_bytes} tot-mem={} events=r cmd={} user=default redir=-1 resp={} \
+         omem={message_bytes} tot-mem={} events=r cmd={} user=default redir={redirect} resp={} \
          lib-name=",
         record.connected.elapsed().as_secs(),
         record.idle_seconds(),
@@ -351,6 +379,10 @@ fn help(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
 
 const HELP: &[&str] = &[
     "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CACHING (YES|NO)",
+    "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
+    "GETREDIR",
+    "    Return the client ID we are redirecting to when tracking is enabled.",
     "GETNAME",
     "    Return the name of the current connection.",
     "ID",
@@ -383,6 +415,11 @@ const HELP: &[&str] = &[
     "    * LIB-VER: the client lib version.",
     "SETNAME <name>",
     "    Assign the name <name> to the current connection.",
+    "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+    "         [OPTIN] [OPTOUT] [NOLOOP]",
+    "    Control server assisted client side caching.",
+    "TRACKINGINFO",
+    "    Report tracking status for the current connection.",
     "NO-EVICT (ON|OFF)",
     "    Protect current client connection from eviction.",
 ];

@@ -39,6 +39,10 @@ pub struct ClientRecord {
     output_bytes: AtomicUsize,
     /// Numbers of channels, patterns and shard channels that it listens to.
     subscriptions: [AtomicUsize; 3],
+    /// Who is told of changes of the keys that it reads: -1 for nobody, 0 for itself.
+    tracking_redirect: AtomicI64,
+    /// Letters of CLIENT LIST about that.
+    tracking_flags: Mutex<&'static str>,
     /// What waits for it, and the way to wake its task.
     pub mailbox: Arc<Mailbox>,
     /// True while the client's commands may be running.
@@ -126,6 +130,19 @@ impl ClientRecord {
     /// Notes the protocol it speaks.
     pub fn set_protocol(&self, protocol: Protocol) {
         self.mailbox.set_protocol(protocol);
+    }
+
+    /// Notes who is told of changes of the keys that it reads.
+    pub fn set_tracking(&self, redirect: i64, flags: &'static str) {
+        self.tracking_redirect.store(redirect, Ordering::Relaxed);
+        *lock(&self.tracking_flags) = flags;
+    }
+
+    /// Who is told of changes of the keys that it reads (-1 for nobody, 0 for itself), and the
+    /// letters of CLIENT LIST about it.
+    #[must_use]
+    pub fn tracking(&self) -> (i64, &'static str) {
+        (self.tracking_redirect.load(Ordering::Relaxed), *lock(&self.tracking_flags))
     }
 
     /// Notes how many channels, patterns and shard channels it listens to.
@@ -265,6 +282,8 @@ impl Clients {
             input_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
             subscriptions: Default::default(),
+            tracking_redirect: AtomicI64::new(-1),
+            tracking_flags: Mutex::default(),
             mailbox: Arc::default(),
             busy: AtomicBool::new(false),
         });
@@ -273,11 +292,18 @@ impl Clients {
         record
     }
 
-    /// Removes a client that is gone.
+    /// Removes a client that is gone: nothing is sent to it any more.
     pub fn remove(&self, id: u64) {
-        if lock(&self.records).remove(&id).is_some() {
+        if let Some(record) = lock(&self.records).remove(&id) {
+            record.mailbox.close();
             self.connected.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// The client with this number. Cost: O(log n).
+    #[must_use]
+    pub fn find(&self, id: u64) -> Option<Arc<ClientRecord>> {
+        lock(&self.records).get(&id).cloned()
     }
 
     /// All clients in the order of their numbers.

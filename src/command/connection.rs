@@ -4,6 +4,7 @@ use crate::command::client;
 use crate::command::context::{Call, Context, ReplyMode};
 use crate::command::error::CommandError;
 use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, Outcome, Run};
+use crate::command::tracking;
 use crate::protocol::{Args, Protocol};
 use crate::util::number::parse_i64;
 use subtle::ConstantTimeEq;
@@ -100,6 +101,7 @@ fn reset(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     context.client.change_names(|names| names.name.clear());
     context.authenticated = !context.services.config.has_password();
     context.end_transaction();
+    tracking::disable(context);
     context.subscriptions.clear();
     context.client.set_subscriptions(0, 0, 0);
     context.select(0);

@@ -2,6 +2,7 @@
 
 use crate::command::clients::{ClientRecord, Clients};
 use crate::command::error::CommandError;
+use crate::command::tracking::ClientTracking;
 use crate::command::transaction::Transaction;
 use crate::config::Config;
 use crate::data::Value;
@@ -9,7 +10,7 @@ use crate::keyspace::{DatabaseNumber, Figures, Watches};
 use crate::persist::load::LoadProgress;
 use crate::persist::saver::{SaveTicket, Saver};
 use crate::protocol::{Args, Protocol, ReplyWriter};
-use crate::pubsub::{Hub, Subscriptions};
+use crate::pubsub::{Hub, Subscriptions, Tracking};
 use crate::stats::Stats;
 use crate::util::clock::{Clock, UnixMillis};
 use crate::util::events::EventSet;
@@ -115,6 +116,8 @@ pub struct Context {
     pub watches: Watches,
     /// The channels and patterns that the client listens to.
     pub subscriptions: Subscriptions,
+    /// How the client is told of changes of the keys that it has read.
+    pub tracking: Option<Box<ClientTracking>>,
 }
 
 impl Context {
@@ -138,6 +141,7 @@ impl Context {
             transaction: None,
             watches,
             subscriptions,
+            tracking: None,
         }
     }
 
@@ -195,6 +199,8 @@ pub struct Services {
     pub clients: Clients,
     /// Who listens to what.
     pub pubsub: Arc<Hub>,
+    /// Who keeps copies of which keys.
+    pub tracking: Tracking,
     /// The figures of the keyspace.
     pub figures: Figures,
     /// The dump.

@@ -26,8 +26,8 @@ const LOOK_AHEAD_MIN: usize = 3;
 
 /// Takes the values that commands leave to be freed, and word of new deadlines.
 pub trait Settle: Send + Sync + std::fmt::Debug {
-    /// Deals with what a command left to do; no lock is held.
-    fn settle(&self, after: &mut AfterUnlock);
+    /// Deals with what a command of the client `by` left to do; no lock is held.
+    fn settle(&self, after: &mut AfterUnlock, by: Option<u64>);
 }
 
 /// The way to the keyspace for every command.
@@ -187,13 +187,22 @@ impl Gate {
             // It may tell, or forget, what was counted.
             self.flush_counts(scratch);
         }
+        if let Some(tracking) = &context.tracking {
+            tracking.remember(spec, call.args);
+        }
         scratch.meter.begin(spec);
         let outcome = self.run(context, scratch, spec, call);
+        if let Some(tracking) = &mut context.tracking
+            && context.transaction.is_none()
+            && !call.args.at(0).eq_ignore_ascii_case(b"CLIENT")
+        {
+            tracking.end_caching();
+        }
         if wanted.has(EventSet::KEY_MISS) {
             scratch.after.add_events(scratch.tally.take_missed());
         }
         if scratch.after.has_work() {
-            self.settle.settle(&mut scratch.after);
+            self.settle.settle(&mut scratch.after, Some(context.client.id));
         }
         match (outcome, call.late.take()) {
             (Ok(()), Some(late)) => blocking(|| late(&mut call.reply)),

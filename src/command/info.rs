@@ -139,7 +139,10 @@ fn clients(report: &mut Report<'_>) {
     let output = buffers.iter().map(|(_, output)| *output).max().unwrap_or(0);
     report.field("client_recent_max_input_buffer", input);
     report.field("client_recent_max_output_buffer", output);
-    report.noughts(&["blocked_clients", "tracking_clients", "clients_in_timeout_table"]);
+    report.field("blocked_clients", 0);
+    let [tracking_clients, ..] = report.services.tracking.counts();
+    report.field("tracking_clients", tracking_clients);
+    report.field("clients_in_timeout_table", 0);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a percentage with two digits")]
@@ -289,7 +292,10 @@ fn stats(report: &mut Report<'_>) {
     report.noughts(&["slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses"]);
     report.noughts(&["active_defrag_key_hits", "active_defrag_key_misses"]);
     report.noughts(&["total_active_defrag_time", "current_active_defrag_time"]);
-    report.noughts(&["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"]);
+    let [_, keys, items, prefixes] = report.services.tracking.counts();
+    report.field("tracking_total_keys", keys);
+    report.field("tracking_total_items", items);
+    report.field("tracking_total_prefixes", prefixes);
     report.field("unexpected_error_replies", 0);
     report.count("total_error_replies", Counter::ErrorReplies);
     report.field("dump_payload_sanitizations", 0);

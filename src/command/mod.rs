@@ -46,4 +46,5 @@ pub mod string;
 pub mod sweep;
 pub mod syntax;
 pub mod table;
+pub mod tracking;
 pub mod transaction;

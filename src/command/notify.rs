@@ -1,8 +1,24 @@
-//! Telling of what happened to keys: keyspace events, published as messages.
+//! Telling of what happened to keys: keyspace events, published as messages, and changes, told to
+//! those who keep copies.
 
 use crate::command::context::Services;
 use crate::keyspace::KeyEvent;
 use crate::util::events::EventSet;
+
+/// Tells clients that keep copies of keys which of them have changed, all if databases were
+/// `flushed`; `by` is the client that did it.
+pub fn tell_changes(services: &Services, events: &[KeyEvent], flushed: bool, by: Option<u64>) {
+    if !services.tracking.is_in_use() {
+        return;
+    }
+    let limits = services.config.output_limits();
+    if flushed {
+        services.tracking.tell_flushed(limits);
+    }
+    let changes = events.iter().filter(|event| event.class == EventSet::CHANGED);
+    let keys: Vec<&[u8]> = changes.map(|event| &event.key[..]).collect();
+    services.tracking.tell_changed(&keys, by, limits);
+}
 
 /// Publishes the events that notify-keyspace-events asks for, in their order.
 ///

@@ -271,6 +271,9 @@ impl Gate {
         if let Some(early) = queued.spec.early {
             early(&mut own);
         }
+        if let Some(tracking) = &context.tracking {
+            tracking.remember(queued.spec, own.args);
+        }
         let mut outcome = self.run_held(context, held, tally, after, queued.spec, &mut own);
         if let Some(late) = own.late.take().filter(|_| outcome.is_ok()) {
             outcome = late(&mut own.reply);

@@ -222,6 +222,7 @@ pub struct Config {
     snapshot_memory_bytes: AtomicU64,
     stop_writes_on_save_error: AtomicBool,
     output_limits: [AtomicU64; OUTPUT_LIMIT_NUMBERS],
+    tracked_keys_max: AtomicUsize,
     /// The bits of an [`EventSet`].
     published_events: AtomicU32,
     observation: Observation,
@@ -289,6 +290,7 @@ impl Config {
             snapshot_memory_bytes: AtomicU64::new(0),
             stop_writes_on_save_error: AtomicBool::new(true),
             output_limits: Default::default(),
+            tracked_keys_max: AtomicUsize::new(0),
             published_events: AtomicU32::new(0),
             observation: Observation::default(),
             start,
@@ -340,6 +342,7 @@ impl Config {
                 let events = EventSet::from_letters(value).unwrap_or_default();
                 self.published_events.store(events.bits(), Ordering::Relaxed);
             }
+            "tracking-table-max-keys" => self.tracked_keys_max.store(size(), Ordering::Relaxed),
             "client-output-buffer-limit" => self.apply_output_limits(value),
             _ => self.observation.apply(name, value),
         }
@@ -359,6 +362,12 @@ impl Config {
                 place.store(parse_u64(word).unwrap_or(0), Ordering::Relaxed);
             }
         }
+    }
+
+    /// Keys at most that are remembered for clients that keep copies; 0 for no limit.
+    #[must_use]
+    pub fn tracked_keys_max(&self) -> usize {
+        self.tracked_keys_max.load(Ordering::Relaxed)
     }
 
     /// The events of keys that are published, and on which channels.

@@ -158,7 +158,7 @@ pub static OPTIONS: &[OptionSpec] = &[
     kept("latency-tracking", Bool, "yes", Live, "Statistics of latency, of which there are none."),
     kept("latency-tracking-info-percentiles", Percentiles, "50 99 99.9", Live, "Percentiles of latency in INFO, which has none."),
     acts("notify-keyspace-events", EventClasses, "", Live, "Events of keys that are published."),
-    kept("tracking-table-max-keys", COUNT, "1000000", Live, "Keys that are tracked for clients."),
+    acts("tracking-table-max-keys", COUNT, "1000000", Live, "Keys that are remembered for clients that keep copies of them (CLIENT TRACKING); 0 for no limit."),
     acts("client-output-buffer-limit", BufferLimits, LIMITS, Live, "Bytes of messages that may wait for a client that subscribes (pubsub), or is told of anything else (normal, where 0 means 1073741824); no limit is needed for replies, as a client is not served on while they wait."),
     kept("client-query-buffer-limit", Kind::Memory { min: 1 << 20, max: 1 << 30 }, "1073741824", Live, "Bytes that one request may have.").fixed("my_redis_server takes requests of up to 1073741824 bytes"),
     kept("acllog-max-len", COUNT, "128", Live, "Length of the log of refused clients."),

@@ -7,6 +7,7 @@ use crate::keyspace::database::DatabaseNumber;
 use crate::keyspace::database::KeyTable;
 use crate::keyspace::entry::Entry;
 use crate::keyspace::events::{Events, KeyEvent};
+use crate::keyspace::lock::Epoch;
 use crate::util::clock::UnixMillis;
 use crate::util::events::EventSet;
 
@@ -65,14 +66,16 @@ impl AfterUnlock {
     }
 
     /// Notes that a key was found dead and removed.
-    pub(super) fn note_expired(&mut self, database: DatabaseNumber, key: &[u8]) {
+    pub(super) fn note_expired(&mut self, database: DatabaseNumber, key: &[u8], epoch: Epoch) {
         self.expired += 1;
-        self.note_death(database, key);
+        self.note_death(database, key, epoch);
     }
 
     /// Notes that a key was removed because its deadline has come.
-    pub(super) fn note_death(&mut self, database: DatabaseNumber, key: &[u8]) {
-        self.events.note(EventSet::CHANGED, "", database, key);
+    pub(super) fn note_death(&mut self, database: DatabaseNumber, key: &[u8], epoch: Epoch) {
+        if epoch.notes_changes {
+            self.events.note_changed(database, key);
+        }
         self.events.note(EventSet::EXPIRED, "expired", database, key);
     }
 

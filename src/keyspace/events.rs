@@ -49,6 +49,12 @@ impl Events {
         }
     }
 
+    /// Notes that a value or a deadline has changed, whether or not that is wanted.
+    pub fn note_changed(&mut self, database: DatabaseNumber, key: &[u8]) {
+        let (class, name) = (EventSet::CHANGED, "");
+        self.noted.push(KeyEvent { class, name, database, key: key.into() });
+    }
+
     /// As [`note`](Self::note), in front of an event with the name `last` that came too early.
     pub fn note_before(
         &mut self,
@@ -66,9 +72,9 @@ impl Events {
         }
     }
 
-    /// Notes that any key may have changed, if that is wanted.
+    /// Notes that any key may have changed.
     pub fn note_flushed(&mut self) {
-        self.flushed |= self.wanted.has(EventSet::CHANGED);
+        self.flushed = true;
     }
 
     /// Whether any key may have changed since the last call.

@@ -51,7 +51,12 @@ pub struct Epoch {
     pub number: Version,
     /// True while a snapshot of this epoch is being taken.
     pub running: bool,
+    /// True while every change of a key is to be noted, for clients that keep copies.
+    pub notes_changes: bool,
 }
+
+/// The bit of the word of the epoch that says that changes are to be noted.
+const NOTES_CHANGES: u64 = 1 << 63;
 
 /// Figures of a database in one shard.
 #[derive(Debug, Default)]
@@ -186,7 +191,8 @@ struct LockedShard {
 pub struct Shards {
     shards: Box<[CachePadded<LockedShard>]>,
     bits: u32,
-    /// Twice the epoch, plus one while its snapshot runs: one word, so that no change sees one
+    /// Twice the epoch, plus one while its snapshot runs, and the top bit while changes are noted:
+    /// one word, so that no change sees one
     /// without the other.
     epoch: CachePadded<AtomicU64>,
     aside: CachePadded<AsideLimit>,
@@ -355,7 +361,11 @@ impl Shards {
     #[inline]
     fn epoch(&self) -> Epoch {
         let word = self.epoch.load(Ordering::SeqCst);
-        Epoch { number: (word >> 1) as Version, running: word & 1 != 0 }
+        Epoch {
+            number: (word >> 1) as Version,
+            running: word & 1 != 0,
+            notes_changes: word & NOTES_CHANGES != 0,
+        }
     }
 
     /// Runs `read` with a shared lock on one shard.
@@ -522,6 +532,15 @@ impl Shards {
         self.aside.exceeded.store(false, Ordering::SeqCst);
         let old = self.epoch.fetch_add(3, Ordering::SeqCst);
         Some(((old + 3) >> 1) as Version)
+    }
+
+    /// Has every change of a key noted from now on, or no longer. Who reads a key after this can
+    /// be sure of it: a change that locks the shard later finds it said.
+    pub fn note_changes(&self, on: bool) {
+        match on {
+            true => self.epoch.fetch_or(NOTES_CHANGES, Ordering::SeqCst),
+            false => self.epoch.fetch_and(!NOTES_CHANGES, Ordering::SeqCst),
+        };
     }
 
     /// Ends the snapshot that [`begin_epoch`](Self::begin_epoch) began; its number stays used up.

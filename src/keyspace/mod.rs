@@ -117,6 +117,11 @@ impl Figures {
         Watches::new(Arc::clone(&self.0))
     }
 
+    /// Has every change of a key noted from now on, or no longer: see [`AfterUnlock`].
+    pub fn note_changes(&self, on: bool) {
+        self.0.shards.note_changes(on);
+    }
+
     /// The sum of one figure over all shards.
     #[must_use]
     pub fn sum(&self, figure: impl Fn(&ShardFigures) -> u64) -> u64 {

@@ -498,7 +498,7 @@ impl Shard {
                 if let Some(slot) = database.find_due(due) {
                     let place = Place { database: number, hash: due.hash };
                     if let Some(entry) = self.at(place, slot) {
-                        after.note_death(number, entry.key());
+                        after.note_death(number, entry.key(), epoch);
                     }
                     self.remove(slot, place, epoch, after);
                     self.note_changes(1, epoch);

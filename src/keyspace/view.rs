@@ -249,7 +249,7 @@ impl<'a> WriteView<'a> {
         {
             shard.remove(found, key.place(), epoch, after);
             shard.note_changes(1, epoch);
-            after.note_expired(key.database, key.key);
+            after.note_expired(key.database, key.key, epoch);
             slot = None;
         }
         Self { shard, key, slot, epoch, after, emptied: false }
@@ -298,7 +298,9 @@ impl<'a> WriteView<'a> {
     /// Notes that the value or the deadline changes, for those who keep copies.
     #[inline]
     fn note_changed(&mut self) {
-        self.after.events.note(EventSet::CHANGED, "", self.key.database, self.key.key);
+        if self.epoch.notes_changes {
+            self.after.events.note_changed(self.key.database, self.key.key);
+        }
     }
 
     /// Counts `count` more changes than the one that every change counts by itself.

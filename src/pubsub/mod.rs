@@ -15,8 +15,10 @@ mod hub;
 mod mailbox;
 mod message;
 mod subscriptions;
+mod tracking;
 
 pub use hub::{Hub, Kind};
 pub use mailbox::Mailbox;
 pub use message::Message;
 pub use subscriptions::Subscriptions;
+pub use tracking::{Tracker, Tracking};

@@ -19,6 +19,7 @@ use crate::keyspace::{Figures, Keyspace};
 use crate::persist::file::{ClaimError, DumpFile, is_reserved};
 use crate::persist::load::{self, LoadError, LoadProgress};
 use crate::persist::saver::Saver;
+use crate::pubsub::Tracking;
 use crate::stats::{Counter, Stats};
 use crate::util::clock::Clock;
 use std::fmt;
@@ -118,6 +119,7 @@ impl Server {
             stats: Stats::new(table::numbered().count()),
             clients: Clients::default(),
             pubsub: Arc::default(),
+            tracking: Tracking::default(),
             figures: Figures::new(Arc::clone(&keyspace)),
             saver: Arc::new(Saver::new(Arc::clone(&keyspace), file)),
             clock,

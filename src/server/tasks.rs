@@ -6,7 +6,7 @@
 
 use crate::command::context::Services;
 use crate::command::dispatch::Settle;
-use crate::command::notify::publish_events;
+use crate::command::notify::{publish_events, tell_changes};
 use crate::keyspace::{AfterUnlock, Garbage, Keyspace};
 use crate::persist::dump::DumpOptions;
 use crate::persist::planted::{self, Bug};
@@ -108,7 +108,7 @@ impl Background {
             let now = services.clock.now();
             let wanted = services.wanted_events();
             let began = Stopwatch::start();
-            let swept = keyspace.sweep_expired(now, wanted, |after| self.settle(after));
+            let swept = keyspace.sweep_expired(now, wanted, |after| self.settle(after, None));
             if swept.removed > 0 {
                 note_latency(services, "expire-cycle", began.elapsed_nanos());
                 services.stats.note_expire_lag(swept.lag_max_ms);
@@ -133,7 +133,7 @@ fn note_latency(services: &Services, event: &'static str, nanos: u64) {
 }
 
 impl Settle for Background {
-    fn settle(&self, after: &mut AfterUnlock) {
+    fn settle(&self, after: &mut AfterUnlock, by: Option<u64>) {
         if let Some(deadline) = after.take_earliest_deadline()
             && deadline.0 < self.wakes_at.load(Ordering::SeqCst)
         {
@@ -146,10 +146,11 @@ impl Settle for Background {
         {
             services.stats.add(Counter::ExpiredKeys, expired);
         }
-        let events = after.take_events();
-        if !events.is_empty()
+        let (events, flushed) = (after.take_events(), after.take_flushed());
+        if (flushed || !events.is_empty())
             && let Some(services) = services
         {
+            tell_changes(services, &events, flushed, by);
             publish_events(services, &events);
         }
         let garbage = after.take_garbage();

@@ -115,6 +115,7 @@ mod set;
 mod sort;
 mod sorted_set;
 mod string;
+mod tracking;
 mod transaction;
 
 const OK: &str = "+OK\r\n";
