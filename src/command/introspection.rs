@@ -160,6 +160,7 @@ impl CommandSpec {
             Group::Hash => "hash",
             Group::Set => "set",
             Group::SortedSet => "sortedset",
+            Group::Geo => "geo",
             Group::PubSub => "",
             Group::Transactions => "transaction",
             Group::Connection => "connection",
@@ -284,11 +285,21 @@ fn key_spec(reply: &mut ReplyWriter<'_>, key: &KeySpec, notes: Option<&str>) {
     text(reply, "begin_search");
     reply.map(2);
     text(reply, "type");
-    text(reply, "index");
-    text(reply, "spec");
-    reply.map(1);
-    text(reply, "index");
-    reply.count(if key.is_counted() { key.first - 1 } else { key.first });
+    if let Some(keyword) = key.keyword() {
+        text(reply, "keyword");
+        text(reply, "spec");
+        reply.map(2);
+        text(reply, "keyword");
+        text(reply, keyword);
+        text(reply, "startfrom");
+        reply.count(key.first);
+    } else {
+        text(reply, "index");
+        text(reply, "spec");
+        reply.map(1);
+        text(reply, "index");
+        reply.count(if key.is_counted() { key.first - 1 } else { key.first });
+    }
     text(reply, "find_keys");
     reply.map(2);
     text(reply, "type");
@@ -306,7 +317,7 @@ fn key_spec(reply: &mut ReplyWriter<'_>, key: &KeySpec, notes: Option<&str>) {
     text(reply, "spec");
     reply.map(3);
     text(reply, "lastkey");
-    reply.integer(key.last);
+    reply.integer(if key.keyword().is_some() { 0 } else { key.last });
     text(reply, "keystep");
     reply.count(key.step);
     text(reply, "limit");

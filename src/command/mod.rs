@@ -17,6 +17,7 @@ pub mod dump_restore;
 pub mod error;
 pub mod expire;
 pub mod generic;
+pub mod geo;
 pub mod hash;
 pub mod help;
 pub mod hyperloglog;

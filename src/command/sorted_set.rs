@@ -130,12 +130,15 @@ enum Decision {
 
 /// The options of ZADD.
 #[derive(Debug, Default)]
-struct AddOptions {
-    is_new_only: bool,
-    is_old_only: bool,
+pub struct AddOptions {
+    /// Only new members.
+    pub is_new_only: bool,
+    /// Only members that are there.
+    pub is_old_only: bool,
     is_greater_only: bool,
     is_less_only: bool,
-    counts_changed: bool,
+    /// The reply counts changed scores too.
+    pub counts_changed: bool,
     increments: bool,
 }
 
@@ -204,7 +207,16 @@ fn add(view: &mut WriteView<'_>, call: &mut Call<'_>, mut options: AddOptions) -
     let scores: SmallVec<[f64; 4]> = numbers
         .map(|number| parse_f64(number).ok_or(CommandError::NotAFloat))
         .collect::<Result<_, _>>()?;
-    let mut pairs = args.iter_from(first + 1).step_by(2).zip(scores.iter().copied());
+    put(view, call, &options, args.iter_from(first + 1).step_by(2).zip(scores.iter().copied()))
+}
+
+/// Gives members these scores as far as the options allow, and replies.
+pub fn put<'a>(
+    view: &mut WriteView<'_>,
+    call: &mut Call<'_>,
+    options: &AddOptions,
+    mut pairs: impl Iterator<Item = (&'a [u8], f64)>,
+) -> Outcome {
     let mut last = Decision::Skip;
     let mut change = None;
     {

@@ -4,6 +4,7 @@
 //! docs/commands.md all read the same row. What follows from something else is not repeated:
 //! whether a command reads or writes is said by the door its handler asks for.
 
+use crate::command::args::is_word;
 use crate::command::context::{Call, Context};
 use crate::command::error::CommandError;
 use crate::command::sweep::Sweeper;
@@ -88,7 +89,7 @@ impl Arity {
 /// Where keys stand among the arguments, and what happens to them.
 #[derive(Debug, Clone, Copy)]
 pub struct KeySpec {
-    /// The argument number of the first.
+    /// The argument number of the first; the one from which on its keyword is looked for.
     pub first: usize,
     /// The last, counted from the first; -1 is the last argument, [`COUNTED`](Self::COUNTED) as
     /// many as the argument before the first one says.
@@ -114,6 +115,30 @@ impl KeySpec {
     /// The access of what stands where a key would and is none.
     pub const NOT_A_KEY: &'static [&'static str] = &["not_key"];
 
+    /// In the place of the last: one key behind the first `STORE`.
+    const BEHIND_STORE: i64 = i64::MIN + 2;
+    /// In the place of the last: one key behind the first `STOREDIST`.
+    const BEHIND_STOREDIST: i64 = i64::MIN + 3;
+
+    /// The keys behind `STORE` and `STOREDIST`, which are looked for from argument `first` on.
+    #[must_use]
+    pub const fn stores(first: usize, access: &'static [&'static str]) -> [Self; 2] {
+        [
+            Self { first, last: Self::BEHIND_STORE, step: 1, access },
+            Self { first, last: Self::BEHIND_STOREDIST, step: 1, access },
+        ]
+    }
+
+    /// The word in front of the key, when it does not stand in a fixed place.
+    #[must_use]
+    pub fn keyword(&self) -> Option<&'static str> {
+        match self.last {
+            Self::BEHIND_STORE => Some("STORE"),
+            Self::BEHIND_STOREDIST => Some("STOREDIST"),
+            _ => None,
+        }
+    }
+
     /// As many keys as argument `count` says, which stands in front of them.
     #[must_use]
     pub const fn counted(count: usize, access: &'static [&'static str]) -> Self {
@@ -135,13 +160,23 @@ impl KeySpec {
     /// True when the keys do not stand in fixed places.
     #[must_use]
     pub fn is_found_late(&self) -> bool {
-        self.is_counted() || self.is_unknown()
+        self.is_counted() || self.is_unknown() || self.keyword().is_some()
+    }
+
+    /// The argument number of the first key; a keyword may be missing.
+    fn first_number(&self, args: Args<'_>) -> Option<usize> {
+        let Some(keyword) = self.keyword() else { return Some(self.first) };
+        let found = args.iter_from(self.first).position(|word| is_word(word, keyword))?;
+        Some(self.first + found + 1).filter(|number| *number < args.len())
     }
 
     /// The argument number of the last key; `None` when the request does not have as many as it
     /// says. The number of keys is read leniently, as Redis does here; the command is stricter.
     fn last_number(&self, args: Args<'_>) -> Option<usize> {
         let last = args.len().checked_sub(1)?;
+        if self.keyword().is_some() {
+            return Some(self.first_number(args).unwrap_or(0));
+        }
         if self.is_counted() {
             let keys = parse_prefix(args.at(self.first.checked_sub(1)?));
             let keys = usize::try_from(keys).ok()?.checked_sub(1)?;
@@ -175,8 +210,9 @@ pub fn key_numbers<'a>(
 ) -> impl Iterator<Item = usize> + use<'a> {
     let is_found = |spec: &&KeySpec| !spec.is_unknown() && spec.access != KeySpec::NOT_A_KEY;
     specs.iter().filter(is_found).flat_map(move |spec| {
-        let end = spec.last_number(args).map_or(spec.first, |last| last + 1);
-        (spec.first..end).step_by(spec.step)
+        let first = spec.first_number(args).unwrap_or(usize::MAX);
+        let end = spec.last_number(args).map_or(first, |last| last + 1);
+        (first..end).step_by(spec.step)
     })
 }
 
@@ -269,6 +305,8 @@ pub enum Group {
     Set,
     /// Sorted sets.
     SortedSet,
+    /// Places on the earth in sorted sets.
+    Geo,
     /// Publish/subscribe.
     PubSub,
     /// Transactions.
@@ -298,6 +336,7 @@ impl Group {
             Self::Hash => "hash",
             Self::Set => "set",
             Self::SortedSet => "sorted-set",
+            Self::Geo => "geo",
             Self::PubSub => "pubsub",
             Self::Transactions => "transactions",
             Self::Connection => "connection",
@@ -428,6 +467,10 @@ mod tests {
         assert_eq!(numbers(&counted, "C to 1 a b c"), all(&[1, 3]));
         assert_eq!(numbers(&counted, "C to 3 a b c"), all(&[1, 3, 4, 5]));
         assert_eq!(numbers(&counted, "C to 02x a b c"), all(&[1, 3, 4]));
+        let stores = KeySpec::stores(2, &[]);
+        assert_eq!(numbers(&stores, "C a store b STOREDIST c"), all(&[3, 5]));
+        assert_eq!(numbers(&stores, "C store b STOREDIST STORE store"), all(&[5, 4]));
+        assert_eq!(numbers(&stores, "C a b c STOREDIST"), all(&[]));
         for wrong in ["0", "4", "-1", "x", "9223372036854775807", "18446744073709551615"] {
             assert_eq!(numbers(&counted, &format!("C to {wrong} a b c")), (vec![1], false));
         }

@@ -2,7 +2,7 @@
 
 use crate::command::spec::CommandSpec;
 use crate::command::{bitmap, dump_restore, hyperloglog, object, sort};
-use crate::command::{connection, database, debug, expire, generic, hash, introspection};
+use crate::command::{connection, database, debug, expire, generic, geo, hash, introspection};
 use crate::command::{list, memory, pubsub, server};
 use crate::command::{set, set_algebra, sorted_set, sorted_set_algebra};
 use crate::command::{sorted_set_pop, sorted_set_range, string, transaction};
@@ -28,6 +28,7 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     sorted_set_range::COMMANDS,
     sorted_set_algebra::COMMANDS,
     sorted_set_pop::COMMANDS,
+    geo::COMMANDS,
     pubsub::COMMANDS,
     transaction::COMMANDS,
     connection::COMMANDS,
@@ -202,7 +203,8 @@ mod tests {
         for key in spec.keys {
             // Keys up to the last argument may be none at all.
             let least = least + usize::from(key.last == -1);
-            assert!(key.first < least && key.step > 0, "{name}");
+            assert!(key.first < least || key.keyword().is_some(), "{name}");
+            assert!(key.step > 0, "{name}");
         }
     }
 }

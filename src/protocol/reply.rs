@@ -243,12 +243,16 @@ impl<'a> ReplyWriter<'a> {
 
     /// A floating point number.
     pub fn double(&mut self, number: f64) {
-        let text = format_f64(number);
+        self.double_text(&format_f64(number));
+    }
+
+    /// A floating point number with digits of the family's own.
+    pub fn double_text(&mut self, text: &[u8]) {
         match self.protocol {
-            Protocol::Resp2 => self.bulk(&text),
+            Protocol::Resp2 => self.bulk(text),
             Protocol::Resp3 => {
                 self.output.put(b",");
-                self.output.put(&text);
+                self.output.put(text);
                 self.output.put(b"\r\n");
             }
         }
@@ -310,6 +314,7 @@ mod tests {
             (|w| w.set(2), "*2\r\n", "~2\r\n"),
             (|w| w.push(2), "*2\r\n", ">2\r\n"),
             (|w| w.double(1.5), "$3\r\n1.5\r\n", ",1.5\r\n"),
+            (|w| w.double_text(b"1.50"), "$4\r\n1.50\r\n", ",1.50\r\n"),
             (|w| w.boolean(true), ":1\r\n", "#t\r\n"),
             (|w| w.boolean(false), ":0\r\n", "#f\r\n"),
             (|w| w.verbatim(b"hi"), "$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n"),

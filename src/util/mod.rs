@@ -4,6 +4,7 @@ pub mod bits;
 pub mod clock;
 pub mod events;
 pub mod extended;
+pub mod geo;
 pub mod glob;
 pub mod hash;
 pub mod log;

@@ -16,6 +16,7 @@
 mod compare;
 mod generate;
 mod odd;
+mod places;
 mod values;
 
 use std::collections::HashMap;

@@ -114,6 +114,26 @@ fn sets_tell_what_happens_to_them() {
 }
 
 #[test]
+fn geo_commands_tell_what_happens_to_sorted_sets() {
+    expect_the_same_events(&[
+        "GEOADD g 13 38 a 15 37 b",
+        "GEOADD g 13 38 a",
+        "GEOADD g XX 14 38 a",
+        "GEODIST g a b",
+        "GEOSEARCH g FROMMEMBER a BYRADIUS 900 km",
+        "GEOSEARCHSTORE d g FROMMEMBER a BYRADIUS 900 km",
+        "GEOSEARCHSTORE d g FROMLONLAT 0 0 BYRADIUS 1 m",
+        "GEOSEARCHSTORE d g FROMLONLAT 0 0 BYRADIUS 1 m",
+        "GEORADIUS g 14 38 900 km STORE d",
+        "GEORADIUS g 14 38 900 km STOREDIST d",
+        "GEORADIUS g 0 0 1 m STORE d",
+        "GEORADIUSBYMEMBER g a 900 km STORE d",
+        "GEORADIUSBYMEMBER g a 900 km",
+        "GEORADIUSBYMEMBER g a 900 km STORE d",
+    ]);
+}
+
+#[test]
 fn sorted_sets_tell_what_happens_to_them() {
     expect_the_same_events(&[
         "ZADD z 1 a 2 b 3 c",

@@ -13,6 +13,7 @@ use my_redis::command::bitmap as bitmap_rows;
 use my_redis::command::dump_restore as dump_restore_rows;
 use my_redis::command::expire as expire_rows;
 use my_redis::command::generic as generic_rows;
+use my_redis::command::geo as geo_rows;
 use my_redis::command::hash as hash_rows;
 use my_redis::command::hyperloglog as hyperloglog_rows;
 use my_redis::command::list as list_rows;
@@ -102,6 +103,7 @@ mod debug;
 mod dump_restore;
 mod expire;
 mod generic;
+mod geo;
 mod hash;
 mod hyperloglog;
 mod introspection;
@@ -490,6 +492,7 @@ fn every_row_says_what_redis_says_of_the_command() {
         sorted_set_range_rows::COMMANDS,
         sorted_set_algebra_rows::COMMANDS,
         sorted_set_pop_rows::COMMANDS,
+        geo_rows::COMMANDS,
     ];
     for spec in families.into_iter().flatten() {
         let request = format!("COMMAND INFO {}", spec.name);

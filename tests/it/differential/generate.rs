@@ -15,7 +15,7 @@
 //! - members that leave a set at random would leave two servers with different sets: SPOP takes
 //!   all or none.
 
-use super::values;
+use super::{places, values};
 use crate::harness::random::Random;
 
 /// Restricts a run to the commands it names, in capitals with commas between.
@@ -506,7 +506,7 @@ const FORMS: &[(usize, &str)] = &[
 
 /// The templates of all families.
 pub fn all_forms() -> impl Iterator<Item = &'static (usize, &'static str)> {
-    FORMS.iter().chain(values::FORMS)
+    FORMS.iter().chain(values::FORMS).chain(places::FORMS)
 }
 
 /// Makes the stream; the same seed makes the same stream.

@@ -243,7 +243,7 @@ impl Generator {
                 }
             }),
             "lcs_options" => self.repeat(0, 3, args, Self::lcs_option),
-            _ => panic!("no placeholder {name}"),
+            _ => self.of_places(name, args),
         }
     }
 
