@@ -19,7 +19,6 @@ use crate::keyspace::{Figures, Keyspace};
 use crate::persist::file::{ClaimError, DumpFile, is_reserved};
 use crate::persist::load::{self, LoadError, LoadProgress};
 use crate::persist::saver::Saver;
-use crate::pubsub::Tracking;
 use crate::stats::{Counter, Stats};
 use crate::util::clock::Clock;
 use std::fmt;
@@ -119,7 +118,7 @@ impl Server {
             stats: Stats::new(table::numbered().count()),
             clients: Clients::default(),
             pubsub: Arc::default(),
-            tracking: Tracking::default(),
+            tracking: Default::default(),
             figures: Figures::new(Arc::clone(&keyspace)),
             saver: Arc::new(Saver::new(Arc::clone(&keyspace), file)),
             clock,
