@@ -8,12 +8,16 @@
 #![cfg(feature = "shuttle")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use my_redis::data::ValueRef;
-use my_redis::keyspace::planted::{Bug, plant};
+use my_redis::data::list::End;
+use my_redis::data::{List, ValueRef, ValueType};
+use my_redis::keyspace::planted::{self, Bug, plant};
 use my_redis::keyspace::{AfterUnlock, DatabaseNumber, Entry, Keyspace};
-use my_redis::keyspace::{LocatedKey, NewDeadline, ReadView, ShardSet, Tally, Watches};
+use my_redis::keyspace::{LocatedKey, NewDeadline, ReadView, ShardSet, Tally, Ticket};
+use my_redis::keyspace::{Waiter, Watches, WriteManyView};
 use my_redis::util::clock::UnixMillis;
 use my_redis::util::events::EventSet;
+use shuttle::sync::atomic::{AtomicU8, Ordering};
+use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -251,7 +255,7 @@ fn swapped_databases() {
     }
     let (swapping, names) = (Arc::clone(&keyspace), keys.clone());
     let swapper = shuttle::thread::spawn(move || {
-        swapping.swap_databases(0, 1, NOW);
+        swapping.swap_databases(0, 1, NOW, &mut AfterUnlock::default());
         set_in(&swapping, 0, &names[1], b"later");
         swapping.flush_database(1, &mut AfterUnlock::default());
     });
@@ -328,6 +332,220 @@ fn watched_counter() {
     let key = keyspace.locate(&keys[0]);
     assert_eq!(keyspace.read(key, NOW, &Tally::default(), count), added, "an addition is lost");
     assert!(added > 0, "both were refused");
+}
+
+/// One who waits for a list, and takes its first element when served.
+#[derive(Debug)]
+struct Popper {
+    keyspace: Arc<Keyspace>,
+    ticket: Ticket,
+    key: Vec<u8>,
+    /// 0 while it waits, 1 once served, 2 once it has given up.
+    state: AtomicU8,
+    taken: Mutex<Option<Vec<u8>>>,
+}
+
+impl Popper {
+    fn new(keyspace: &Arc<Keyspace>, key: &[u8]) -> Self {
+        Self {
+            keyspace: Arc::clone(keyspace),
+            ticket: Ticket::take(),
+            key: key.to_vec(),
+            state: AtomicU8::new(0),
+            taken: Mutex::default(),
+        }
+    }
+
+    /// Takes an element, or goes into the queue.
+    fn pop_or_wait(self: &Arc<Self>) -> Option<Vec<u8>> {
+        let waiter: Arc<dyn Waiter> = Arc::<Self>::clone(self);
+        let mut after = AfterUnlock::default();
+        let key = self.keyspace.locate(&self.key);
+        let is_late = planted::is_on(Bug::LateWait);
+        let taken = self.keyspace.write_many(&[key], NOW, &mut after, |view| {
+            let taken = if view.has_waiters(1, ValueType::List) { None } else { Self::pop(view) };
+            if taken.is_none() && !is_late {
+                view.wait(&waiter);
+            }
+            taken
+        });
+        if taken.is_none() && is_late {
+            self.keyspace.write_many(&[key], NOW, &mut after, |view| view.wait(&waiter));
+        }
+        serve(&self.keyspace, &mut after);
+        taken
+    }
+
+    fn end(&self, state: u8) -> bool {
+        self.state.compare_exchange(0, state, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    fn pop(view: &mut WriteManyView<'_, '_>) -> Option<Vec<u8>> {
+        let mut key = view.key(0)?;
+        key.change_collection(false, |list: &mut List| list.pop(End::Left, <[u8]>::to_vec))
+            .unwrap()
+            .flatten()
+    }
+}
+
+impl Waiter for Popper {
+    fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    fn value_type(&self) -> ValueType {
+        ValueType::List
+    }
+
+    fn keys(&self) -> SmallVec<[LocatedKey<'_>; 4]> {
+        SmallVec::from_iter([self.keyspace.locate(&self.key)])
+    }
+
+    fn waited_count(&self) -> usize {
+        1
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == 0
+    }
+
+    fn serve(&self, view: &mut WriteManyView<'_, '_>, _: usize) {
+        let is_there = view.key(0).unwrap().exists();
+        if planted::is_on(Bug::TakenBeforeDecided) && is_there {
+            let taken = Self::pop(view);
+            if self.end(1) {
+                *self.taken.lock().unwrap() = taken;
+            }
+        } else if is_there && self.end(1) {
+            *self.taken.lock().unwrap() = Self::pop(view);
+        }
+    }
+
+    fn wake(&self) {}
+}
+
+fn serve(keyspace: &Keyspace, after: &mut AfterUnlock) {
+    while let Some(ready) = after.take_ready() {
+        keyspace.serve_waiters(ready, NOW, after);
+    }
+}
+
+fn push(keyspace: &Keyspace, key: &[u8], element: &[u8]) {
+    let mut after = AfterUnlock::default();
+    keyspace.write(keyspace.locate(key), NOW, &mut after, |view| {
+        let push = |list: &mut List| list.push(End::Right, element);
+        view.change_collection(true, push).unwrap();
+    });
+    serve(keyspace, &mut after);
+}
+
+/// Waits for a list, gives up at some moment, and returns what it got.
+fn pop_or_give_up(keyspace: &Arc<Keyspace>, key: &[u8]) -> Option<Vec<u8>> {
+    let popper = Arc::new(Popper::new(keyspace, key));
+    let taken = popper.pop_or_wait();
+    if taken.is_some() {
+        return taken;
+    }
+    if popper.end(2) {
+        keyspace.stop_waiting(&*popper);
+        return None;
+    }
+    while popper.taken.lock().unwrap().is_none() {
+        shuttle::thread::yield_now();
+    }
+    popper.taken.lock().unwrap().take()
+}
+
+/// Two wait for a list and give up, two others push to it: every element is taken once or is still
+/// there, and nobody is left in a queue.
+fn handed_over_or_given_up() {
+    let keyspace = Arc::new(Keyspace::new(1));
+    let poppers: Vec<_> = (0..2)
+        .map(|_| {
+            let keyspace = Arc::clone(&keyspace);
+            shuttle::thread::spawn(move || pop_or_give_up(&keyspace, b"list"))
+        })
+        .collect();
+    let pushers: Vec<_> = [b"a", b"b"]
+        .into_iter()
+        .map(|element| {
+            let keyspace = Arc::clone(&keyspace);
+            shuttle::thread::spawn(move || push(&keyspace, b"list", element))
+        })
+        .collect();
+    let mut seen: Vec<Vec<u8>> = poppers.into_iter().filter_map(|p| p.join().unwrap()).collect();
+    pushers.into_iter().for_each(|pusher| pusher.join().unwrap());
+    let keys = [keyspace.locate(b"list")];
+    keyspace.write_many(&keys, NOW, &mut AfterUnlock::default(), |view| {
+        assert!(
+            !view.has_waiters(1, ValueType::List),
+            "one who has given up is still in the queue"
+        );
+        while let Some(element) = Popper::pop(view) {
+            seen.push(element);
+        }
+    });
+    seen.sort();
+    assert_eq!(seen, [b"a", b"b"], "an element is lost or doubled");
+}
+
+/// Of two who come for a list one gives up at some moment; two elements are pushed meanwhile: the
+/// other one gets an element, whatever is left of the first one in the queue.
+fn nobody_waits_beside_an_element() {
+    let keyspace = Arc::new(Keyspace::new(1));
+    let giving_up = Arc::clone(&keyspace);
+    let giving_up = shuttle::thread::spawn(move || pop_or_give_up(&giving_up, b"list"));
+    let waiting = Arc::clone(&keyspace);
+    let waiting = shuttle::thread::spawn(move || {
+        let popper = Arc::new(Popper::new(&waiting, b"list"));
+        if popper.pop_or_wait().is_some() {
+            assert!(popper.end(1));
+        }
+        popper
+    });
+    for element in [b"a", b"b"] {
+        push(&keyspace, b"list", element);
+    }
+    giving_up.join().unwrap();
+    let popper = waiting.join().unwrap();
+    assert!(!popper.is_waiting(), "one waits though an element is there");
+}
+
+/// One comes for a list just when an element is pushed to it: one way or the other it gets it.
+fn waiting_against_push() {
+    let keyspace = Arc::new(Keyspace::new(1));
+    let pushing = Arc::clone(&keyspace);
+    let pusher = shuttle::thread::spawn(move || push(&pushing, b"list", b"a"));
+    let popper = Arc::new(Popper::new(&keyspace, b"list"));
+    let taken = popper.pop_or_wait();
+    pusher.join().unwrap();
+    let taken = taken.or_else(|| popper.taken.lock().unwrap().take());
+    assert_eq!(taken.as_deref(), Some(&b"a"[..]), "it waits though the element is there");
+}
+
+/// Two wait one behind the other, two elements are pushed, and somebody takes one without waiting:
+/// the first one of the two is served first.
+fn served_in_the_order_of_coming() {
+    let keyspace = Arc::new(Keyspace::new(1));
+    let poppers = [0, 1].map(|_| {
+        let popper = Arc::new(Popper::new(&keyspace, b"list"));
+        assert_eq!(popper.pop_or_wait(), None);
+        popper
+    });
+    let pushers = [b"a", b"b"].map(|element| {
+        let keyspace = Arc::clone(&keyspace);
+        shuttle::thread::spawn(move || push(&keyspace, b"list", element))
+    });
+    let other = Arc::clone(&keyspace);
+    let taker = shuttle::thread::spawn(move || {
+        let keys = [other.locate(b"list")];
+        other.write_many(&keys, NOW, &mut AfterUnlock::default(), Popper::pop).is_some()
+    });
+    pushers.into_iter().for_each(|pusher| pusher.join().unwrap());
+    let is_taken = taker.join().unwrap();
+    let got = poppers.each_ref().map(|popper| popper.taken.lock().unwrap().is_some());
+    assert!(got[0], "the first one was overtaken: {got:?}");
+    assert_eq!(got[1], !is_taken);
 }
 
 /// Two threads rename in opposite directions while a third reads both keys: nobody waits for ever
@@ -436,6 +654,52 @@ fn a_planted_naive_cut_is_found() {
     assert!(is_found(renamed_token));
     assert!(is_found(pairs_set_together));
     assert!(is_found(moved_token));
+}
+
+#[test]
+fn an_element_is_handed_over_once_or_stays() {
+    let _alone = alone();
+    explore(handed_over_or_given_up);
+}
+
+#[test]
+fn nobody_waits_though_an_element_is_there() {
+    let _alone = alone();
+    explore(nobody_waits_beside_an_element);
+}
+
+#[test]
+fn who_comes_while_an_element_is_pushed_gets_it() {
+    let _alone = alone();
+    explore(waiting_against_push);
+}
+
+#[test]
+fn who_came_first_is_served_first() {
+    let _alone = alone();
+    // More preemptions have to meet for this than for the others.
+    shuttle::check_random(served_in_the_order_of_coming, SCHEDULES);
+}
+
+#[test]
+fn a_planted_late_wait_is_found() {
+    let _alone = alone();
+    let _bug = plant(Bug::LateWait);
+    assert!(is_found(waiting_against_push));
+}
+
+#[test]
+fn a_planted_taking_before_the_decision_is_found() {
+    let _alone = alone();
+    let _bug = plant(Bug::TakenBeforeDecided);
+    assert!(is_found(handed_over_or_given_up));
+}
+
+#[test]
+fn a_planted_wait_without_a_look_is_found() {
+    let _alone = alone();
+    let _bug = plant(Bug::UnseenAppearance);
+    assert!(is_found(nobody_waits_beside_an_element));
 }
 
 #[test]

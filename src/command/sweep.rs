@@ -151,8 +151,8 @@ impl<'a, 'l> Sweeper<'a, 'l> {
         let (Some(a), Some(b)) = (number(a), number(b)) else { return false };
         self.after.note_flushed();
         match &mut self.reach {
-            Reach::Doors(keyspace) => keyspace.swap_databases(a, b, self.now),
-            Reach::Held(held) => held.swap_databases(a, b, self.now),
+            Reach::Doors(keyspace) => keyspace.swap_databases(a, b, self.now, self.after),
+            Reach::Held(held) => held.swap_databases(a, b, self.now, self.after),
         }
         true
     }

@@ -29,7 +29,7 @@ use bytes::Bytes;
 use packed::PackedSeq;
 
 /// The type of a value, by the name that TYPE prints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ValueType {
     /// A byte string.
     String,

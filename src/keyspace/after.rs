@@ -8,8 +8,10 @@ use crate::keyspace::database::KeyTable;
 use crate::keyspace::entry::Entry;
 use crate::keyspace::events::{Events, KeyEvent};
 use crate::keyspace::lock::Epoch;
+use crate::keyspace::wait::ReadyKey;
 use crate::util::clock::UnixMillis;
 use crate::util::events::EventSet;
+use std::collections::VecDeque;
 
 /// Notes of one command, settled after its locks are released.
 #[derive(Debug, Default)]
@@ -17,6 +19,7 @@ pub struct AfterUnlock {
     garbage: Garbage,
     earliest_deadline: Option<UnixMillis>,
     expired: u64,
+    ready: VecDeque<ReadyKey>,
     pub(super) events: Events,
 }
 
@@ -63,6 +66,13 @@ impl AfterUnlock {
     pub(super) fn note_deadline(&mut self, deadline: UnixMillis) {
         self.earliest_deadline =
             Some(self.earliest_deadline.map_or(deadline, |earliest| earliest.min(deadline)));
+    }
+
+    /// Notes that a key appeared for which somebody waits.
+    pub(super) fn note_ready(&mut self, key: ReadyKey) {
+        if self.ready.back() != Some(&key) {
+            self.ready.push_back(key);
+        }
     }
 
     /// Notes that a key was found dead and removed.
@@ -120,6 +130,7 @@ impl AfterUnlock {
         self.earliest_deadline.is_some()
             || self.expired > 0
             || !self.garbage.is_empty()
+            || !self.ready.is_empty()
             || !self.events.is_empty()
     }
 
@@ -127,6 +138,12 @@ impl AfterUnlock {
     #[inline]
     pub fn take_earliest_deadline(&mut self) -> Option<UnixMillis> {
         self.earliest_deadline.take()
+    }
+
+    /// The next key that appeared and for which somebody waits, to
+    /// [serve](crate::keyspace::Keyspace::serve_waiters) those who do.
+    pub fn take_ready(&mut self) -> Option<ReadyKey> {
+        self.ready.pop_front()
     }
 
     /// Keys that were found expired and removed.

@@ -222,8 +222,14 @@ impl AllHeld<'_, '_> {
     }
 
     /// As [`Keyspace::swap_databases`].
-    pub fn swap_databases(&mut self, a: DatabaseNumber, b: DatabaseNumber, now: UnixMillis) {
+    pub fn swap_databases(
+        &mut self,
+        a: DatabaseNumber,
+        b: DatabaseNumber,
+        now: UnixMillis,
+        after: &mut AfterUnlock,
+    ) {
         self.shards.shard(0).note_changes(1, self.epoch);
-        self.shards.all_mut().for_each(|shard| shard.swap(a, b, now, self.epoch));
+        self.shards.all_mut().for_each(|shard| shard.swap(a, b, now, self.epoch, after));
     }
 }

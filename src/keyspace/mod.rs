@@ -35,6 +35,7 @@ mod snapshot;
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 mod tests;
 mod view;
+mod wait;
 mod watch;
 
 pub use after::{AfterUnlock, Garbage};
@@ -49,6 +50,7 @@ pub use view::{
     DEADLINE_SLOT_BYTES, KEY_SLOT_BYTES, LocatedKey, NewDeadline, ReadAnyView, ReadManyView,
     ReadView, Tally, WriteAnyView, WriteManyView, WriteView, WrongType,
 };
+pub use wait::{ReadyKey, Ticket, Waiter};
 pub use watch::Watches;
 
 use crate::util::clock::UnixMillis;
@@ -444,13 +446,19 @@ impl Keyspace {
     }
 
     /// Lets two databases change their numbers at one moment. Cost: O(shards) under the locks.
-    pub fn swap_databases(&self, a: DatabaseNumber, b: DatabaseNumber, now: UnixMillis) {
+    pub fn swap_databases(
+        &self,
+        a: DatabaseNumber,
+        b: DatabaseNumber,
+        now: UnixMillis,
+        after: &mut AfterUnlock,
+    ) {
         let mut counted = false;
         self.shards.write_all(|shard, epoch| {
             if !std::mem::replace(&mut counted, true) {
                 shard.note_changes(1, epoch);
             }
-            shard.swap(a, b, now, epoch);
+            shard.swap(a, b, now, epoch, after);
         });
     }
 

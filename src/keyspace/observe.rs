@@ -1,9 +1,12 @@
-//! Who wants to hear of the keys of a shard: clients that watch them for a transaction.
+//! Who wants to hear of the keys of a shard: clients that watch them for a transaction, and clients
+//! that wait for them to appear.
 //!
 //! All of it lives in the shard, under its lock. A shard of which nobody wants to hear anything has
 //! none of this, so that a change looks at one pointer and goes on.
 
+use crate::data::ValueType;
 use crate::keyspace::database::Place;
+use crate::keyspace::wait::{Ticket, Waiter};
 use ahash::RandomState;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -32,22 +35,41 @@ pub(super) type WatcherId = u64;
 
 /// Those who want to hear of keys of one shard.
 ///
-/// A key is known by its place. That two keys have the same place is as good as impossible, and
-/// would only make a transaction fail that need not have.
+/// A key is known by its place. That two keys have the same place is as good as impossible. It
+/// would make a transaction fail that need not have, and have those who wait for the one be tried
+/// when the other appears.
 #[derive(Debug, Default)]
 pub(super) struct Observers {
     watched: HashMap<Place, BTreeMap<WatcherId, Arc<WatchFlag>>, RandomState>,
+    waited: HashMap<Wanted, BTreeMap<Ticket, Queued>, RandomState>,
+}
+
+/// What somebody waits for: a key with a value of one type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Wanted {
+    pub place: Place,
+    pub value_type: ValueType,
+}
+
+/// One who waits, and which of its keys this is.
+#[derive(Debug, Clone)]
+struct Queued {
+    waiter: Arc<dyn Waiter>,
+    number: usize,
 }
 
 impl Observers {
     pub fn is_empty(&self) -> bool {
-        self.watched.is_empty()
+        self.watched.is_empty() && self.waited.is_empty()
     }
 
     /// Tells those who watch a key that it changes.
+    #[inline]
     pub fn note_change(&mut self, place: Place) {
-        for flag in self.watched.remove(&place).iter().flat_map(BTreeMap::values) {
-            flag.raise();
+        if !self.watched.is_empty() {
+            for flag in self.watched.remove(&place).iter().flat_map(BTreeMap::values) {
+                flag.raise();
+            }
         }
     }
 
@@ -70,5 +92,43 @@ impl Observers {
                 self.watched.remove(&place);
             }
         }
+    }
+
+    /// True when somebody waits for this.
+    #[inline]
+    pub fn is_waited_for(&self, wanted: Wanted) -> bool {
+        !self.waited.is_empty() && self.waited.contains_key(&wanted)
+    }
+
+    /// What somebody waits for in one of these databases. Cost: O(all that is waited for).
+    pub fn waited_in(&self, databases: &[u32]) -> Vec<Wanted> {
+        let wanted = self.waited.keys().copied();
+        wanted.filter(|wanted| databases.contains(&wanted.place.database)).collect()
+    }
+
+    /// Adds one who waits for a key, which is its key number `number`. Cost: O(log n) for n who do.
+    pub fn wait(&mut self, place: Place, number: usize, waiter: &Arc<dyn Waiter>) {
+        let wanted = Wanted { place, value_type: waiter.value_type() };
+        let queue = self.waited.entry(wanted).or_default();
+        // Of a key that is there twice the first counts.
+        let queued = || Queued { waiter: Arc::clone(waiter), number };
+        queue.entry(waiter.ticket()).or_insert_with(queued);
+    }
+
+    /// Removes it again. Cost: O(log n) for n who wait for the key.
+    pub fn stop_waiting(&mut self, wanted: Wanted, ticket: Ticket) {
+        if let Some(queue) = self.waited.get_mut(&wanted) {
+            queue.remove(&ticket);
+            if queue.is_empty() {
+                self.waited.remove(&wanted);
+            }
+        }
+    }
+
+    /// The first one that waits for this and has not given up, and which of its keys it is.
+    pub fn next_waiter(&self, wanted: Wanted) -> Option<(Arc<dyn Waiter>, usize)> {
+        let mut queue = self.waited.get(&wanted)?.values();
+        let queued = queue.find(|queued| queued.waiter.is_waiting())?;
+        Some((Arc::clone(&queued.waiter), queued.number))
     }
 }

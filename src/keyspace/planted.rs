@@ -17,6 +17,13 @@ pub enum Bug {
     UnlabelledSwap = 8,
     /// A transaction looks at its watched keys before it takes its locks.
     EarlyWatch = 16,
+    /// Who serves a waiting client takes the element before it is decided that it is served.
+    TakenBeforeDecided = 32,
+    /// A client that goes behind others does not look whether what it waits for is there.
+    UnseenAppearance = 64,
+    /// A client goes into the queue of a key after it has released the locks under which it found
+    /// nothing, and does not look again.
+    LateWait = 128,
 }
 
 #[cfg(debug_assertions)]

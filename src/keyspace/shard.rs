@@ -15,7 +15,8 @@ use crate::keyspace::database::{Database, DatabaseNumber, KeyTable, Place, Walke
 use crate::keyspace::entry::{Entry, Version};
 use crate::keyspace::expiry::Due;
 use crate::keyspace::lock::Epoch;
-use crate::keyspace::observe::{Observers, WatchFlag, WatcherId};
+use crate::keyspace::observe::{Observers, Wanted, WatchFlag, WatcherId};
+use crate::keyspace::wait::{ReadyKey, Ticket, Waiter};
 use crate::util::clock::UnixMillis;
 use crate::util::hash::{KeyHash, POSITION_BITS, Position};
 use crate::util::random::Random;
@@ -237,6 +238,46 @@ impl Shard {
         }
     }
 
+    /// Notes that a key has this entry from now on, if somebody waits for that.
+    #[inline]
+    fn note_appearance(&self, place: Place, entry: &Entry, after: &mut AfterUnlock) {
+        if let Some(observers) = &self.observers {
+            let wanted = Wanted { place, value_type: entry.value().value_type() };
+            if observers.is_waited_for(wanted) {
+                after.note_ready(ReadyKey { shard: self.number, wanted });
+            }
+        }
+    }
+
+    /// True when somebody waits for this.
+    pub(super) fn has_waiters(&self, wanted: Wanted) -> bool {
+        self.observers.as_ref().is_some_and(|observers| observers.is_waited_for(wanted))
+    }
+
+    /// Puts one who waits into the queue of a key, which is its key number `number`.
+    pub(super) fn wait(&mut self, place: Place, number: usize, waiter: &Arc<dyn Waiter>) {
+        self.observers.get_or_insert_default().wait(place, number, waiter);
+    }
+
+    /// Takes one out of a queue.
+    pub(super) fn stop_waiting(&mut self, wanted: Wanted, ticket: Ticket) {
+        if let Some(observers) = &mut self.observers {
+            observers.stop_waiting(wanted, ticket);
+            if observers.is_empty() {
+                self.observers = None;
+            }
+        }
+    }
+
+    /// The first one in a queue that has not given up, and which of its keys that is; `None` when
+    /// the key is not there.
+    pub(super) fn next_waiter(&self, wanted: Wanted) -> Option<(Arc<dyn Waiter>, usize)> {
+        let observers = self.observers.as_ref()?;
+        let Place { database, hash } = wanted.place;
+        let is_there = self.database(database).is_some_and(|database| database.has(hash));
+        is_there.then(|| observers.next_waiter(wanted))?
+    }
+
     /// Lends the walker of snapshot `epoch` at most one segment that it has not seen, each entry
     /// with the number that its database had at the cut; false when it has seen all.
     pub(super) fn walk(
@@ -290,6 +331,7 @@ impl Shard {
         let deadline = entry.deadline();
         self.touch(place.database);
         self.note_change_of(place);
+        self.note_appearance(place, &entry, after);
         let Some(database) = self.database_or_new(place.database) else {
             return;
         };
@@ -310,6 +352,7 @@ impl Shard {
         after: &mut AfterUnlock,
     ) {
         let deadline = entry.deadline();
+        self.note_appearance(place, &entry, after);
         let Some(database) = self.databases.get_mut(place.index()) else {
             return;
         };
@@ -442,6 +485,7 @@ impl Shard {
         b: DatabaseNumber,
         now: UnixMillis,
         epoch: Epoch,
+        after: &mut AfterUnlock,
     ) {
         let higher = a.max(b);
         if a == b || self.databases.len() <= a.min(b) as usize {
@@ -459,6 +503,13 @@ impl Shard {
         self.note_changes_of_databases(&[a, b], |database, hash| database.has(hash));
         self.databases.swap(a as usize, b as usize);
         self.note_changes_of_databases(&[a, b], |database, hash| database.has_alive(hash, now));
+        let waited = self.observers.as_ref().map(|observers| observers.waited_in(&[a, b]));
+        for wanted in waited.unwrap_or_default() {
+            let Place { database, hash } = wanted.place;
+            if self.database(database).is_some_and(|database| database.has_alive(hash, now)) {
+                after.note_ready(ReadyKey { shard: self.number, wanted });
+            }
+        }
     }
 
     /// Tells those who watch keys of these databases that they change, if `changes` says so.

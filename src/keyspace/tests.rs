@@ -173,7 +173,10 @@ impl Stress {
             match chance.below(1_000) {
                 0 => self.keyspace.flush(&mut after),
                 1 => self.keyspace.flush_database(chance.database(), &mut after),
-                2 => self.keyspace.swap_databases(chance.database(), chance.database(), self.now()),
+                2 => {
+                    let (a, b) = (chance.database(), chance.database());
+                    self.keyspace.swap_databases(a, b, self.now(), &mut after);
+                }
                 3..150 => self.rename(&chance.key(), &chance.key(), chance, &mut after),
                 150..400 => self.change_pair(number, chance, &mut after),
                 _ => self.change_one(chance, &mut after),

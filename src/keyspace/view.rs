@@ -579,6 +579,12 @@ impl WriteManyView<'_, '_> {
         self.keys.is_empty()
     }
 
+    /// The moment at which the command happens.
+    #[must_use]
+    pub fn now(&self) -> UnixMillis {
+        self.now
+    }
+
     /// True when all keys are one key of one database.
     #[must_use]
     pub fn is_one_key(&self) -> bool {
