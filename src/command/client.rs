@@ -1,5 +1,7 @@
 //! CLIENT: what the server knows of its clients, and ending them.
 
+use crate::command::args::integer;
+use crate::command::blocking::Ending;
 use crate::command::clients::ClientRecord;
 use crate::command::context::{Call, Context, ReplyMode};
 use crate::command::error::CommandError;
@@ -64,6 +66,13 @@ pub(super) static SUBCOMMANDS: &[CommandSpec] = &[
         syntax: "CLIENT KILL <ip:port | <[ID client-id] | [TYPE <NORMAL | MASTER | SLAVE | REPLICA | PUBSUB>] | [USER username] | [ADDR ip:port] | [LADDR ip:port] | [SKIPME yes/no]> [...]>",
         summary: "Kill the connection of a client.",
         run: Run::Client(kill), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "UNBLOCK", group: Group::Connection, arity: Arity::AtLeast(3), flags: ADMIN,
+        since: "5.0.0", cost: "O(log n) for n clients",
+        syntax: "CLIENT UNBLOCK client-id [TIMEOUT | ERROR]",
+        summary: "Unblock a client blocked in a blocking command from a different connection.",
+        run: Run::Client(unblock), ..CommandSpec::BASE
     },
     CommandSpec {
         name: "NO-EVICT", group: Group::Connection, arity: Arity::Exact(3), flags: ADMIN,
@@ -199,8 +208,13 @@ fn describe(line: &mut Vec<u8>, record: &ClientRecord) {
     let (messages, message_bytes) = record.mailbox.waiting();
     let (redirect, tracked) = record.tracking();
     let is_subscriber = record.mailbox.is_subscriber();
-    let flags =
-        [(is_subscriber, "P"), (queued >= 0, "x"), (true, tracked), (record.no_evict(), "e")];
+    let flags = [
+        (is_subscriber, "P"),
+        (queued >= 0, "x"),
+        (record.is_blocked(), "b"),
+        (true, tracked),
+        (record.no_evict(), "e"),
+    ];
     let flags: String = flags.iter().filter_map(|(is_set, name)| is_set.then_some(*name)).collect();
     let flags = if flags.is_empty() { "N" } else { &flags };
     // Writing to a Vec cannot fail.
@@ -347,6 +361,24 @@ fn kill(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
+fn unblock(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    let args = call.args;
+    let ending = match args.at(3).to_ascii_lowercase().as_slice() {
+        _ if args.len() > 4 => return Err(CommandError::unknown_or_arity(args.at(1), "CLIENT")),
+        b"" if args.len() == 3 => Ending::TimedOut,
+        b"timeout" => Ending::TimedOut,
+        b"error" => Ending::Unblocked,
+        _ => {
+            let text = "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR";
+            return Err(CommandError::Text(text));
+        }
+    };
+    let id = integer(args.at(2))?;
+    let client = u64::try_from(id).ok().and_then(|id| context.services.clients.find(id));
+    call.reply.integer(i64::from(client.is_some_and(|client| client.unblock(ending))));
+    Ok(())
+}
+
 fn no_evict(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     let on = call.args.at(2).eq_ignore_ascii_case(b"on");
     if !on && !call.args.at(2).eq_ignore_ascii_case(b"off") {
@@ -420,6 +452,8 @@ const HELP: &[&str] = &[
     "    Control server assisted client side caching.",
     "TRACKINGINFO",
     "    Report tracking status for the current connection.",
+    "UNBLOCK <clientid> [TIMEOUT|ERROR]",
+    "    Unblock the specified blocked client.",
     "NO-EVICT (ON|OFF)",
     "    Protect current client connection from eviction.",
 ];

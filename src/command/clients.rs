@@ -3,6 +3,7 @@
 //! A connection's task writes its own record, in atomics that nobody else writes; others read.
 //! Ending a client sets a flag and wakes its task: no connection is ever closed from outside.
 
+use crate::command::blocking::{Ending, WaitState};
 use crate::command::spec::CommandSpec;
 use crate::keyspace::DatabaseNumber;
 use crate::protocol::Protocol;
@@ -34,6 +35,8 @@ pub struct ClientRecord {
     /// Commands that wait for EXEC, -1 outside a transaction, and the bytes that they take.
     queued: AtomicI64,
     queued_bytes: AtomicUsize,
+    /// What it waits for in a blocking command.
+    waiting: Mutex<Option<Arc<WaitState>>>,
     no_evict: AtomicBool,
     input_bytes: AtomicUsize,
     output_bytes: AtomicUsize,
@@ -176,6 +179,26 @@ impl ClientRecord {
         (self.queued.load(Ordering::Relaxed), self.queued_bytes.load(Ordering::Relaxed))
     }
 
+    /// Notes that it waits in a blocking command, or no longer.
+    pub(super) fn set_waiting(&self, waiting: Option<Arc<WaitState>>) {
+        *lock(&self.waiting) = waiting;
+    }
+
+    /// True while it waits in a blocking command.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        lock(&self.waiting).is_some()
+    }
+
+    /// Ends its wait in a blocking command in this way; false when it does not wait.
+    pub fn unblock(&self, ending: Ending) -> bool {
+        let ended = lock(&self.waiting).as_ref().is_some_and(|waiting| waiting.end(ending));
+        if ended {
+            self.wake();
+        }
+        ended
+    }
+
     /// The database it has selected.
     #[must_use]
     pub fn database(&self) -> DatabaseNumber {
@@ -196,6 +219,7 @@ impl ClientRecord {
     /// Asks its task to close the connection.
     pub fn kill(&self) {
         self.mailbox.close();
+        self.unblock(Ending::Gone);
     }
 
     /// True when it is to be closed.
@@ -224,6 +248,9 @@ pub struct Clients {
     records: Mutex<BTreeMap<u64, Arc<ClientRecord>>>,
     next_id: AtomicU64,
     connected: AtomicI64,
+    blocked: AtomicI64,
+    /// Those of the blocked ones that wait for a limited time.
+    timed: AtomicI64,
     holds: AtomicUsize,
 }
 
@@ -278,6 +305,7 @@ impl Clients {
             database: AtomicU32::new(0),
             queued: AtomicI64::new(-1),
             queued_bytes: AtomicUsize::new(0),
+            waiting: Mutex::default(),
             no_evict: AtomicBool::new(false),
             input_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
@@ -300,22 +328,44 @@ impl Clients {
         }
     }
 
-    /// The client with this number. Cost: O(log n).
-    #[must_use]
-    pub fn find(&self, id: u64) -> Option<Arc<ClientRecord>> {
-        lock(&self.records).get(&id).cloned()
-    }
-
     /// All clients in the order of their numbers.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<ClientRecord>> {
         lock(&self.records).values().cloned().collect()
     }
 
+    /// The client with this number.
+    #[must_use]
+    pub fn find(&self, id: u64) -> Option<Arc<ClientRecord>> {
+        lock(&self.records).get(&id).cloned()
+    }
+
     /// Number of connected clients.
     #[must_use]
     pub fn connected(&self) -> usize {
         usize::try_from(self.connected.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    pub(super) fn note_blocked(&self, is_timed: bool) {
+        self.blocked.fetch_add(1, Ordering::Relaxed);
+        self.timed.fetch_add(i64::from(is_timed), Ordering::Relaxed);
+    }
+
+    pub(super) fn note_unblocked(&self, is_timed: bool) {
+        self.blocked.fetch_sub(1, Ordering::Relaxed);
+        self.timed.fetch_sub(i64::from(is_timed), Ordering::Relaxed);
+    }
+
+    /// Number of clients that wait in blocking commands.
+    #[must_use]
+    pub fn blocked(&self) -> usize {
+        usize::try_from(self.blocked.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// Number of those that wait for a limited time.
+    #[must_use]
+    pub fn blocked_with_timeout(&self) -> usize {
+        usize::try_from(self.timed.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     /// Stops all clients from beginning further commands until every such hold has ended.

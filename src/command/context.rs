@@ -1,5 +1,6 @@
 //! What a command gets beside its keys: the call, the client's own state, and the services.
 
+use crate::command::blocking::Wait;
 use crate::command::clients::{ClientRecord, Clients};
 use crate::command::error::CommandError;
 use crate::command::tracking::ClientTracking;
@@ -79,6 +80,8 @@ pub enum Deferred {
     },
     /// Nobody is served for this long.
     Sleep(Duration),
+    /// A key appears, or the wait for it ends in another way.
+    Block(Wait),
 }
 
 impl Deferred {

@@ -202,11 +202,25 @@ impl Gate {
             scratch.after.add_events(scratch.tally.take_missed());
         }
         if scratch.after.has_work() {
-            self.settle.settle(&mut scratch.after, Some(context.client.id));
+            self.settle(&mut scratch.after, call.now, Some(context.client.id));
         }
         match (outcome, call.late.take()) {
             (Ok(()), Some(late)) => blocking(|| late(&mut call.reply)),
             (outcome, _) => outcome,
+        }
+    }
+
+    /// Deals with what a command of the client `by` left to do, and serves those who wait for keys that appeared. No
+    /// lock is held.
+    fn settle(&self, after: &mut AfterUnlock, now: UnixMillis, mut by: Option<u64>) {
+        loop {
+            self.settle.settle(after, by);
+            // What is taken for those who wait is not the doing of the client that served them.
+            by = None;
+            let Some(ready) = after.take_ready() else {
+                return;
+            };
+            self.keyspace.serve_waiters(ready, now, after);
         }
     }
 
@@ -323,6 +337,7 @@ impl Gate {
                 if spec.flags.has(Flags::SLOW) { blocking(sweep) } else { sweep() }
             }
             Run::Client(run) | Run::BareOrContainer(run, _) => run(context, call),
+            Run::Block(..) => self.try_or_wait(context, after, spec, call),
             Run::Watch => self.watch(context, after, spec, call),
             Run::Container(_) | Run::Exec => Err(CommandError::Syntax),
         }

@@ -139,10 +139,10 @@ fn clients(report: &mut Report<'_>) {
     let output = buffers.iter().map(|(_, output)| *output).max().unwrap_or(0);
     report.field("client_recent_max_input_buffer", input);
     report.field("client_recent_max_output_buffer", output);
-    report.field("blocked_clients", 0);
+    report.field("blocked_clients", report.services.clients.blocked());
     let [tracking_clients, ..] = report.services.tracking.counts();
     report.field("tracking_clients", tracking_clients);
-    report.field("clients_in_timeout_table", 0);
+    report.field("clients_in_timeout_table", report.services.clients.blocked_with_timeout());
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a percentage with two digits")]

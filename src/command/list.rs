@@ -445,7 +445,8 @@ fn ltrim(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-fn end_of_word(word: &[u8]) -> Result<End, CommandError> {
+/// LEFT or RIGHT.
+pub(super) fn end_of_word(word: &[u8]) -> Result<End, CommandError> {
     match word {
         _ if is_word(word, "LEFT") => Ok(End::Left),
         _ if is_word(word, "RIGHT") => Ok(End::Right),
@@ -454,7 +455,7 @@ fn end_of_word(word: &[u8]) -> Result<End, CommandError> {
 }
 
 /// Moves an element; with one key twice, inside its list.
-fn move_element(
+pub(super) fn move_element(
     view: &mut WriteManyView<'_, '_>,
     call: &mut Call<'_>,
     from: End,

@@ -3,6 +3,7 @@
 pub mod args;
 mod bitfield;
 pub mod bitmap;
+pub mod blocking;
 pub mod client;
 pub mod clients;
 pub mod cluster;
@@ -27,6 +28,7 @@ pub mod latency;
 mod latency_report;
 pub mod lcs;
 pub mod list;
+pub mod list_pop;
 pub mod measure;
 pub mod memory;
 pub mod notify;

@@ -1,10 +1,11 @@
 //! Taking the members with the lowest or the highest scores.
 
-use crate::command::args::{at_least, count, is_word};
+use crate::command::args::count;
+use crate::command::blocking::{self, Attempt, Tried};
 use crate::command::context::Call;
 use crate::command::error::CommandError;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
-use crate::data::{SortedSet, SortedSetRef};
+use crate::data::{SortedSet, SortedSetRef, ValueType};
 use crate::keyspace::{WriteManyView, WriteView, WrongType};
 use crate::protocol::{Protocol, ReplyWriter};
 use crate::util::events::EventSet;
@@ -34,7 +35,32 @@ pub static COMMANDS: &[CommandSpec] = &[
         summary: "Removes and returns members of the first of several sorted sets that is there.",
         run: Run::WriteMany(zmpop), ..CommandSpec::BASE
     },
+    CommandSpec {
+        name: "BZPOPMIN", group: Group::SortedSet, arity: Arity::AtLeast(3),
+        keys: BLOCKING_KEYS, flags: BLOCKS.and(Flags::FAST),
+        since: "5.0.0", cost: "O(k + log n) for k keys", syntax: "BZPOPMIN key [key ...] timeout",
+        summary: "As ZPOPMIN of the first key that is there, or waits for one.",
+        run: Run::Block(ValueType::SortedSet, bzpopmin), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "BZPOPMAX", group: Group::SortedSet, arity: Arity::AtLeast(3),
+        keys: BLOCKING_KEYS, flags: BLOCKS.and(Flags::FAST),
+        since: "5.0.0", cost: "O(k + log n) for k keys", syntax: "BZPOPMAX key [key ...] timeout",
+        summary: "As ZPOPMAX of the first key that is there, or waits for one.",
+        run: Run::Block(ValueType::SortedSet, bzpopmax), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "BZMPOP", group: Group::SortedSet, arity: Arity::AtLeast(5),
+        keys: &[KeySpec::counted(2, &["RW", "ACCESS", "DELETE"])], flags: Flags::BLOCKING,
+        since: "7.0.0", cost: "O(k + m*log n) for k keys and m members",
+        syntax: "BZMPOP timeout numkeys key [key ...] <MIN | MAX> [COUNT count]",
+        summary: "As ZMPOP, or waits for one of the keys.",
+        run: Run::Block(ValueType::SortedSet, bzmpop), ..CommandSpec::BASE
+    },
 ];
+
+const BLOCKS: Flags = Flags::NO_SCRIPT.and(Flags::BLOCKING);
+const BLOCKING_KEYS: &[KeySpec] = &[KeySpec::all_but_last(&["RW", "ACCESS", "DELETE"])];
 
 /// Which members are taken first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,28 +141,8 @@ fn zpopmax(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
 /// # Errors
 /// Redis' texts for what does not fit.
 pub fn parse_many(call: &Call<'_>, at: usize) -> Result<(Extreme, usize), CommandError> {
-    let args = call.args;
-    let too_few = CommandError::Text("ERR numkeys should be greater than 0");
-    let keys = at_least(args.at(at), 1, too_few)?;
-    let behind_keys = keys.saturating_add(at + 1);
-    let word = args.get(behind_keys).ok_or(CommandError::Syntax)?;
-    let from = if is_word(word, "MIN") {
-        Extreme::Lowest
-    } else if is_word(word, "MAX") {
-        Extreme::Highest
-    } else {
-        return Err(CommandError::Syntax);
-    };
-    let options = args.skip(behind_keys + 1);
-    let wanted = match (options.len(), options.at(0)) {
-        (0, _) => 1,
-        (2.., word) if is_word(word, "COUNT") => {
-            let text = CommandError::Text("ERR count should be greater than 0");
-            at_least(options.at(1), 1, text)?
-        }
-        _ => return Err(CommandError::Syntax),
-    };
-    if options.len() > 2 { Err(CommandError::Syntax) } else { Ok((from, wanted)) }
+    let (is_first, wanted) = blocking::parse_many(call, at, ["MIN", "MAX"])?;
+    Ok((if is_first { Extreme::Lowest } else { Extreme::Highest }, wanted))
 }
 
 /// Pops from this key as ZMPOP does; false when nothing is there and nothing was answered.
@@ -175,4 +181,58 @@ fn zmpop(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
     }
     call.reply.null_array();
     Ok(())
+}
+
+fn pop_blocking(
+    view: &mut WriteManyView<'_, '_>,
+    call: &mut Call<'_>,
+    attempt: Attempt,
+    from: Extreme,
+) -> Result<Tried, CommandError> {
+    let timeout = blocking::timeout(call.args.at(call.args.len() - 1))?;
+    let keys = view.len();
+    let is_served = attempt.take_first(view, keys, ValueType::SortedSet, |view, number| {
+        let key = call.args.at(1 + number);
+        let begin = |reply: &mut ReplyWriter<'_>, _| {
+            reply.array(3);
+            reply.bulk(key);
+        };
+        pop(view, from, 1, &mut call.reply, begin, |reply, member, score| {
+            reply.bulk(member);
+            reply.double(score);
+        })?;
+        Ok(())
+    })?;
+    Ok(attempt.ended(is_served, timeout, || call.reply.null_array()))
+}
+
+fn bzpopmin(
+    view: &mut WriteManyView<'_, '_>,
+    call: &mut Call<'_>,
+    attempt: Attempt,
+) -> Result<Tried, CommandError> {
+    pop_blocking(view, call, attempt, Extreme::Lowest)
+}
+
+fn bzpopmax(
+    view: &mut WriteManyView<'_, '_>,
+    call: &mut Call<'_>,
+    attempt: Attempt,
+) -> Result<Tried, CommandError> {
+    pop_blocking(view, call, attempt, Extreme::Highest)
+}
+
+fn bzmpop(
+    view: &mut WriteManyView<'_, '_>,
+    call: &mut Call<'_>,
+    attempt: Attempt,
+) -> Result<Tried, CommandError> {
+    let (from, count) = parse_many(call, 2)?;
+    let timeout = blocking::timeout(call.args.at(1))?;
+    let keys = view.len();
+    let is_served = attempt.take_first(view, keys, ValueType::SortedSet, |view, number| {
+        let key = call.args.at(3 + number);
+        pop_and_reply(view, call, key, from, count).map(|_| ())
+    })?;
+    Ok(attempt.ended(is_served, timeout, || call.reply.null_array()))
 }

@@ -5,9 +5,11 @@
 //! whether a command reads or writes is said by the door its handler asks for.
 
 use crate::command::args::is_word;
+use crate::command::blocking::{Attempt, Tried};
 use crate::command::context::{Call, Context};
 use crate::command::error::CommandError;
 use crate::command::sweep::Sweeper;
+use crate::data::ValueType;
 use crate::keyspace::{ReadManyView, ReadView, WriteManyView, WriteView};
 use crate::protocol::Args;
 use crate::util::number::parse_prefix;
@@ -32,6 +34,12 @@ pub enum Run {
     WriteAcross(
         fn(Args<'_>) -> Result<Destination, CommandError>,
         fn(&mut WriteManyView<'_, '_>, &mut Call<'_>) -> Outcome,
+    ),
+    /// Several keys, exclusive locks; when none of them is there with a value of this type it waits
+    /// for one. Those of the first spec are waited for.
+    Block(
+        ValueType,
+        fn(&mut WriteManyView<'_, '_>, &mut Call<'_>, Attempt) -> Result<Tried, CommandError>,
     ),
     /// The keyspace as a whole.
     Sweep(fn(&mut Sweeper<'_, '_>, &mut Call<'_>) -> Outcome),
@@ -91,8 +99,8 @@ impl Arity {
 pub struct KeySpec {
     /// The argument number of the first; the one from which on its keyword is looked for.
     pub first: usize,
-    /// The last, counted from the first; -1 is the last argument, [`COUNTED`](Self::COUNTED) as
-    /// many as the argument before the first one says.
+    /// The last, counted from the first; -1 is the last argument, -2 the one before that,
+    /// [`COUNTED`](Self::COUNTED) as many as the argument before the first one says.
     pub last: i64,
     /// The distance between two.
     pub step: usize,
@@ -184,8 +192,14 @@ impl KeySpec {
         }
         Some(match usize::try_from(self.last) {
             Ok(offset) => last.min(self.first + offset),
-            Err(_) => last,
+            Err(_) => last.saturating_sub(usize::try_from(-1 - self.last).unwrap_or(usize::MAX)),
         })
+    }
+
+    /// Every argument from the first to the last but one.
+    #[must_use]
+    pub const fn all_but_last(access: &'static [&'static str]) -> Self {
+        Self { first: 1, last: -2, step: 1, access }
     }
 
     /// One key, the first argument.
@@ -420,7 +434,10 @@ impl CommandSpec {
     #[inline]
     #[must_use]
     pub fn is_write(&self) -> bool {
-        let by_door = matches!(self.run, Run::Write(_) | Run::WriteMany(_) | Run::WriteAcross(..));
+        let by_door = matches!(
+            self.run,
+            Run::Write(_) | Run::WriteMany(_) | Run::WriteAcross(..) | Run::Block(..)
+        );
         by_door && !self.flags.has(Flags::READONLY) || self.flags.has(Flags::WRITE)
     }
 
@@ -458,6 +475,7 @@ mod tests {
         let all = |numbers: &[usize]| (numbers.to_vec(), true);
         assert_eq!(numbers(&[KeySpec::one(&[])], "C a b c d"), all(&[1]));
         assert_eq!(numbers(&[KeySpec::all(&[])], "C a b c"), all(&[1, 2, 3]));
+        assert_eq!(numbers(&[KeySpec::all_but_last(&[])], "C a b c"), all(&[1, 2]));
         let pairs = [KeySpec { first: 1, last: -1, step: 2, access: &[] }];
         assert_eq!(numbers(&pairs, "C a b c d"), all(&[1, 3]));
         let two = [KeySpec::one(&[]), KeySpec { first: 2, last: 0, step: 1, access: &[] }];

@@ -3,7 +3,7 @@
 use crate::command::spec::CommandSpec;
 use crate::command::{bitmap, dump_restore, hyperloglog, object, sort};
 use crate::command::{connection, database, debug, expire, generic, geo, hash, introspection};
-use crate::command::{list, memory, pubsub, server};
+use crate::command::{list, list_pop, memory, pubsub, server};
 use crate::command::{set, set_algebra, sorted_set, sorted_set_algebra};
 use crate::command::{sorted_set_pop, sorted_set_range, string, transaction};
 use hashbrown::HashTable;
@@ -21,6 +21,7 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     bitmap::COMMANDS,
     hyperloglog::COMMANDS,
     list::COMMANDS,
+    list_pop::COMMANDS,
     hash::COMMANDS,
     set::COMMANDS,
     set_algebra::COMMANDS,
@@ -196,6 +197,7 @@ mod tests {
                 | Run::ReadMany(_)
                 | Run::WriteMany(_)
                 | Run::WriteAcross(..)
+                | Run::Block(..)
                 | Run::Watch
         );
         let names_keys = spec.has_keys() && !matches!(spec.run, Run::Sweep(_));

@@ -3,6 +3,7 @@
 //! The task gives the core away after a bounded amount of work, and runs no commands while many
 //! replies wait to be sent, so that no client can starve the others or fill the memory.
 
+use crate::command::blocking::{Ending, Wait};
 use crate::command::clients::ClientRecord;
 use crate::command::context::{Context, Deferred};
 use crate::command::dispatch::{Gate, Scratch};
@@ -14,10 +15,10 @@ use crate::server::reload;
 use crate::stats::Counter;
 use smallvec::SmallVec;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Commands that run before other tasks of the thread get their turn.
@@ -27,6 +28,8 @@ const OUTPUT_BATCH_BYTES: usize = 256 * 1024;
 /// While that many wait, at most this many bytes of further requests are taken in: a client may
 /// send a large pipeline before it reads the first reply.
 const INPUT_AHEAD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What a client is told whose wait CLIENT UNBLOCK has fail.
+const UNBLOCKED: &[u8] = b"UNBLOCKED client unblocked via CLIENT UNBLOCK";
 /// Replies that are still to be sent when a connection is closed are given up after this.
 const LAST_REPLIES_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -56,6 +59,7 @@ where
         scratch: Scratch::default(),
         gate,
         record,
+        owes_reply: false,
     };
     poll_fn(|cx| {
         task.record.mailbox.set_waker(cx.waker());
@@ -112,6 +116,9 @@ struct ConnectionTask<S> {
     scratch: Scratch,
     gate: Arc<Gate>,
     record: Arc<ClientRecord>,
+    /// True while something that was taken for it has not been sent: even if it is killed, that is
+    /// tried.
+    owes_reply: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
@@ -119,8 +126,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         while !self.record.is_killed() {
             let batch = self.run_batch();
             if let Some(deferred) = self.context.deferred.take() {
-                if self.send_all().await.is_err() || !self.wait_for(deferred).await {
-                    return;
+                if !self.wait_for(deferred).await {
+                    break;
                 }
                 continue;
             }
@@ -141,13 +148,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 break;
             }
         }
-        if self.record.mailbox.has_overflowed() {
+        let Self { connection, record, owes_reply, .. } = self;
+        if record.mailbox.has_overflowed() {
             self.gate.services().stats.add(Counter::OutputLimitDisconnections, 1);
-            let address = self.record.address;
+            let address = record.address;
             tracing::warn!("closed {address}: more waited for it than its output limit allows");
-        } else if !self.record.is_killed() {
-            let sent = tokio::time::timeout(LAST_REPLIES_TIMEOUT, self.send_all()).await;
-            drop(sent);
+        } else {
+            let is_over = |_| record.is_killed() && !*owes_reply;
+            let sent = connection.exchange(Until::Sent { input_bytes_max: 0 }, is_over);
+            drop(tokio::time::timeout(LAST_REPLIES_TIMEOUT, sent).await);
         }
     }
 
@@ -165,13 +174,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
 
     /// Sends and reads; `None` when the connection has ended.
     async fn exchange(&mut self, until: Until) -> Option<Exchange> {
+        self.exchange_unless(until, || false).await
+    }
+
+    /// As [`exchange`](Self::exchange), until `is_over`.
+    async fn exchange_unless(
+        &mut self,
+        until: Until,
+        is_over: impl Fn() -> bool,
+    ) -> Option<Exchange> {
         let before = self.connection.input().len();
         let pending = self.connection.output().len();
         let record = &self.record;
         let takes_mail = until == Until::Received;
         let interrupted = |output_bytes: usize| {
             let takes_mail = takes_mail && output_bytes < OUTPUT_BATCH_BYTES;
-            record.is_killed() || (takes_mail && record.mailbox.has_mail())
+            record.is_killed() || is_over() || (takes_mail && record.mailbox.has_mail())
         };
         let exchanged = self.connection.exchange(until, interrupted).await;
         let stats = &self.gate.services().stats;
@@ -187,6 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 (self.connection.input_capacity(), self.connection.output().len());
             self.record.note_activity(input, output);
         }
+        self.owes_reply &= !self.connection.output().is_empty();
         exchanged.ok()
     }
 
@@ -279,9 +298,79 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         sent.is_ok()
     }
 
+    /// Waits for the end of a blocking command, and writes its reply; false when the connection has
+    /// ended. Further requests are taken in meanwhile, and wait.
+    async fn wait_until_served(&mut self, wait: Wait) -> bool {
+        let deadline = wait.timeout().and_then(|timeout| Instant::now().checked_add(timeout));
+        let timer = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut timer = pin!(timer);
+        while !wait.is_over() {
+            tokio::select! {
+                is_open = self.exchange_while_waiting(&wait) => if !is_open { break },
+                () = &mut timer, if wait.ending() == Ending::Waiting => wait.end(Ending::TimedOut),
+            }
+        }
+        wait.end(Ending::Gone);
+        // Whoever is serving it just now leaves the reply in a moment.
+        poll_fn(|_| if wait.is_over() { Poll::Ready(()) } else { Poll::Pending }).await;
+        self.end_wait(wait)
+    }
+
+    /// Sends and reads once, messages too; false when the connection has ended. With much input it
+    /// only sends, and waits for the end of the wait.
+    async fn exchange_while_waiting(&mut self, wait: &Wait) -> bool {
+        self.record.mailbox.take_into(self.connection.output(), OUTPUT_BATCH_BYTES);
+        let has_room = self.connection.input().len() < INPUT_AHEAD_BYTES_MAX;
+        let until = if has_room { Until::Received } else { Until::Sent { input_bytes_max: 0 } };
+        let exchanged = self.exchange_unless(until, || wait.is_over()).await;
+        let record = &self.record;
+        if exchanged == Some(Exchange::Sent) {
+            let is_over = || record.is_killed() || wait.is_over() || record.mailbox.has_mail();
+            poll_fn(|_| if is_over() { Poll::Ready(()) } else { Poll::Pending }).await;
+        }
+        let is_open = exchanged.is_some_and(|exchanged| exchanged != Exchange::Closed);
+        is_open && !record.is_killed()
+    }
+
+    /// Writes the reply that belongs to the end of a wait; false when the client is gone.
+    fn end_wait(&mut self, wait: Wait) -> bool {
+        let (ending, protocol) = (wait.ending(), self.context.protocol);
+        let is_skipped = self.context.skip_reply;
+        let mut reply = ReplyWriter::new(self.connection.output(), protocol);
+        match ending {
+            Ending::Served => {
+                let served = wait.take_reply();
+                reply.append(served.filter(|_| !is_skipped).unwrap_or_default());
+                self.owes_reply = true;
+            }
+            Ending::TimedOut if !is_skipped => reply.null_array(),
+            Ending::Unblocked => {
+                self.gate.services().stats.note_error(UNBLOCKED);
+                if !is_skipped {
+                    reply.error(UNBLOCKED);
+                }
+            }
+            Ending::TimedOut => {}
+            Ending::Waiting | Ending::Gone => return false,
+        }
+        drop(wait);
+        !self.record.is_killed()
+    }
+
     /// Waits for what a command asked to wait for, and writes the command's reply; false when
     /// there is nothing more to do for the client.
     async fn wait_for(&mut self, deferred: Deferred) -> bool {
+        if let Deferred::Block(wait) = deferred {
+            return self.wait_until_served(wait).await;
+        }
+        if self.send_all().await.is_err() {
+            return false;
+        }
         let record = &self.record;
         let refused = match deferred {
             Deferred::Save(ticket) => match unless_killed(record, ticket).await {
@@ -305,6 +394,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 reload::sleep(&self.context.services, duration).await;
                 None
             }
+            Deferred::Block(_) => None,
         };
         self.gate.finish(&self.context, &mut self.scratch, refused.is_some());
         if self.context.skip_reply {

@@ -248,8 +248,9 @@ fn end_silent_clients(services: &Services) {
         return;
     }
     for client in services.clients.all() {
-        // A subscriber has nothing to say.
-        if client.idle_seconds() > timeout && !client.mailbox.is_subscriber() {
+        // A subscriber has nothing to say, and who waits must not.
+        let may_be_silent = client.mailbox.is_subscriber() || client.is_blocked();
+        if client.idle_seconds() > timeout && !may_be_silent {
             tracing::debug!("closing {}: silent for {timeout} s", client.address);
             client.kill();
         }

@@ -10,6 +10,7 @@
     reason = "a test that meets the unexpected has to fail loudly"
 )]
 
+mod blocking;
 mod client;
 mod commands;
 mod concurrency;

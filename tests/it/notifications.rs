@@ -75,6 +75,62 @@ fn expect_the_same_events(lines: &[&str]) {
 }
 
 #[test]
+fn blocking_commands_tell_what_they_take() {
+    expect_the_same_events(&[
+        "RPUSH l a b c d e f g h",
+        "LMPOP 1 l LEFT COUNT 2",
+        "BLPOP none l 0",
+        "BRPOP l 0",
+        "BLMOVE l m LEFT RIGHT 0",
+        "BRPOPLPUSH l l 0",
+        "BLMPOP 0 1 l RIGHT COUNT 9",
+        "BLMOVE m n LEFT LEFT 0",
+        "BLPOP n 0",
+        "BLPOP none 0.01",
+        "ZADD z 1 a 2 b 3 c",
+        "BZPOPMIN z 0",
+        "BZPOPMAX z 0",
+        "BZMPOP 0 1 z MIN",
+        "ZMPOP 1 z MIN",
+    ]);
+}
+
+/// What a push causes that serves who waits.
+#[test]
+fn who_is_served_tells_as_in_redis() {
+    let events_of = |addr| {
+        let mut pair = Pair::connect(addr, EVERYTHING);
+        let mut all = String::new();
+        for (waiting, push) in [
+            ("BLPOP k 0", "RPUSH k a"),
+            ("BRPOP k 0", "LPUSH k a b"),
+            ("BLMPOP 0 1 k LEFT COUNT 5", "LPUSH k a b"),
+            ("BLMOVE k d LEFT RIGHT 0", "RPUSH k a"),
+            ("BRPOPLPUSH k d 0", "RPUSH k a b"),
+            ("BZPOPMIN z 0", "ZADD z 1 a"),
+            ("BZMPOP 0 1 z MAX COUNT 5", "ZADD z 1 a 2 b"),
+        ] {
+            let mut wire = Wire::connect(addr);
+            wire.send(waiting);
+            let is_waiting = "\r\nblocked_clients:1\r\n";
+            while !String::from_utf8(pair.marker.run("INFO clients")).unwrap().contains(is_waiting)
+            {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let (_, events) = pair.run(push);
+            wire.reply();
+            all += &format!("{waiting}, {push}:\n{events}");
+            pair.run("FLUSHALL");
+        }
+        all
+    };
+    let (server, oracle) = (Server::start(MANY_SHARDS), Oracle::start());
+    let (ours, redis) = (events_of(server.addr()), events_of(oracle.addr()));
+    assert!(ours == redis, "{ours}instead of\n{redis}");
+    assert!(ours.contains("lpop"), "{ours}");
+}
+
+#[test]
 fn sets_tell_what_happens_to_them() {
     expect_the_same_events(&[
         "SADD s a b c",

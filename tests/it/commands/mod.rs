@@ -17,6 +17,7 @@ use my_redis::command::geo as geo_rows;
 use my_redis::command::hash as hash_rows;
 use my_redis::command::hyperloglog as hyperloglog_rows;
 use my_redis::command::list as list_rows;
+use my_redis::command::list_pop as list_pop_rows;
 use my_redis::command::set as set_rows;
 use my_redis::command::set_algebra as set_algebra_rows;
 use my_redis::command::sort as sort_rows;
@@ -96,6 +97,7 @@ macro_rules! transcript {
 }
 
 mod bitmap;
+mod blocking;
 mod config;
 mod connection;
 mod database;
@@ -311,6 +313,19 @@ const CHANGES: &[(&str, u64)] = &[
     ("ZUNIONSTORE w 1 z", 1),
     ("ZINTERSTORE w 2 z none", 1),
     ("ZDIFFSTORE w 2 z z", 0),
+    ("RPUSH l a b c d e f", 6),
+    ("LMPOP 2 none l LEFT COUNT 2", 2),
+    ("LMPOP 1 none LEFT", 0),
+    ("BLPOP none l 0", 1),
+    ("BLMOVE l m LEFT RIGHT 0", 1),
+    ("BRPOPLPUSH m m 0", 1),
+    ("BLMPOP 0 1 l LEFT COUNT 5", 2),
+    ("BRPOP m 0", 1),
+    ("BLPOP none 0.001", 0),
+    ("ZADD z 1 a 2 b 3 c 4 d", 4),
+    ("BZPOPMIN z 0", 1),
+    ("BZPOPMAX none z 0", 1),
+    ("BZMPOP 0 1 z MIN COUNT 9", 2),
     ("SETNX s2 1", 1),
     ("SETNX s2 1", 0),
     ("SETEX s2 100 v", 1),
@@ -442,6 +457,10 @@ it!(a_refused_write_creates_no_key, |server| {
         "ZRANGESTORE k none 0 -1",
         "ZUNIONSTORE k 1 none",
         "ZUNIONSTORE k 2 none",
+        "LMPOP 1 k LEFT",
+        "BLPOP k 0.001",
+        "BLMOVE k other LEFT LEFT 0.001",
+        "BZMPOP 0.001 1 k MIN",
         "SETEX k 0 v",
         "GETEX k EX 10",
         "GETDEL k",
@@ -485,6 +504,7 @@ fn every_row_says_what_redis_says_of_the_command() {
         bitmap_rows::COMMANDS,
         hyperloglog_rows::COMMANDS,
         list_rows::COMMANDS,
+        list_pop_rows::COMMANDS,
         hash_rows::COMMANDS,
         set_rows::COMMANDS,
         set_algebra_rows::COMMANDS,

@@ -52,6 +52,11 @@ impl Wire {
         self.stream.local_addr().unwrap()
     }
 
+    /// The same connection once more, for sending while this one reads.
+    pub fn clone_stream(&self) -> TcpStream {
+        self.stream.try_clone().unwrap()
+    }
+
     /// Sends bytes as they are.
     #[track_caller]
     pub fn raw(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
