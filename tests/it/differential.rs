@@ -408,7 +408,8 @@ fn commands(otherwise: usize) -> usize {
 
 #[track_caller]
 fn compare_with_redis(test: &str, ours: SocketAddr, commands: usize) {
-    let (oracle, seed) = (Oracle::start(), seed(test));
+    // How soon Redis notices that a wait is over.
+    let (oracle, seed) = (Oracle::start_with(&["--hz", "500"]), seed(test));
     let started = Instant::now();
     let run = Run::new(ours, oracle.addr(), seed).compare(commands);
     assert!(run.differences.is_empty(), "{}", run.report(seed));
@@ -433,7 +434,7 @@ fn random_requests_are_answered_as_by_redis_server_on_one_shard() {
 
 #[test]
 fn redis_server_agrees_with_itself() {
-    let twin = Oracle::start();
+    let twin = Oracle::start_with(&["--hz", "500"]);
     compare_with_redis("redis_server_agrees_with_itself", twin.addr(), COMMANDS_TWIN);
 }
 

@@ -415,6 +415,16 @@ const FORMS: &[(usize, &str)] = &[
     (12, "ZDIFFSTORE {key} {counted_keys}"),
     (10, "ZINTERCARD {counted_keys} {limit_option}"),
     (15, "ZMPOP {counted_keys} {word:MIN|MAX|min|nonsense} {count_option}"),
+    // waiting
+    (12, "LMPOP {counted_keys} {word:LEFT|RIGHT|left|nonsense} {count_option}"),
+    (8, "BLPOP {keys} {wait}"),
+    (8, "BRPOP {keys} {wait}"),
+    (8, "BLMOVE {key} {key} {word:LEFT|right} {word:LEFT|RIGHT|nonsense} {wait}"),
+    (8, "BRPOPLPUSH {key} {key} {wait}"),
+    (25, "BLMPOP {wait} {counted_keys} {word:LEFT|RIGHT|nonsense} {count_option}"),
+    (8, "BZPOPMIN {keys} {wait}"),
+    (8, "BZPOPMAX {keys} {wait}"),
+    (25, "BZMPOP {wait} {counted_keys} {word:MIN|MAX|nonsense} {count_option}"),
     (15, "ZPOPMIN {key}"),
     (10, "ZPOPMIN {key} {int}"),
     (15, "ZPOPMAX {key}"),
@@ -504,6 +514,9 @@ const FORMS: &[(usize, &str)] = &[
     (6, "{unknown} {values}"),
 ];
 
+/// Timeouts of blocking commands: short ones, and some that are refused.
+const WAITS: &[&str] = &["0.001", "0.001", "0.002", "1e-3", "0.0001", "-1", "x", "inf"];
+
 /// The templates of all families.
 pub fn all_forms() -> impl Iterator<Item = &'static (usize, &'static str)> {
     FORMS.iter().chain(values::FORMS).chain(places::FORMS)
@@ -570,7 +583,7 @@ impl Generator {
         if let [request] = requests.as_mut_slice() {
             self.spoil(&mut request.args, big);
         }
-        requests.retain(|request| !is_guessed(&request.args));
+        requests.retain(|request| !is_guessed(&request.args) && !waits_long(&request.args));
         requests
     }
 
@@ -680,6 +693,7 @@ impl Generator {
             "combine_options" => self.combine_options(args),
             "limit_option" => self.count_option("LIMIT", args),
             "count_option" => self.count_option("COUNT", args),
+            "wait" => args.push(self.pick_bytes(WAITS)),
             "keys" => self.repeat(1, 4, args, |own, args| args.push(own.key())),
             "values" => self.repeat(1, 4, args, |own, args| args.push(own.value())),
             "fields" => self.repeat(1, 4, args, |own, args| args.push(own.field())),
@@ -991,7 +1005,6 @@ impl Generator {
     }
 }
 
-/// The blank-separated words of a template; a placeholder may hold blanks.
 /// True when redis-server guesses where keys are, because their count is no plain number:
 /// docs/differences.md.
 fn is_guessed(args: &[Vec<u8>]) -> bool {
@@ -1009,6 +1022,17 @@ fn is_guessed(args: &[Vec<u8>]) -> bool {
         && count.filter(plain).is_none_or(|count| count > args.len() - count_at - 1)
 }
 
+/// True when a request, because it was spoilt, could wait for more than a moment.
+fn waits_long(args: &[Vec<u8>]) -> bool {
+    let timeout = match args[0].to_ascii_uppercase().as_slice() {
+        b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" | b"BZPOPMIN" | b"BZPOPMAX" => args.last(),
+        b"BLMPOP" | b"BZMPOP" => args.get(1),
+        _ => return false,
+    };
+    timeout.is_some_and(|timeout| WAITS.iter().all(|wait| wait.as_bytes() != timeout))
+}
+
+/// The blank-separated words of a template; a placeholder may hold blanks.
 fn words(template: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut rest = template.trim_start();
