@@ -238,9 +238,10 @@ fn clients_that_wait_do_not_keep_the_server_from_ending() {
         let mut waiting = [process.wire(), process.wire()];
         waiting[0].send("BLPOP k 0");
         waiting[1].send("BZPOPMIN k 100");
-        let mut wire = process.wire();
+        let (mut wire, began) = (process.wire(), Instant::now());
         while !String::from_utf8(wire.run("INFO clients")).unwrap().contains("blocked_clients:2\r")
         {
+            assert!(began.elapsed() < Duration::from_secs(20), "they do not wait");
             std::thread::sleep(Duration::from_millis(1));
         }
         if by_signal {
