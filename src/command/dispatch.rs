@@ -210,8 +210,8 @@ impl Gate {
         }
     }
 
-    /// Deals with what a command of the client `by` left to do, and serves those who wait for keys that appeared. No
-    /// lock is held.
+    /// Deals with what a command of the client `by` left to do, and serves those who wait for keys
+    /// that appeared. No lock is held.
     fn settle(&self, after: &mut AfterUnlock, now: UnixMillis, mut by: Option<u64>) {
         loop {
             self.settle.settle(after, by);
