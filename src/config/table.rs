@@ -152,11 +152,6 @@ pub static OPTIONS: &[OptionSpec] = &[
     kept("stream-node-max-bytes", SIZE, "4096", Live, "Size of the pieces of a stream."),
     kept("stream-node-max-entries", COUNT, "100", Live, "Entries of the pieces of a stream."),
 
-    kept("slowlog-log-slower-than", int(-1, i64::MAX), "10000", Live, "Microseconds from which a command is in the slow log, which is empty."),
-    kept("slowlog-max-len", COUNT, "128", Live, "Length of the slow log, which is empty."),
-    kept("latency-monitor-threshold", COUNT, "0", Live, "Milliseconds from which latency is recorded, which it is not."),
-    kept("latency-tracking", Bool, "yes", Live, "Statistics of latency, of which there are none."),
-    kept("latency-tracking-info-percentiles", Percentiles, "50 99 99.9", Live, "Percentiles of latency in INFO, which has none."),
     acts("notify-keyspace-events", EventClasses, "", Live, "Events of keys that are published."),
     acts("tracking-table-max-keys", COUNT, "1000000", Live, "Keys that are remembered for clients that keep copies of them (CLIENT TRACKING); 0 for no limit."),
     acts("client-output-buffer-limit", BufferLimits, LIMITS, Live, "Bytes of messages that may wait for a client that subscribes (pubsub), or is told of anything else (normal, where 0 means 1073741824); no limit is needed for replies, as a client is not served on while they wait."),
