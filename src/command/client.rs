@@ -6,11 +6,13 @@ use crate::command::clients::ClientRecord;
 use crate::command::context::{Call, Context, ReplyMode};
 use crate::command::error::CommandError;
 use crate::command::help::reply_help;
+use crate::command::pause::PauseMode;
 use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, Outcome, Run};
 use crate::command::tracking;
 use crate::util::number::parse_i64;
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 const OWN: Flags = Flags::NO_SCRIPT.and(Flags::LOADING).and(Flags::STALE);
 const ADMIN: Flags = OWN.and(Flags::ADMIN);
@@ -79,6 +81,25 @@ pub(super) static SUBCOMMANDS: &[CommandSpec] = &[
         since: "7.0.0", cost: "O(1)", syntax: "CLIENT NO-EVICT <ON | OFF>",
         summary: "Set client eviction mode for the current connection.",
         run: Run::Client(no_evict), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "NO-TOUCH", group: Group::Connection, arity: Arity::Exact(3), flags: OWN,
+        since: "7.2.0", cost: "O(1)", syntax: "CLIENT NO-TOUCH <ON | OFF>",
+        summary: "Controls whether commands sent by the client affect the LRU/LFU of accessed keys.",
+        compat: Compat::Differs("Redis has it from 7.2 on; here no use of a key is ever noted."),
+        run: Run::Client(no_touch), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "PAUSE", group: Group::Connection, arity: Arity::AtLeast(3), flags: ADMIN,
+        since: "2.9.50", cost: "O(1)", syntax: "CLIENT PAUSE timeout [WRITE | ALL]",
+        summary: "Stop processing commands from clients for some time.",
+        run: Run::Client(pause), ..CommandSpec::BASE
+    },
+    CommandSpec {
+        name: "UNPAUSE", group: Group::Connection, arity: Arity::Exact(2), flags: ADMIN,
+        since: "6.2.0", cost: "O(n) for n clients", syntax: "CLIENT UNPAUSE",
+        summary: "Resume processing of clients that were paused.",
+        run: Run::Client(unpause), ..CommandSpec::BASE
     },
     CommandSpec {
         name: "REPLY", group: Group::Connection, arity: Arity::Exact(3), flags: OWN,
@@ -211,9 +232,10 @@ fn describe(line: &mut Vec<u8>, record: &ClientRecord) {
     let flags = [
         (is_subscriber, "P"),
         (queued >= 0, "x"),
-        (record.is_blocked(), "b"),
+        (record.is_blocked() || record.is_postponed(), "b"),
         (true, tracked),
         (record.no_evict(), "e"),
+        (record.no_touch(), "T"),
     ];
     let flags: String = flags.iter().filter_map(|(is_set, name)| is_set.then_some(*name)).collect();
     let flags = if flags.is_empty() { "N" } else { &flags };
@@ -389,6 +411,41 @@ fn no_evict(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
+fn no_touch(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    let on = call.args.at(2).eq_ignore_ascii_case(b"on");
+    if !on && !call.args.at(2).eq_ignore_ascii_case(b"off") {
+        return Err(CommandError::Syntax);
+    }
+    context.client.set_no_touch(on);
+    call.reply.ok();
+    Ok(())
+}
+
+fn pause(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    let args = call.args;
+    if args.len() > 4 {
+        return Err(CommandError::unknown_or_arity(args.at(1), "CLIENT"));
+    }
+    let mode = match args.get(3).map(<[u8]>::to_ascii_lowercase).as_deref() {
+        Some(b"write") => PauseMode::Write,
+        None | Some(b"all") => PauseMode::All,
+        Some(_) => return Err(CommandError::Text("ERR CLIENT PAUSE mode must be WRITE or ALL")),
+    };
+    let not_a_number = CommandError::Text("ERR timeout is not an integer or out of range");
+    let millis = parse_i64(args.at(2)).ok_or(not_a_number)?;
+    let negative = CommandError::Text("ERR timeout is negative");
+    let millis = u64::try_from(millis).map_err(|_| negative)?;
+    context.services.clients.pause.begin(mode, Duration::from_millis(millis));
+    call.reply.ok();
+    Ok(())
+}
+
+fn unpause(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    context.services.clients.unpause();
+    call.reply.ok();
+    Ok(())
+}
+
 fn reply(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     match call.args.at(2).to_ascii_lowercase().as_slice() {
         b"on" => {
@@ -439,6 +496,10 @@ const HELP: &[&str] = &[
     "    Return information about client connections. Options:",
     "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
     "      Return clients of specified type.",
+    "UNPAUSE",
+    "    Stop the current client pause, resuming traffic.",
+    "PAUSE <timeout> [WRITE|ALL]",
+    "    Suspend all, or just write, clients for <timeout> milliseconds.",
     "REPLY (ON|OFF|SKIP)",
     "    Control the replies sent to the current connection.",
     "SETINFO <option> <value>",
@@ -456,4 +517,6 @@ const HELP: &[&str] = &[
     "    Unblock the specified blocked client.",
     "NO-EVICT (ON|OFF)",
     "    Protect current client connection from eviction.",
+    "NO-TOUCH (ON|OFF)",
+    "    Will not touch LRU/LFU stats when this mode is on.",
 ];

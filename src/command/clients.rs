@@ -4,6 +4,7 @@
 //! Ending a client sets a flag and wakes its task: no connection is ever closed from outside.
 
 use crate::command::blocking::{Ending, WaitState};
+use crate::command::pause::Pause;
 use crate::command::spec::CommandSpec;
 use crate::keyspace::DatabaseNumber;
 use crate::protocol::Protocol;
@@ -38,6 +39,9 @@ pub struct ClientRecord {
     /// What it waits for in a blocking command.
     waiting: Mutex<Option<Arc<WaitState>>>,
     no_evict: AtomicBool,
+    no_touch: AtomicBool,
+    /// True while a command of it waits for the end of a pause.
+    postponed: AtomicBool,
     input_bytes: AtomicUsize,
     output_bytes: AtomicUsize,
     /// Numbers of channels, patterns and shard channels that it listens to.
@@ -216,6 +220,28 @@ impl ClientRecord {
         self.no_evict.load(Ordering::Relaxed)
     }
 
+    /// CLIENT NO-TOUCH.
+    pub fn set_no_touch(&self, on: bool) {
+        self.no_touch.store(on, Ordering::Relaxed);
+    }
+
+    /// True after CLIENT NO-TOUCH ON.
+    #[must_use]
+    pub fn no_touch(&self) -> bool {
+        self.no_touch.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a command of it waits for the end of a pause, or no longer.
+    pub fn set_postponed(&self, postponed: bool) {
+        self.postponed.store(postponed, Ordering::Relaxed);
+    }
+
+    /// True while a command of it waits for the end of a pause.
+    #[must_use]
+    pub fn is_postponed(&self) -> bool {
+        self.postponed.load(Ordering::Relaxed)
+    }
+
     /// Asks its task to close the connection.
     pub fn kill(&self) {
         self.mailbox.close();
@@ -252,6 +278,8 @@ pub struct Clients {
     /// Those of the blocked ones that wait for a limited time.
     timed: AtomicI64,
     holds: AtomicUsize,
+    /// CLIENT PAUSE.
+    pub pause: Pause,
 }
 
 /// While it lives no client begins a command.
@@ -307,6 +335,8 @@ impl Clients {
             queued_bytes: AtomicUsize::new(0),
             waiting: Mutex::default(),
             no_evict: AtomicBool::new(false),
+            no_touch: AtomicBool::new(false),
+            postponed: AtomicBool::new(false),
             input_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
             subscriptions: Default::default(),
@@ -384,6 +414,18 @@ impl Clients {
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.holds.load(Ordering::SeqCst) > 0
+    }
+
+    /// Ends a pause, so that what was postponed goes on.
+    pub fn unpause(&self) {
+        self.pause.end();
+        self.all().iter().for_each(|record| record.wake());
+    }
+
+    /// Number of clients of which a command waits for the end of a pause.
+    #[must_use]
+    pub fn postponed(&self) -> usize {
+        self.all().iter().filter(|record| record.is_postponed()).count()
     }
 
     /// Number of clients whose commands may be running.

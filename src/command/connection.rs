@@ -106,6 +106,7 @@ fn reset(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     context.client.set_subscriptions(0, 0, 0);
     context.select(0);
     context.reply_mode = ReplyMode::On;
+    context.client.set_no_touch(false);
     context.skip_reply = false;
     call.reply.simple("RESET");
     Ok(())

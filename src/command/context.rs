@@ -111,6 +111,8 @@ pub struct Context {
     pub skip_reply: bool,
     /// True when the connection is to be closed once the replies so far are sent.
     pub close: bool,
+    /// True when the present command did not run because of a pause: it is to be run again.
+    pub postponed: bool,
     /// What to wait for before the next command.
     pub deferred: Option<Deferred>,
     /// What came since MULTI.
@@ -140,6 +142,7 @@ impl Context {
             reply_mode: ReplyMode::default(),
             skip_reply: false,
             close: false,
+            postponed: false,
             deferred: None,
             transaction: None,
             watches,

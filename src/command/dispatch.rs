@@ -7,6 +7,7 @@
 use crate::command::context::{Call, Context, ReplyMode, Services};
 use crate::command::error::CommandError;
 use crate::command::measure::{Meter, Unfinished};
+use crate::command::pause::PauseMode;
 use crate::command::spec::{CommandSpec, Destination, Flags, Outcome, Run, key_numbers};
 use crate::command::sweep::Sweeper;
 use crate::command::table;
@@ -88,6 +89,7 @@ impl Gate {
     ) {
         scratch.commands += 1;
         let mark = output.mark();
+        let reply_mode = context.reply_mode;
         context.skip_reply = context.reply_mode != ReplyMode::On;
         if context.reply_mode == ReplyMode::SkipNext {
             context.reply_mode = ReplyMode::On;
@@ -108,6 +110,10 @@ impl Gate {
             self.services.stats.note_error(&text);
         }
         self.measure(context, scratch, args, failed);
+        if context.postponed {
+            scratch.commands -= 1;
+            context.reply_mode = reply_mode;
+        }
         if context.skip_reply {
             output.truncate(mark);
         }
@@ -174,6 +180,12 @@ impl Gate {
             Ok(None) => return Ok(()),
             Err(error) => return Err(Self::note_refused(context, call.args, error)),
         };
+        if let Some(mode) = self.services.clients.pause.mode()
+            && must_wait(mode, context, spec)
+        {
+            context.postponed = true;
+            return Ok(());
+        }
         if context.transaction.is_some() && Self::queue(context, spec, call)? {
             return Ok(());
         }
@@ -379,6 +391,20 @@ impl Gate {
         let from = self.locate(first_key(spec, args), selected);
         Ok([from, self.locate(args.at(to.key), database)])
     }
+}
+
+/// True when a command is not to run during a pause.
+fn must_wait(mode: PauseMode, context: &Context, spec: &CommandSpec) -> bool {
+    let is_exec_of_writes =
+        || context.transaction.as_ref().is_some_and(|transaction| transaction.has(changes));
+    mode == PauseMode::All
+        || changes(spec)
+        || (matches!(spec.run, Run::Exec) && is_exec_of_writes())
+}
+
+/// True when a command changes data, or what others see.
+fn changes(spec: &CommandSpec) -> bool {
+    spec.is_write() || ["PFCOUNT", "PUBLISH", "SPUBLISH"].contains(&spec.name)
 }
 
 /// Runs what may take long, letting other tasks of this thread move to another one.

@@ -139,7 +139,8 @@ fn clients(report: &mut Report<'_>) {
     let output = buffers.iter().map(|(_, output)| *output).max().unwrap_or(0);
     report.field("client_recent_max_input_buffer", input);
     report.field("client_recent_max_output_buffer", output);
-    report.field("blocked_clients", report.services.clients.blocked());
+    let clients = &report.services.clients;
+    report.field("blocked_clients", clients.blocked() + clients.postponed());
     let [tracking_clients, ..] = report.services.tracking.counts();
     report.field("tracking_clients", tracking_clients);
     report.field("clients_in_timeout_table", report.services.clients.blocked_with_timeout());

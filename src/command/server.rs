@@ -68,13 +68,6 @@ pub static COMMANDS: &[CommandSpec] = &[
         run: Run::Client(shutdown), ..CommandSpec::BASE
     },
     CommandSpec {
-        name: "ROLE", group: Group::Server, arity: Arity::Exact(1),
-        flags: QUICK.and(Flags::NO_SCRIPT),
-        since: "2.8.12", cost: "O(1)", syntax: "ROLE",
-        summary: "Return the role of the instance in the context of replication.",
-        categories: &["admin", "dangerous"], run: Run::Client(role), ..CommandSpec::BASE
-    },
-    CommandSpec {
         name: "CONFIG", group: Group::Server, arity: Arity::AtLeast(2),
         since: "2.0.0", cost: "Depends on subcommand.", syntax: "CONFIG",
         summary: "A container for server configuration commands.",
@@ -260,14 +253,6 @@ fn shutdown(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     };
     tracing::info!("{} asks for the end of the server", context.client.address);
     context.deferred = Some(Deferred::Shutdown(context.services.shutdown.send(mode, force)));
-    Ok(())
-}
-
-fn role(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
-    call.reply.array(3);
-    call.reply.bulk(b"master");
-    call.reply.integer(0);
-    call.reply.array(0);
     Ok(())
 }
 

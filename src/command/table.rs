@@ -3,7 +3,7 @@
 use crate::command::spec::CommandSpec;
 use crate::command::{bitmap, dump_restore, hyperloglog, object, sort};
 use crate::command::{connection, database, debug, expire, generic, geo, hash, introspection};
-use crate::command::{list, list_pop, memory, pubsub, server};
+use crate::command::{list, list_pop, memory, pubsub, replication, server};
 use crate::command::{set, set_algebra, sorted_set, sorted_set_algebra};
 use crate::command::{sorted_set_pop, sorted_set_range, string, transaction};
 use hashbrown::HashTable;
@@ -36,6 +36,7 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     introspection::COMMANDS,
     server::COMMANDS,
     memory::COMMANDS,
+    replication::COMMANDS,
     debug::COMMANDS,
 ];
 

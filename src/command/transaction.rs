@@ -103,7 +103,7 @@ impl Transaction {
         Ok(())
     }
 
-    fn has(&self, is_one: impl Fn(&CommandSpec) -> bool) -> bool {
+    pub(super) fn has(&self, is_one: impl Fn(&CommandSpec) -> bool) -> bool {
         self.queue.iter().any(|queued| is_one(queued.spec))
     }
 }

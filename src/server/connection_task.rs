@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -42,6 +42,8 @@ enum Batch {
     TurnOver,
     /// No commands may run now.
     Paused,
+    /// The next one may not run before the end of a pause.
+    Postponed,
     /// The connection is to be closed once the replies are sent.
     Close,
 }
@@ -134,6 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             let goes_on = match batch {
                 Batch::Close => false,
                 Batch::Paused => self.wait_until_resumed().await,
+                Batch::Postponed => self.wait_for_pause().await,
                 Batch::TurnOver => {
                     let enough = self.connection.output().len() >= OUTPUT_BATCH_BYTES;
                     // There are requests left: to wait for more would be to wait for ever.
@@ -249,11 +252,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             gate.start_clock(scratch);
             for (start, request) in requests {
                 let args = args(&(*start, *request));
-                used = start + request.length;
-                commands += 1;
                 if !args.is_empty() {
                     gate.execute(context, scratch, args, now, output);
                 }
+                if context.postponed {
+                    break;
+                }
+                used = start + request.length;
+                commands += 1;
                 let enough = output.len() >= OUTPUT_BATCH_BYTES;
                 if enough || context.close || context.deferred.is_some() {
                     break;
@@ -262,6 +268,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             decoder.forget();
             if context.close {
                 break Batch::Close;
+            }
+            if std::mem::take(&mut context.postponed) {
+                decoder.restart();
+                break Batch::Postponed;
             }
             if context.deferred.is_some() || output.len() >= OUTPUT_BATCH_BYTES {
                 decoder.restart();
@@ -360,6 +370,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         }
         drop(wait);
         !self.record.is_killed()
+    }
+
+    /// Sends the replies there are and waits for the end of a pause; false when the connection has
+    /// ended, whose next command then never runs.
+    async fn wait_for_pause(&mut self) -> bool {
+        let gate = Arc::clone(&self.gate);
+        let pause = &gate.services().clients.pause;
+        self.record.set_postponed(true);
+        let mut goes_on = true;
+        while let Some(left) = pause.left().filter(|_| goes_on && !self.record.is_killed()) {
+            let record = &self.record;
+            record.mailbox.take_into(self.connection.output(), OUTPUT_BATCH_BYTES);
+            let is_over = |output_bytes: usize| {
+                let takes_mail = output_bytes < OUTPUT_BATCH_BYTES && record.mailbox.has_mail();
+                record.is_killed() || takes_mail || pause.left().is_none()
+            };
+            let until = match self.connection.input().len() {
+                ..INPUT_AHEAD_BYTES_MAX => Until::Received,
+                _ => Until::Sent { input_bytes_max: 0 },
+            };
+            let exchanged = self.connection.exchange(until, is_over);
+            match tokio::time::timeout(left, exchanged).await {
+                Ok(Ok(Exchange::Closed) | Err(_)) => goes_on = false,
+                Ok(Ok(Exchange::Sent)) => {
+                    let is_over = |_: &mut task::Context<'_>| match is_over(0) {
+                        true => Poll::Ready(()),
+                        false => Poll::Pending,
+                    };
+                    let over = poll_fn(is_over);
+                    drop(tokio::time::timeout(left, over).await);
+                }
+                Ok(Ok(Exchange::Received | Exchange::Interrupted)) | Err(_) => {}
+            }
+        }
+        self.record.set_postponed(false);
+        goes_on
     }
 
     /// Waits for what a command asked to wait for, and writes the command's reply; false when

@@ -22,6 +22,8 @@ use std::time::Duration;
 
 /// The sweeper looks at the clock at least this often, in case the clock was set.
 const SWEEP_SLEEP_MAX: Duration = Duration::from_millis(500);
+/// How often the sweeper looks whether a pause of the clients has ended.
+const SWEEP_PAUSE: Duration = Duration::from_millis(10);
 /// Values of no more allocations than this are freed on the spot.
 const FREE_HERE_COST_MAX: usize = 64;
 /// A failed save is tried again by the rules after this long at the earliest.
@@ -106,6 +108,11 @@ impl Background {
             // wakes us: the wake-up is kept until we sleep.
             self.wakes_at.store(i64::MAX, Ordering::SeqCst);
             let now = services.clock.now();
+            if services.clients.pause.mode().is_some() {
+                // Data does not change during a pause; what is due is hidden all the same.
+                thread::park_timeout(SWEEP_PAUSE);
+                continue;
+            }
             let wanted = services.wanted_events();
             let began = Stopwatch::start();
             let swept = keyspace.sweep_expired(now, wanted, |after| self.settle(after, None));

@@ -8,7 +8,7 @@ use crate::it;
 use my_redis::command::table;
 
 /// Subcommands that Redis got only after 7.0.
-const NEWER: &[&str] = &["CLIENT|SETINFO"];
+const NEWER: &[&str] = &["CLIENT|SETINFO", "CLIENT|NO-TOUCH"];
 
 /// What COMMAND INFO says without the subcommands, which have no order.
 fn own_part(reply: &[u8]) -> &[u8] {

@@ -113,6 +113,7 @@ mod list;
 mod memory;
 mod object;
 mod observation;
+mod pause;
 mod pubsub;
 mod server;
 mod set;

@@ -72,6 +72,14 @@ impl Wire {
         self.stream.write_all(bytes)
     }
 
+    /// Sends bytes if the server takes them all within `timeout`; else some of them may be sent.
+    pub fn try_raw_for(&mut self, bytes: &[u8], timeout: Duration) -> bool {
+        self.stream.set_write_timeout(Some(timeout)).unwrap();
+        let sent = self.try_raw(bytes).is_ok();
+        self.stream.set_write_timeout(Some(REPLY_TIMEOUT)).unwrap();
+        sent
+    }
+
     /// Sends one request given as a line (see `split`), and waits for nothing.
     #[track_caller]
     pub fn send(&mut self, line: &str) -> &mut Self {
