@@ -17,6 +17,10 @@ fn main() -> ExitCode {
             println!("{text}");
             ExitCode::SUCCESS
         }
+        Err(Stop::File(text)) => {
+            eprintln!("{text}");
+            ExitCode::FAILURE
+        }
         Err(Stop::Wrong(text)) => {
             eprintln!("my_redis_server: {text} (--help tells more)");
             ExitCode::FAILURE

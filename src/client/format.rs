@@ -5,6 +5,7 @@
 
 use crate::protocol::response::Value;
 use crate::util::number::IntegerText;
+use crate::util::text::push_quoted;
 use std::io::Write;
 
 /// The form in which responses are shown.
@@ -98,7 +99,7 @@ fn put_terminal(value: &Value, indent: usize, out: &mut Vec<u8>) {
         }
         Value::Double(text) => put_line(&[b"(double) ", text], out),
         Value::Bulk(text) => {
-            put_quoted(text, out);
+            push_quoted(out, text);
             out.push(b'\n');
         }
         Value::Null => put_line(&[b"(nil)"], out),
@@ -213,10 +214,10 @@ fn put_csv(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Error(text) => {
             out.extend_from_slice(b"ERROR,");
-            put_quoted(text, out);
+            push_quoted(out, text);
         }
         Value::Simple(text) | Value::Bulk(text) | Value::Verbatim { text, .. } => {
-            put_quoted(text, out);
+            push_quoted(out, text);
         }
         Value::Integer(number) => put_integer(*number, out),
         Value::Double(text) | Value::BigNumber(text) => out.extend_from_slice(text),
@@ -286,7 +287,7 @@ fn put_json_key(key: &Value, quoted: bool, out: &mut Vec<u8>) {
 fn put_json_text(text: &[u8], quoted: bool, out: &mut Vec<u8>) {
     if quoted {
         let mut shown = Vec::with_capacity(text.len() + 2);
-        put_quoted(text, &mut shown);
+        push_quoted(&mut shown, text);
         for byte in shown {
             out.push(byte);
             if byte == b'\\' {
@@ -308,27 +309,6 @@ fn put_json_text(text: &[u8], quoted: bool, out: &mut Vec<u8>) {
                 let _infallible = write!(out, "\\u{byte:04x}");
             }
             _ => out.push(byte),
-        }
-    }
-    out.push(b'"');
-}
-
-/// `text` in double quotes, with everything escaped that is not printable ASCII.
-fn put_quoted(text: &[u8], out: &mut Vec<u8>) {
-    out.reserve(text.len() + 2);
-    out.push(b'"');
-    for &byte in text {
-        match byte {
-            b'\\' | b'"' => out.extend_from_slice(&[b'\\', byte]),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            0x07 => out.extend_from_slice(b"\\a"),
-            0x08 => out.extend_from_slice(b"\\b"),
-            b' '..=b'~' => out.push(byte),
-            _ => {
-                let _infallible = write!(out, "\\x{byte:02x}");
-            }
         }
     }
     out.push(b'"');

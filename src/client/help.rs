@@ -4,8 +4,8 @@
 //! hand, whichever that is. A server without COMMAND DOCS gets no help, no completion and no
 //! hints, and no complaint. RESP2 sends the maps as flat arrays; [`pairs`] reads both.
 
-use crate::client::split::split_arguments;
 use crate::protocol::response::Value;
+use crate::util::split::split_arguments;
 use std::collections::BTreeSet;
 
 /// One command or subcommand.

@@ -10,7 +10,6 @@ pub mod options;
 pub mod pipe;
 pub mod repl;
 pub mod session;
-pub mod split;
 
 use crate::client::help::CommandDocs;
 use crate::client::options::Settings;

@@ -8,7 +8,7 @@ use crate::client::Stop;
 use crate::client::format::OutputFormat;
 use crate::client::help::CommandDocs;
 use crate::client::session::{Session, print};
-use crate::client::split::split_arguments;
+use crate::util::split::split_arguments;
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;

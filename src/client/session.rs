@@ -445,7 +445,7 @@ fn answers_with_text(command: &[Vec<u8>]) -> bool {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::*;
-    use crate::client::split::split_arguments;
+    use crate::util::split::split_arguments;
 
     fn words(line: &str) -> Vec<Vec<u8>> {
         split_arguments(line.as_bytes()).unwrap()

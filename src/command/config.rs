@@ -1,6 +1,7 @@
 //! CONFIG: reading and changing the options.
 
 use crate::command::context::{Call, Context};
+use crate::command::dispatch::blocking;
 use crate::command::error::CommandError;
 use crate::command::help::reply_help;
 use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, Outcome, Run};
@@ -36,7 +37,6 @@ pub(super) static SUBCOMMANDS: &[CommandSpec] = &[
         name: "REWRITE", group: Group::Server, arity: Arity::Exact(2), flags: ADMIN,
         since: "2.8.0", cost: "O(1)", syntax: "CONFIG REWRITE",
         summary: "Rewrite the configuration file with the in memory configuration.",
-        compat: Compat::Differs("There is no configuration file."),
         run: Run::Client(rewrite), ..CommandSpec::BASE
     },
     CommandSpec {
@@ -76,8 +76,20 @@ fn reset_stat(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-fn rewrite(_context: &mut Context, _call: &mut Call<'_>) -> Outcome {
-    Err(CommandError::Text("ERR The server is running without a config file"))
+fn rewrite(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    match blocking(|| context.services.config.rewrite()) {
+        Ok(true) => {
+            tracing::info!("CONFIG REWRITE executed with success");
+            call.reply.ok();
+            Ok(())
+        }
+        Ok(false) => Err(CommandError::Text("ERR The server is running without a config file")),
+        Err(error) => {
+            tracing::warn!("CONFIG REWRITE failed: {error}");
+            let text = format!("ERR Rewriting config file: {error}");
+            Err(CommandError::Owned(text.into_bytes()))
+        }
+    }
 }
 
 fn help(_context: &mut Context, call: &mut Call<'_>) -> Outcome {

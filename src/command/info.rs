@@ -12,6 +12,7 @@ use crate::keyspace::ShardFigures;
 use crate::pubsub::Kind;
 use crate::stats::{CallCounts, Counter, Memory, ProcessorTimes, human_bytes, system_name};
 use std::fmt::{Display, Write};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -112,7 +113,8 @@ fn server(report: &mut Report<'_>) {
     report.field("lru_clock", (micros / 1_000_000) & 0xff_ffff);
     let executable = std::env::current_exe().unwrap_or_default();
     report.field("executable", executable.display());
-    report.field("config_file", "");
+    let file = services.config.start().file.as_deref();
+    report.field("config_file", file.unwrap_or(Path::new("")).display());
     report.field("io_threads_active", 0);
     report.field("my_redis_threads", worker_threads(services));
     let keys = || services.figures.shards().map(ShardFigures::keys);

@@ -8,11 +8,17 @@ const HEAD: &str = "\
 
 <!-- Made from src/config/table.rs by `MY_REDIS_WRITE_DOCS=1 cargo test --test tidy`. -->
 
-Options are given on the command line (`my_redis_server --help`) and can be read and changed with
-`CONFIG GET` and `CONFIG SET`. There is no configuration file.
+Options are given on the command line (`my_redis_server --help`) or in a file
+(`my_redis_server FILE`), and can be read and changed with `CONFIG GET` and `CONFIG SET`. The file
+has the syntax of redis.conf: a name and its values in each line, quotes as in redis-cli, `#` for
+comments, `include` for other files (a pattern in the last part of the path names several). What the
+command line says goes before it. A line that is not understood, or that asks for what is not kept,
+is refused at the start. `CONFIG REWRITE` writes what holds into the file: only lines of options
+that have changed are replaced, new ones come at the end, and the new file takes the place of the
+old one in one step.
 
-`live` options can change at any time, `start` options only by the command line. `protected`
-options are `start` options with which a client could do harm.
+`live` options can change at any time, `start` options only by the command line and the file.
+`protected` options are `start` options with which a client could do harm.
 
 ## Options that act
 

@@ -5,10 +5,12 @@
 //! read for every command.
 
 pub mod docs;
+mod file;
 mod observation;
 mod option;
 mod table;
 
+pub use file::{FileError, Settings};
 pub use observation::Observation;
 pub use option::{Change, Effect, Kind, OptionSpec, SaveRule, parse_save_rules, save_rules_text};
 pub use table::{OPTIONS, find};
@@ -20,6 +22,7 @@ use crate::util::number::parse_u64;
 use crate::util::text::until_zero_byte;
 use std::borrow::Cow;
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -103,6 +106,10 @@ pub struct StartOptions {
     pub debug_access: DebugAccess,
     /// How much is logged; `None` leaves the log of the process as it is.
     pub log_level: Option<LogLevel>,
+    /// The configuration file, for CONFIG REWRITE.
+    pub file: Option<PathBuf>,
+    /// What the file says; the other fields go before it.
+    pub settings: Settings,
 }
 
 impl Default for StartOptions {
@@ -129,6 +136,8 @@ impl Default for StartOptions {
             protected_mode: true,
             debug_access: DebugAccess::Nobody,
             log_level: None,
+            file: None,
+            settings: Settings::default(),
         }
     }
 }
@@ -271,7 +280,9 @@ impl Config {
         let given = start.values();
         let value = |option: &OptionSpec| {
             let given = given.iter().find(|(name, _)| *name == option.name);
-            given.map_or(option.default, |(_, text)| text).as_bytes().to_vec()
+            let given = given.map(|(_, text)| text.as_bytes());
+            let value = given.or_else(|| start.settings.value(option.name));
+            value.unwrap_or(option.default.as_bytes()).to_vec()
         };
         let values: Vec<Vec<u8>> = OPTIONS.iter().map(value).collect();
         let config = Self {
@@ -470,6 +481,18 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// Writes the present values into the configuration file; false when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn rewrite(&self) -> io::Result<bool> {
+        let Some(path) = &self.start.file else { return Ok(false) };
+        // Two at the same time would write the same temporary file.
+        let values = lock(&self.values);
+        file::rewrite(path, &values)?;
+        Ok(true)
     }
 
     /// Refuses what the system cannot give.

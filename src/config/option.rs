@@ -49,9 +49,9 @@ pub enum Kind {
 pub enum Change {
     /// At any time.
     Live,
-    /// Only by the command line.
+    /// Only by the command line and the file.
     AtStart,
-    /// Only by the command line, because a client could do harm with it.
+    /// Only by the command line and the file, because a client could do harm with it.
     Protected,
 }
 

@@ -14,7 +14,7 @@ use crate::command::clients::Clients;
 use crate::command::context::{Services, ShutdownMode, ShutdownOrder, ShutdownRequest};
 use crate::command::dispatch::Gate;
 use crate::command::table;
-use crate::config::{Config, StartOptions};
+use crate::config::{Config, Effect, StartOptions};
 use crate::keyspace::{Figures, Keyspace};
 use crate::persist::file::{ClaimError, DumpFile, is_reserved};
 use crate::persist::load::{self, LoadError, LoadProgress};
@@ -170,6 +170,11 @@ impl Server {
             self.services.saver.path().display(),
             std::process::id()
         );
+        for (option, value) in start.settings.iter() {
+            if option.effect == Effect::None && value != option.default.as_bytes() {
+                tracing::warn!("{} of the configuration file has no effect here", option.name);
+            }
+        }
     }
 
     /// The services of the server.

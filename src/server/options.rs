@@ -5,6 +5,7 @@
 //! is wrong with the command line is told in one line.
 
 use crate::config::{DebugAccess, OPTIONS, OptionSpec, StartOptions, find, parse_save_rules};
+use crate::config::{SaveRule, Settings};
 use crate::util::log::LogLevel;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -22,14 +23,16 @@ use structopt::clap::{AppSettings, ErrorKind};
         AppSettings::ColorNever,
     ],
     set_term_width = 124,
-    usage = "my_redis_server [OPTIONS]",
+    usage = "my_redis_server [FILE] [OPTIONS]",
     after_help = "\
 The dump is loaded at the start, and saved by --save, by SAVE and BGSAVE, and at the end
 (SIGINT, SIGTERM, SHUTDOWN).
-Most options can be changed while the server runs: CONFIG SET; see docs/configuration.md.
+FILE has the syntax of redis.conf; options of the command line go before it. Most options can be
+changed while the server runs: CONFIG SET; see docs/configuration.md.
 
 EXAMPLES:
     my_redis_server
+    my_redis_server /etc/my_redis.conf --loglevel verbose
     my_redis_server --port 7000 --dir /var/lib/my_redis
     my_redis_server --bind 0.0.0.0 --requirepass secret
     my_redis_server --save \"300 1\" \"60 10000\"
@@ -37,6 +40,9 @@ EXAMPLES:
 "
 )]
 struct Options {
+    /// Configuration file
+    #[structopt(value_name = "FILE", parse(from_os_str))]
+    file: Option<PathBuf>,
     /// Port to listen on; 0 lets the system choose [default: 6379]
     #[structopt(long, value_name = "port")]
     port: Option<String>,
@@ -99,81 +105,114 @@ struct Options {
     loglevel: Option<String>,
 }
 
-/// The value of an option as the table reads it, its default when none is given.
-fn checked(name: &str, given: Option<&str>) -> Result<String, String> {
-    let row = find(name.as_bytes()).and_then(|number| OPTIONS.get(number));
-    let long = name.strip_prefix("my-redis-").unwrap_or(name);
-    let given = given.or(row.map(|row| row.default)).unwrap_or_default();
-    let read = row.map(|row: &OptionSpec| row.read(given.as_bytes(), row.default.as_bytes()));
-    match read {
-        Some(Ok(value)) => Ok(String::from_utf8_lossy(&value).into_owned()),
-        Some(Err(reason)) => Err(format!("Invalid value '{given}' for '--{long}': {reason}")),
-        None => Err(format!("there is no option '{name}'")),
-    }
+/// What the command line and the file give together.
+struct Given {
+    settings: Settings,
 }
 
-fn number<N: TryFrom<u64> + Default>(name: &str, given: &Option<String>) -> Result<N, String> {
-    let value: u64 = checked(name, given.as_deref())?.parse().unwrap_or_default();
-    Ok(N::try_from(value).unwrap_or_default())
-}
-
-fn flag(name: &str, given: &Option<String>) -> Result<bool, String> {
-    Ok(checked(name, given.as_deref())? == "yes")
-}
-
-impl Options {
-    fn into_start_options(self) -> Result<StartOptions, String> {
-        let default = StartOptions::default();
-        let dump_file_name = checked("dbfilename", self.dbfilename.as_deref())?;
-        if dump_file_name.is_empty() || dump_file_name.contains(['/', '\0']) {
-            return Err("Invalid value for '--dbfilename': it must be a file name alone".into());
+impl Given {
+    /// The value of an option as the table reads it: that of the command line, else that of the
+    /// file, else its default.
+    fn text(&self, name: &str, given: Option<&str>) -> Result<String, String> {
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        let row = find(name.as_bytes()).and_then(|number| OPTIONS.get(number));
+        let row: &OptionSpec = row.ok_or_else(|| format!("there is no option '{name}'"))?;
+        let Some(given) = given else {
+            return Ok(self.settings.value(name).map_or_else(|| row.default.to_owned(), text));
+        };
+        let long = name.strip_prefix("my-redis-").unwrap_or(name);
+        match row.read(given.as_bytes(), row.default.as_bytes()) {
+            Ok(value) => Ok(text(&value)),
+            Err(reason) => Err(format!("Invalid value '{given}' for '--{long}': {reason}")),
         }
-        let bind: Vec<String> = self
-            .bind
-            .iter()
-            .flat_map(|words| words.split_whitespace())
-            .map(str::to_owned)
-            .collect();
-        let save = match self.save.as_slice() {
-            [] => default.save,
-            [word] if word == "off" => Vec::new(),
+    }
+
+    fn number<N: TryFrom<u64> + Default>(
+        &self,
+        name: &str,
+        given: &Option<String>,
+    ) -> Result<N, String> {
+        let value: u64 = self.text(name, given.as_deref())?.parse().unwrap_or_default();
+        Ok(N::try_from(value).unwrap_or_default())
+    }
+
+    fn flag(&self, name: &str, given: &Option<String>) -> Result<bool, String> {
+        Ok(self.text(name, given.as_deref())? == "yes")
+    }
+
+    /// The addresses, which are given in one word or in several.
+    fn addresses(&self, given: &[String]) -> Result<Vec<String>, String> {
+        let words = given.join(" ");
+        let words = if words.trim().is_empty() { self.text("bind", None)? } else { words };
+        Ok(words.split_whitespace().map(str::to_owned).collect())
+    }
+
+    /// When to save: `off`, seconds alone, or pairs in one word or in several.
+    fn save_rules(&self, given: &[String]) -> Result<Vec<SaveRule>, String> {
+        let rules = match given {
+            [] => self.text("save", None)?,
+            [word] if word == "off" => String::new(),
             words => {
                 let mut rules = words.join(" ");
                 if rules.parse::<u64>().is_ok() {
                     // Seconds alone: after any change.
                     rules.push_str(" 1");
                 }
-                parse_save_rules(checked("save", Some(&rules))?.as_bytes()).unwrap_or_default()
+                self.text("save", Some(&rules))?
             }
         };
+        Ok(parse_save_rules(rules.as_bytes()).unwrap_or_default())
+    }
+
+    fn password(&self, given: Option<String>) -> Result<Option<String>, String> {
+        let password = self.text("requirepass", given.as_deref())?;
+        Ok(Some(password).filter(|password| !password.is_empty()))
+    }
+}
+
+impl Options {
+    fn into_start_options(
+        self,
+        file: Option<PathBuf>,
+        settings: Settings,
+    ) -> Result<StartOptions, String> {
+        let given = Given { settings };
+        let dump_file_name = given.text("dbfilename", self.dbfilename.as_deref())?;
+        if dump_file_name.is_empty() || dump_file_name.contains(['/', '\0']) {
+            return Err("Invalid value for '--dbfilename': it must be a file name alone".into());
+        }
+        let dir = match self.dir {
+            Some(dir) => dir,
+            None => given.text("dir", None)?.into(),
+        };
         Ok(StartOptions {
-            port: number("port", &self.port)?,
-            bind: if bind.is_empty() { default.bind } else { bind },
-            backlog: number("tcp-backlog", &self.tcp_backlog)?,
-            dir: self.dir.unwrap_or(default.dir),
+            port: given.number("port", &self.port)?,
+            bind: given.addresses(&self.bind)?,
+            backlog: given.number("tcp-backlog", &self.tcp_backlog)?,
+            dir,
             dump_file_name,
-            save,
-            rdb_compression: flag("rdbcompression", &self.rdbcompression)?,
-            rdb_checksum: flag("rdbchecksum", &self.rdbchecksum)?,
-            debug_access: DebugAccess::from_name(&checked(
-                "enable-debug-command",
-                self.enable_debug_command.as_deref(),
-            )?),
-            snapshot_memory_bytes: number("my-redis-snapshot-memory", &self.snapshot_memory)?,
-            stop_writes_on_save_error: flag(
-                "stop-writes-on-bgsave-error",
-                &self.stop_writes_on_bgsave_error,
-            )?,
-            databases: number("databases", &self.databases)?,
-            shards: number("my-redis-shards", &self.shards)?,
-            threads: number("my-redis-threads", &self.threads)?,
-            clients_max: number("maxclients", &self.maxclients)?,
-            clients_possible: default.clients_possible,
-            timeout_seconds: number("timeout", &self.timeout)?,
-            keepalive_seconds: number("tcp-keepalive", &self.tcp_keepalive)?,
-            password: self.requirepass.filter(|password| !password.is_empty()),
-            protected_mode: flag("protected-mode", &self.protected_mode)?,
-            log_level: LogLevel::from_name(&checked("loglevel", self.loglevel.as_deref())?),
+            save: given.save_rules(&self.save)?,
+            rdb_compression: given.flag("rdbcompression", &self.rdbcompression)?,
+            rdb_checksum: given.flag("rdbchecksum", &self.rdbchecksum)?,
+            debug_access: DebugAccess::from_name(
+                &given.text("enable-debug-command", self.enable_debug_command.as_deref())?,
+            ),
+            snapshot_memory_bytes: given
+                .number("my-redis-snapshot-memory", &self.snapshot_memory)?,
+            stop_writes_on_save_error: given
+                .flag("stop-writes-on-bgsave-error", &self.stop_writes_on_bgsave_error)?,
+            databases: given.number("databases", &self.databases)?,
+            shards: given.number("my-redis-shards", &self.shards)?,
+            threads: given.number("my-redis-threads", &self.threads)?,
+            clients_max: given.number("maxclients", &self.maxclients)?,
+            clients_possible: StartOptions::default().clients_possible,
+            timeout_seconds: given.number("timeout", &self.timeout)?,
+            keepalive_seconds: given.number("tcp-keepalive", &self.tcp_keepalive)?,
+            password: given.password(self.requirepass)?,
+            protected_mode: given.flag("protected-mode", &self.protected_mode)?,
+            log_level: LogLevel::from_name(&given.text("loglevel", self.loglevel.as_deref())?),
+            file,
+            settings: given.settings,
         })
     }
 }
@@ -185,6 +224,8 @@ pub enum Stop {
     Print(String),
     /// Something is wrong with the command line: this, in one line.
     Wrong(String),
+    /// The configuration file cannot be used: this.
+    File(String),
 }
 
 /// Reads the command line of this process.
@@ -203,14 +244,20 @@ fn read(arguments: impl Iterator<Item = OsString>) -> Result<StartOptions, Stop>
             Stop::Wrong(line.strip_prefix("error: ").unwrap_or(line).to_owned())
         }
     })?;
-    options.into_start_options().map_err(Stop::Wrong)
+    let (file, settings) = match options.file.as_deref() {
+        None => (None, Settings::default()),
+        Some(path) => {
+            let settings = Settings::read(path).map_err(|error| Stop::File(error.to_string()))?;
+            (Some(path.canonicalize().unwrap_or_else(|_| path.to_owned())), settings)
+        }
+    };
+    options.into_start_options(file, settings).map_err(Stop::Wrong)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::*;
-    use crate::config::SaveRule;
 
     fn parse(line: &[&str]) -> Result<StartOptions, Stop> {
         let words = std::iter::once(&"my_redis_server").chain(line);
@@ -264,7 +311,9 @@ mod tests {
         ];
         for line in lines {
             match parse(line) {
-                Err(Stop::Wrong(text)) => assert_eq!(text.lines().count(), 1, "{text}"),
+                Err(Stop::Wrong(text) | Stop::File(text)) => {
+                    assert_eq!(text.lines().count(), 1, "{text}");
+                }
                 other => panic!("{line:?} gave {other:?}"),
             }
         }

@@ -11,4 +11,5 @@ pub mod log;
 pub mod number;
 pub mod random;
 pub mod range;
+pub mod split;
 pub mod text;

@@ -14,6 +14,7 @@ mod blocking;
 mod client;
 mod commands;
 mod concurrency;
+mod config_file;
 mod crash;
 mod damaged;
 mod differential;

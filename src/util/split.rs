@@ -1,4 +1,4 @@
-//! Splits a typed line into arguments, by the rules that redis-cli users know.
+//! Splits a line into arguments, by the rules of redis-cli and of configuration files.
 //!
 //! Blanks separate. Double quotes take the escapes `\n \r \t \b \a \xHH`, and `\` before any other
 //! byte gives that byte; single quotes take only `\'`. A quote may open in the middle of a word,
