@@ -230,6 +230,7 @@ fn describe(line: &mut Vec<u8>, record: &ClientRecord) {
     let (redirect, tracked) = record.tracking();
     let is_subscriber = record.mailbox.is_subscriber();
     let flags = [
+        (record.is_monitoring(), "O"),
         (is_subscriber, "P"),
         (queued >= 0, "x"),
         (record.is_blocked() || record.is_postponed(), "b"),

@@ -40,6 +40,7 @@ pub struct ClientRecord {
     waiting: Mutex<Option<Arc<WaitState>>>,
     no_evict: AtomicBool,
     no_touch: AtomicBool,
+    monitoring: AtomicBool,
     /// True while a command of it waits for the end of a pause.
     postponed: AtomicBool,
     input_bytes: AtomicUsize,
@@ -231,6 +232,17 @@ impl ClientRecord {
         self.no_touch.load(Ordering::Relaxed)
     }
 
+    /// Notes whether it is told of every command.
+    pub fn set_monitoring(&self, monitoring: bool) {
+        self.monitoring.store(monitoring, Ordering::Relaxed);
+    }
+
+    /// True while it is told of every command.
+    #[must_use]
+    pub fn is_monitoring(&self) -> bool {
+        self.monitoring.load(Ordering::Relaxed)
+    }
+
     /// Notes that a command of it waits for the end of a pause, or no longer.
     pub fn set_postponed(&self, postponed: bool) {
         self.postponed.store(postponed, Ordering::Relaxed);
@@ -336,6 +348,7 @@ impl Clients {
             waiting: Mutex::default(),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
+            monitoring: AtomicBool::new(false),
             postponed: AtomicBool::new(false),
             input_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),

@@ -107,6 +107,8 @@ fn reset(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     context.select(0);
     context.reply_mode = ReplyMode::On;
     context.client.set_no_touch(false);
+    context.monitoring = None;
+    context.client.set_monitoring(false);
     context.skip_reply = false;
     call.reply.simple("RESET");
     Ok(())

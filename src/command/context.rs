@@ -11,7 +11,7 @@ use crate::keyspace::{DatabaseNumber, Figures, Watches};
 use crate::persist::load::LoadProgress;
 use crate::persist::saver::{SaveTicket, Saver};
 use crate::protocol::{Args, Protocol, ReplyWriter};
-use crate::pubsub::{Hub, Subscriptions, Tracking};
+use crate::pubsub::{Hub, Monitoring, Monitors, Subscriptions, Tracking};
 use crate::stats::Stats;
 use crate::util::clock::{Clock, UnixMillis};
 use crate::util::events::EventSet;
@@ -115,6 +115,8 @@ pub struct Context {
     pub postponed: bool,
     /// What to wait for before the next command.
     pub deferred: Option<Deferred>,
+    /// Set while the client is told of every command.
+    pub monitoring: Option<Monitoring>,
     /// What came since MULTI.
     pub transaction: Option<Box<Transaction>>,
     /// The keys that the client watches.
@@ -144,6 +146,7 @@ impl Context {
             close: false,
             postponed: false,
             deferred: None,
+            monitoring: None,
             transaction: None,
             watches,
             subscriptions,
@@ -199,6 +202,8 @@ impl Context {
 pub struct Services {
     /// The options.
     pub config: Config,
+    /// The clients that are told of every command.
+    pub monitors: Arc<Monitors>,
     /// The counters.
     pub stats: Stats,
     /// The connected clients.

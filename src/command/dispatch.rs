@@ -288,6 +288,9 @@ impl Gate {
         if !context.is_trusted() && !spec.flags.has(Flags::NO_AUTH) {
             return Err(CommandError::NoAuth);
         }
+        if context.monitoring.is_some() && (spec.is_readonly() || changes(spec)) {
+            return Err(CommandError::Text("ERR Replica can't interact with the keyspace"));
+        }
         if self.services.is_loading() && !spec.flags.has(Flags::LOADING) {
             return Err(CommandError::Loading);
         }

@@ -11,6 +11,7 @@ use crate::command::table;
 use crate::protocol::{Args, OwnedArgs};
 use crate::stats::{CallCounts, CommandStats, Sample, SlowCall, shortened};
 use crate::util::clock::Stopwatch;
+use crate::util::text::push_quoted;
 use smallvec::SmallVec;
 use std::borrow::Cow;
 
@@ -107,6 +108,9 @@ impl Gate {
         failed: bool,
     ) {
         let Some(spec) = scratch.meter.running.take() else { return };
+        if self.services().monitors.any() {
+            self.tell_monitors(context, spec, args);
+        }
         if context.deferred.as_ref().is_some_and(Deferred::is_work) {
             let watch = scratch.meter.watch();
             scratch.unfinished = Some(Box::new(Unfinished { spec, watch, args: args.to_owned() }));
@@ -114,6 +118,25 @@ impl Gate {
         }
         let nanos = scratch.meter.watch.lap_nanos();
         self.count_call(context, scratch, spec, args, nanos, failed);
+    }
+
+    /// Tells those who monitor of a command.
+    #[cold]
+    fn tell_monitors(&self, context: &Context, spec: &CommandSpec, args: Args<'_>) {
+        let services = self.services();
+        if spec.flags.has(Flags::ADMIN) || spec.flags.has(Flags::SKIP_MONITOR) {
+            return;
+        }
+        let micros = services.clock.now_micros();
+        let (seconds, micros) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
+        let (database, address) = (context.database, context.client.address);
+        let mut line = format!("+{seconds}.{micros:06} [{database} {address}]").into_bytes();
+        for argument in without_secrets(spec, args) {
+            line.push(b' ');
+            push_quoted(&mut line, &argument);
+        }
+        line.extend_from_slice(b"\r\n");
+        services.monitors.tell(line.into(), services.config.output_limits());
     }
 
     #[inline]
@@ -183,7 +206,7 @@ impl Gate {
 }
 
 /// The arguments of a request with its secrets taken out.
-pub(super) fn without_secrets<'a>(spec: &CommandSpec, args: Args<'a>) -> Vec<Cow<'a, [u8]>> {
+fn without_secrets<'a>(spec: &CommandSpec, args: Args<'a>) -> Vec<Cow<'a, [u8]>> {
     let mut shown: Vec<Cow<'a, [u8]>> = args.iter_from(0).map(Cow::Borrowed).collect();
     let mut hide = |number: usize| {
         if let Some(place) = shown.get_mut(number) {

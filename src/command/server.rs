@@ -68,6 +68,12 @@ pub static COMMANDS: &[CommandSpec] = &[
         run: Run::Client(shutdown), ..CommandSpec::BASE
     },
     CommandSpec {
+        name: "MONITOR", group: Group::Server, arity: Arity::Exact(1), flags: ADMIN_NO_SCRIPT,
+        since: "1.0.0", cost: "O(1), and O(n) for n monitors with every command", syntax: "MONITOR",
+        summary: "Listen for all requests received by the server in real time.",
+        run: Run::Client(monitor), ..CommandSpec::BASE
+    },
+    CommandSpec {
         name: "CONFIG", group: Group::Server, arity: Arity::AtLeast(2),
         since: "2.0.0", cost: "Depends on subcommand.", syntax: "CONFIG",
         summary: "A container for server configuration commands.",
@@ -178,6 +184,15 @@ const FUNCTION_HELP: &[&str] = &[
 
 fn empty_array(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
     call.reply.array(0);
+    Ok(())
+}
+
+fn monitor(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    if context.monitoring.is_none() {
+        context.monitoring = Some(context.services.monitors.add(&context.client.mailbox));
+        context.client.set_monitoring(true);
+        call.reply.ok();
+    }
     Ok(())
 }
 

@@ -334,6 +334,10 @@ impl Gate {
             Run::Sweep(run) => {
                 run(&mut Sweeper::of_held(held.all(), database, now, tally, after), call)
             }
+            // It would wait for commands that cannot come.
+            Run::Client(_) if spec.name == "MONITOR" => {
+                Err(CommandError::Text("ERR MONITOR isn't allowed for DENY BLOCKING client"))
+            }
             Run::Client(run) | Run::BareOrContainer(run, _) => run(context, call),
             Run::Container(_) | Run::Exec | Run::Watch => Err(CommandError::Syntax),
         }

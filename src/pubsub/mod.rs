@@ -14,11 +14,13 @@
 mod hub;
 mod mailbox;
 mod message;
+mod monitors;
 mod subscriptions;
 mod tracking;
 
 pub use hub::{Hub, Kind};
 pub use mailbox::Mailbox;
 pub use message::Message;
+pub use monitors::{Monitoring, Monitors};
 pub use subscriptions::Subscriptions;
 pub use tracking::{Tracker, Tracking};

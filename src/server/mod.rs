@@ -115,6 +115,7 @@ impl Server {
         let (sender, orders) = mpsc::unbounded_channel();
         let services = Arc::new(Services {
             config: Config::new(options),
+            monitors: Arc::default(),
             stats: Stats::new(table::numbered().count()),
             clients: Clients::default(),
             pubsub: Arc::default(),

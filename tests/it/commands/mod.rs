@@ -111,6 +111,7 @@ mod hyperloglog;
 mod introspection;
 mod list;
 mod memory;
+mod monitor;
 mod object;
 mod observation;
 mod pause;
