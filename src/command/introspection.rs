@@ -3,11 +3,12 @@
 use crate::command::context::{Call, Context};
 use crate::command::error::CommandError;
 use crate::command::help::reply_help;
+use crate::command::sort;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
 use crate::command::spec::{has_all_keys, key_numbers};
 use crate::command::syntax::{self, Argument};
 use crate::command::table;
-use crate::protocol::ReplyWriter;
+use crate::protocol::{Args, ReplyWriter};
 use crate::util::glob::glob_match;
 
 const ANY_TIME: Flags = Flags::LOADING.and(Flags::STALE);
@@ -519,36 +520,47 @@ fn request_row(call: &Call<'_>) -> Result<&'static CommandSpec, CommandError> {
     Ok(spec)
 }
 
+/// Calls `each` for the argument number of every key of a request and the rule that finds it.
+fn for_each_key(spec: &'static CommandSpec, args: Args<'_>, mut each: impl FnMut(usize, &KeySpec)) {
+    for key in spec.keys {
+        key_numbers(std::slice::from_ref(key), args).for_each(|number| each(number, key));
+    }
+    // The one command among whose options there is a key that no rule finds.
+    if let (true, Some(key)) = (spec.name == "SORT", spec.keys.last()) {
+        sort::destination(args).into_iter().for_each(|number| each(number, key));
+    }
+}
+
 fn get_keys(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
     let spec = request_row(call)?;
     let args = call.args.skip(2);
-    call.reply.array(key_numbers(spec.keys, args).count());
-    for number in key_numbers(spec.keys, args) {
-        call.reply.bulk(args.at(number));
-    }
+    let mut keys = Vec::new();
+    for_each_key(spec, args, |number, _| keys.push(args.at(number)));
+    call.reply.array(keys.len());
+    keys.into_iter().for_each(|key| call.reply.bulk(key));
     Ok(())
 }
 
 fn get_keys_and_flags(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
     let spec = request_row(call)?;
     let args = call.args.skip(2);
-    call.reply.array(key_numbers(spec.keys, args).count());
-    for key in spec.keys {
+    let mut count = 0;
+    for_each_key(spec, args, |_, _| count += 1);
+    call.reply.array(count);
+    for_each_key(spec, args, |number, key| {
         let mut access = key.access.to_vec();
         if access.contains(&VARIABLE) {
             // SET reads the old value only when it is asked to.
             let gets = args.iter_from(3).any(|word| word.eq_ignore_ascii_case(b"get"));
             access = if gets { vec!["RW", "ACCESS", "UPDATE"] } else { vec!["OW", "UPDATE"] };
         }
-        for number in key_numbers(std::slice::from_ref(key), args) {
-            call.reply.array(2);
-            call.reply.bulk(args.at(number));
-            call.reply.set(access.len());
-            for access in &access {
-                status(&mut call.reply, &access_name(access));
-            }
+        call.reply.array(2);
+        call.reply.bulk(args.at(number));
+        call.reply.set(access.len());
+        for access in &access {
+            status(&mut call.reply, &access_name(access));
         }
-    }
+    });
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use crate::command::sweep::Sweeper;
 use crate::data::list::{End, ListRef};
 use crate::data::{List, StringRef, Value, ValueRef};
 use crate::keyspace::{ReadAnyView, ReadView, WriteAnyView};
+use crate::protocol::Args;
 use crate::util::events::EventSet;
 use crate::util::number::parse_f64;
 use crate::util::text::until_zero_byte;
@@ -207,6 +208,27 @@ impl Keys for WriteAnyView<'_, '_> {
     }
 }
 
+/// The argument number of the key in which SORT stores, the last one named.
+///
+/// As in Redis the other options are only skipped here, not checked.
+#[must_use]
+pub fn destination(args: Args<'_>) -> Option<usize> {
+    let (mut found, mut number) = (None, 2);
+    while number < args.len() {
+        let word = args.at(number);
+        if is_word(word, "LIMIT") {
+            number += 2;
+        } else if is_word(word, "GET") || is_word(word, "BY") {
+            number += 1;
+        } else if is_word(word, "STORE") && number + 1 < args.len() {
+            number += 1;
+            found = Some(number);
+        }
+        number += 1;
+    }
+    found
+}
+
 /// By what an element is sorted.
 enum Weight {
     Number(f64),
@@ -238,13 +260,22 @@ fn elements(key: &ReadView<'_>, options: &mut Options<'_>) -> Result<Vec<Vec<u8>
             }
         }
         Some(ValueRef::SortedSet(set)) => {
-            let ranks = if options.unsorted { options.take_range(set.len()) } else { 0..set.len() };
             let is_reverse = options.unsorted && options.descending;
+            let ranks = match options.unsorted {
+                true if is_reverse => from_the_end(options.take_range(set.len()), set.len()),
+                true => options.take_range(set.len()),
+                false => 0..set.len(),
+            };
             set.for_each(ranks, is_reverse, |member, _| all.push(member.to_vec()));
         }
         Some(ValueRef::String(_) | ValueRef::Hash(_)) => return Err(CommandError::WrongType),
     }
     Ok(all)
+}
+
+/// The same places, counted from the other end of `len` elements.
+fn from_the_end(range: Range<usize>, len: usize) -> Range<usize> {
+    len.saturating_sub(range.end)..len.saturating_sub(range.start)
 }
 
 fn range_of_list(list: ListRef<'_>, options: &mut Options<'_>) -> Vec<Vec<u8>> {

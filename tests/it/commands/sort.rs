@@ -36,6 +36,8 @@ const OPTIONS: &[&str] = &[
     "BY nosort DESC",
     "BY nosort LIMIT 1 3",
     "BY nosort DESC LIMIT 1 3",
+    "BY nosort DESC LIMIT 0 2",
+    "BY nosort DESC LIMIT 3 10",
     "BY nosort LIMIT 5 100 GET #",
     "BY w_* ALPHA",
     "BY w_* ALPHA DESC",
