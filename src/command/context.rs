@@ -222,6 +222,8 @@ pub struct Services {
     pub shutdown: ShutdownRequest,
     /// True until the dump is loaded.
     pub loading: AtomicBool,
+    /// True while keys whose deadline has come are left until somebody comes upon them.
+    pub sweep_paused: AtomicBool,
     /// How far loading has come.
     pub load_progress: LoadProgress,
     /// The name of this run: 40 hexadecimal digits.

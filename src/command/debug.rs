@@ -1,18 +1,24 @@
 //! DEBUG: what test suites and drills need and nobody else should, so it is refused unless the
 //! option enable-debug-command allows it.
+//!
+//! PROTOCOL has a sample of every type of reply, for the tests of client libraries.
 
 use crate::command::context::{Call, Context, Deferred};
 use crate::command::error::CommandError;
 use crate::command::help::reply_help;
 use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, Outcome, Run};
 use crate::config::DebugAccess;
-use crate::util::number::parse_f64;
+use crate::protocol::{Protocol, ReplyWriter};
+use crate::util::number::{parse_f64, parse_prefix};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const REFUSED: &str = "ERR DEBUG command not allowed. If the enable-debug-command option is set \
 to \"local\", you can run it from a local connection, otherwise you need to set this option in the \
 configuration file, and then restart the server.";
 const RELOAD_OPTIONS: &str = "ERR DEBUG RELOAD only supports the NOSAVE option here.";
+const WRONG_TYPE_NAME: &str = "ERR Wrong protocol type name. Please use one of the following: \
+string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false";
 /// A server that is made to sleep wakes after this long at the latest.
 const SLEEP_MAX: Duration = Duration::from_secs(3_600);
 
@@ -24,7 +30,8 @@ pub static COMMANDS: &[CommandSpec] = &[
         flags: Flags::ADMIN.and(Flags::NO_SCRIPT).and(Flags::LOADING).and(Flags::STALE),
         since: "1.0.0", cost: "Depends on subcommand.", syntax: "DEBUG",
         summary: "A container for debugging commands.",
-        compat: Compat::Differs("ERROR, HELP, LOG, RELOAD [NOSAVE] and SLEEP only."),
+        compat: Compat::Differs("ERROR, HELP, LOG, PROTOCOL, QUICKLIST-PACKED-THRESHOLD (has no \
+                                 effect), RELOAD [NOSAVE], SET-ACTIVE-EXPIRE and SLEEP only."),
         run: Run::Client(debug), ..CommandSpec::BASE
     },
 ];
@@ -36,9 +43,19 @@ const HELP: &[&str] = &[
     "    unit tests to simulate Redis errors.",
     "LOG <message>",
     "    Write <message> to the server log.",
+    "PROTOCOL <type>",
+    "    Reply with a test value of the specified type. <type> can be: string,",
+    "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
+    "    true, false.",
+    "QUICKLIST-PACKED-THRESHOLD <size>",
+    "    Accepted, and without effect: lists are stored in another way.",
     "RELOAD [option ...]",
     "    Save the RDB on disk and reload it back to memory. Valid <option> values:",
     "    * NOSAVE: the database will be loaded from an existing RDB file.",
+    "SET-ACTIVE-EXPIRE <0|1>",
+    "    Setting it to 0 disables expiring keys in background when they are not",
+    "    accessed (otherwise the Redis behavior). Setting it to 1 reenables back the",
+    "    default.",
     "SLEEP <seconds>",
     "    Stop the server for <seconds>. Decimals allowed.",
 ];
@@ -75,7 +92,64 @@ fn debug(context: &mut Context, call: &mut Call<'_>) -> Outcome {
             }
             context.deferred = Some(Deferred::Reload { saves: args.len() == 2 });
         }
+        (b"set-active-expire", 3) => {
+            let is_paused = parse_prefix(args.at(2)) == 0;
+            context.services.sweep_paused.store(is_paused, Ordering::SeqCst);
+            call.reply.ok();
+        }
+        // There is no such list here; the suite of Redis makes it do what it then tests.
+        (b"quicklist-packed-threshold", 3) => call.reply.ok(),
+        (b"protocol", 3) => return sample(args.at(2), &mut call.reply),
         _ => return Err(CommandError::unknown_or_arity(args.at(1), "DEBUG")),
+    }
+    Ok(())
+}
+
+/// Replies with a sample of the type of that name.
+fn sample(name: &[u8], reply: &mut ReplyWriter<'_>) -> Outcome {
+    match name.to_ascii_lowercase().as_slice() {
+        b"string" => reply.bulk(b"Hello World"),
+        b"integer" => reply.integer(12_345),
+        b"double" => reply.double(3.141),
+        b"bignum" => reply.big_number(b"1234567999999999999999999999999999999"),
+        b"null" => reply.null(),
+        b"array" => {
+            reply.array(3);
+            (0..3).for_each(|number| reply.integer(number));
+        }
+        b"set" => {
+            reply.set(3);
+            (0..3).for_each(|number| reply.integer(number));
+        }
+        b"map" => {
+            reply.map(3);
+            for number in 0..3 {
+                reply.integer(number);
+                reply.boolean(number == 1);
+            }
+        }
+        b"attrib" => {
+            if reply.attributes(1) {
+                reply.bulk(b"key-popularity");
+                reply.array(2);
+                reply.bulk(b"key:123");
+                reply.integer(90);
+            }
+            reply.bulk(b"Some real reply following the attribute");
+        }
+        b"push" if reply.protocol() == Protocol::Resp2 => {
+            return Err(CommandError::Text("ERR RESP2 is not supported by this command"));
+        }
+        b"push" => {
+            reply.push(2);
+            reply.bulk(b"server-cpu-usage");
+            reply.integer(42);
+            reply.bulk(b"Some real reply following the push reply");
+        }
+        b"verbatim" => reply.verbatim(b"This is a verbatim\nstring"),
+        b"true" => reply.boolean(true),
+        b"false" => reply.boolean(false),
+        _ => return Err(CommandError::Text(WRONG_TYPE_NAME)),
     }
     Ok(())
 }

@@ -267,6 +267,28 @@ impl<'a> ReplyWriter<'a> {
         }
     }
 
+    /// A number of any length, written in digits.
+    pub fn big_number(&mut self, digits: &[u8]) {
+        match self.protocol {
+            Protocol::Resp2 => self.bulk(digits),
+            Protocol::Resp3 => {
+                self.output.put(b"(");
+                self.output.put(digits);
+                self.output.put(b"\r\n");
+            }
+        }
+    }
+
+    /// The head of `len` attributes of the reply that follows them, each a name and a value.
+    /// False: the protocol has none, and nothing of them may be written.
+    pub fn attributes(&mut self, len: usize) -> bool {
+        let has_them = self.protocol == Protocol::Resp3;
+        if has_them {
+            self.head_len(b'|', len);
+        }
+        has_them
+    }
+
     /// Text for people, as INFO and CLIENT LIST give it.
     pub fn verbatim(&mut self, text: &[u8]) {
         match self.protocol {

@@ -125,6 +125,7 @@ impl Server {
             clock,
             shutdown: ShutdownRequest(sender),
             loading: AtomicBool::new(true),
+            sweep_paused: AtomicBool::new(false),
             load_progress: LoadProgress::default(),
             run_id: run_id(),
         });

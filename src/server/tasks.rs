@@ -104,6 +104,10 @@ impl Background {
     fn sweep(&self, keyspace: &Keyspace, services: &Services) {
         while !self.stopped.load(Ordering::SeqCst) {
             planted::strike(Bug::PanicInTheSweeper, services.saver.path());
+            if services.sweep_paused.load(Ordering::SeqCst) {
+                thread::park_timeout(SWEEP_SLEEP_MAX);
+                continue;
+            }
             // Whoever sets a deadline while it is being computed how long to sleep sees this and
             // wakes us: the wake-up is kept until we sleep.
             self.wakes_at.store(i64::MAX, Ordering::SeqCst);

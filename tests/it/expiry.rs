@@ -2,6 +2,7 @@
 
 use crate::harness::server::{MANY_SHARDS, Server};
 use crate::it;
+use my_redis::config::DebugAccess;
 use std::time::{Duration, Instant};
 
 it!(a_key_is_gone_at_its_deadline_and_not_before, |server| {
@@ -56,6 +57,23 @@ fn wait_for_keys(server: &Server, keys: usize) {
         assert!(Instant::now() < deadline, "{} keys, not {keys}", server.keyspace().len());
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+#[test]
+fn while_the_sweeper_is_paused_expired_keys_stay_and_are_absent_all_the_same() {
+    let server = Server::start_with(MANY_SHARDS, |options| {
+        options.debug_access = DebugAccess::Local;
+    });
+    let mut wire = server.wire();
+    wire.expect("DEBUG SET-ACTIVE-EXPIRE 0", "+OK\r\n").expect("SET k v PX 10", "+OK\r\n");
+    server.advance_ms(10);
+    std::thread::sleep(Duration::from_millis(100));
+    wire.expect("DBSIZE", ":1\r\n").expect("GET k", "$-1\r\n");
+    wire.expect("EXPIRE k 100", ":0\r\n").expect("EXISTS k", ":0\r\n");
+    wire.expect("SET k v PX 10", "+OK\r\n");
+    server.advance_ms(10);
+    wire.expect("DEBUG SET-ACTIVE-EXPIRE 1", "+OK\r\n");
+    wait_for_keys(&server, 0);
 }
 
 it!(a_new_value_does_not_die_by_the_old_deadline, |server| {

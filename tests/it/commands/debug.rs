@@ -39,6 +39,51 @@ fn wrong_subcommands_get_the_texts_of_redis() {
 }
 
 #[test]
+fn samples_of_all_types_are_those_of_redis() {
+    const REAL: &str = "$39\r\nSome real reply following the attribute\r\n";
+    let server = server_with_debug();
+    let (mut two, mut three) = (server.wire(), server.wire3());
+    let mut both = |name: &str, in_two: &str, in_three: &str| {
+        two.expect(&format!("DEBUG PROTOCOL {name}"), in_two);
+        three.expect(&format!("debug protocol {name}"), in_three);
+        if name == "push" {
+            three.expect_reply("$40\r\nSome real reply following the push reply\r\n");
+        }
+    };
+    let number = "1234567999999999999999999999999999999";
+    let three_numbers = ":0\r\n:1\r\n:2\r\n";
+    both("string", "$11\r\nHello World\r\n", "$11\r\nHello World\r\n");
+    both("INTEGER", ":12345\r\n", ":12345\r\n");
+    both("double", "$5\r\n3.141\r\n", ",3.141\r\n");
+    both("bignum", &format!("$37\r\n{number}\r\n"), &format!("({number}\r\n"));
+    both("null", "$-1\r\n", "_\r\n");
+    both("array", &format!("*3\r\n{three_numbers}"), &format!("*3\r\n{three_numbers}"));
+    both("set", &format!("*3\r\n{three_numbers}"), &format!("~3\r\n{three_numbers}"));
+    both(
+        "map",
+        "*6\r\n:0\r\n:0\r\n:1\r\n:1\r\n:2\r\n:0\r\n",
+        "%3\r\n:0\r\n#f\r\n:1\r\n#t\r\n:2\r\n#f\r\n",
+    );
+    let attributes = "|1\r\n$14\r\nkey-popularity\r\n*2\r\n$7\r\nkey:123\r\n:90\r\n";
+    both("attrib", REAL, &format!("{attributes}{REAL}"));
+    both(
+        "push",
+        "-ERR RESP2 is not supported by this command\r\n",
+        ">2\r\n$16\r\nserver-cpu-usage\r\n:42\r\n",
+    );
+    both(
+        "verbatim",
+        "$25\r\nThis is a verbatim\nstring\r\n",
+        "=29\r\ntxt:This is a verbatim\nstring\r\n",
+    );
+    both("true", ":1\r\n", "#t\r\n");
+    both("false", ":0\r\n", "#f\r\n");
+    let wrong = "-ERR Wrong protocol type name. Please use one of the following: string|integer|\
+                 double|bignum|null|array|set|map|attrib|push|verbatim|true|false\r\n";
+    both("nosuch", wrong, wrong);
+}
+
+#[test]
 fn reload_saves_and_loads_while_other_clients_wait_and_lose_nothing() {
     const CLIENTS: usize = 4;
     const RELOADS: usize = 10;
