@@ -22,6 +22,10 @@ string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false"
 /// A server that is made to sleep wakes after this long at the latest.
 const SLEEP_MAX: Duration = Duration::from_secs(3_600);
 
+/// The sample of DEBUG PROTOCOL.
+#[expect(clippy::approx_constant, reason = "it is Redis' sample and no approximation")]
+const SAMPLE_DOUBLE: f64 = 3.141;
+
 /// The rows of this family.
 #[rustfmt::skip]
 pub static COMMANDS: &[CommandSpec] = &[
@@ -110,7 +114,7 @@ fn sample(name: &[u8], reply: &mut ReplyWriter<'_>) -> Outcome {
     match name.to_ascii_lowercase().as_slice() {
         b"string" => reply.bulk(b"Hello World"),
         b"integer" => reply.integer(12_345),
-        b"double" => reply.double(3.141),
+        b"double" => reply.double(SAMPLE_DOUBLE),
         b"bignum" => reply.big_number(b"1234567999999999999999999999999999999"),
         b"null" => reply.null(),
         b"array" => {
