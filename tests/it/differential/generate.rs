@@ -366,7 +366,7 @@ const FORMS: &[(usize, &str)] = &[
     (20, "SMEMBERS {key}"),
     (12, "SCARD {key}"),
     (30, "SMOVE {key} {key} {member}"),
-    (4, "SPOP {key} {word:1000000|0|-1|abc|1.5|9223372036854775808}"),
+    (8, "SPOP {key} {word:1000000|0|-1|abc|1.5|9223372036854775808}"),
     (1, "SPOP {key} 1000000 {garbage}"),
     (10, "SRANDMEMBER {key}"),
     (10, "SRANDMEMBER {key} {word:0|1|2|5|1000000|-1|-7|abc|-9223372036854775808}"),
