@@ -411,6 +411,22 @@ fn a_slow_disk_keeps_no_writer_waiting() {
     }
 }
 
+/// Waits until the saving thread gets no further: its first write is being delayed. A save that is
+/// given up before that has nothing to keep any more.
+fn wait_for_its_first_write(subject: &mut Subject) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut before = None;
+    while Instant::now() < deadline {
+        let processed = subject.info("current_save_keys_processed");
+        if processed != "0" && before.as_ref() == Some(&processed) {
+            return;
+        }
+        before = Some(processed);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("the save does not come to its first write");
+}
+
 #[test]
 fn a_save_that_would_need_too_much_memory_is_given_up_and_no_writer_waits() {
     const KEYS: usize = 20_000;
@@ -437,6 +453,7 @@ fn a_save_that_would_need_too_much_memory_is_given_up_and_no_writer_waits() {
     let before = fs::read(&subject.dump).unwrap();
     let (longest, _) = subject.with_fault("write:delay_enter=3s", |subject| {
         subject.wire.run("BGSAVE");
+        wait_for_its_first_write(subject);
         let longest = write_all(&mut subject.wire);
         let mut count = |field: &str| subject.info(field).parse::<usize>().unwrap();
         let (total, processed) =
