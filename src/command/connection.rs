@@ -103,7 +103,7 @@ fn reset(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     context.end_transaction();
     tracking::disable(context);
     context.subscriptions.clear();
-    context.client.set_subscriptions(0, 0, 0);
+    context.note_subscriptions();
     context.select(0);
     context.reply_mode = ReplyMode::On;
     context.client.set_no_touch(false);

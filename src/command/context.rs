@@ -123,6 +123,8 @@ pub struct Context {
     pub watches: Watches,
     /// The channels and patterns that the client listens to.
     pub subscriptions: Subscriptions,
+    /// True while that is any: every command asks.
+    listens: bool,
     /// How the client is told of changes of the keys that it has read.
     pub tracking: Option<Box<ClientTracking>>,
 }
@@ -150,6 +152,7 @@ impl Context {
             transaction: None,
             watches,
             subscriptions,
+            listens: false,
             tracking: None,
         }
     }
@@ -167,7 +170,14 @@ impl Context {
     #[inline]
     #[must_use]
     pub fn only_listens(&self) -> bool {
-        self.protocol == Protocol::Resp2 && self.client.mailbox.is_subscriber()
+        self.listens && self.protocol == Protocol::Resp2
+    }
+
+    /// Notes what the client listens to now, where others and every command of it look for it.
+    pub(super) fn note_subscriptions(&mut self) {
+        let (channels, patterns, shard_channels) = self.subscriptions.counts();
+        self.client.set_subscriptions(channels, patterns, shard_channels);
+        self.listens = !self.subscriptions.is_empty();
     }
 
     /// Chooses the database, from the next command on.

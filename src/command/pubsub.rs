@@ -166,7 +166,7 @@ fn confirm(
         Kind::Channel | Kind::Pattern => channels + patterns,
         Kind::ShardChannel => shard_channels,
     });
-    context.client.set_subscriptions(channels, patterns, shard_channels);
+    context.note_subscriptions();
     // These come also after CLIENT REPLY OFF, as the messages do.
     context.skip_reply = false;
 }
