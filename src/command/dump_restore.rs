@@ -45,7 +45,7 @@ fn dump(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
     };
     let compress = call.config.rdb_compression();
     call.late = Some(Box::new(move |reply| {
-        reply.bulk(&payload::encode(entry.value(), compress));
+        reply.bulk(&payload::encode(entry.value(), entry.field_deadlines(), compress));
         Ok(())
     }));
     Ok(())

@@ -254,7 +254,9 @@ fn hincrby(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     };
     let new = old.checked_add(increment).ok_or(CommandError::Overflow)?;
     let mut text = IntegerText::new();
-    view.change_collection(true, |hash: &mut Hash| hash.set(field, text.format_i64(new)))?;
+    view.change_collection(true, |hash: &mut Hash| {
+        hash.set_keeping_deadline(field, text.format_i64(new))
+    })?;
     view.notify(EventSet::HASH, "hincrby");
     call.reply.integer(new);
     Ok(())
@@ -290,7 +292,7 @@ fn hincrbyfloat(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
         }
     };
     let new = old.checked_add(increment).ok_or(CommandError::NotFinite)?.to_text();
-    view.change_collection(true, |hash: &mut Hash| hash.set(field, &new))?;
+    view.change_collection(true, |hash: &mut Hash| hash.set_keeping_deadline(field, &new))?;
     view.notify(EventSet::HASH, "hincrbyfloat");
     call.reply.bulk(&new);
     Ok(())

@@ -20,6 +20,7 @@ pub mod expire;
 pub mod generic;
 pub mod geo;
 pub mod hash;
+pub mod hash_expire;
 pub mod help;
 pub mod hyperloglog;
 pub mod info;

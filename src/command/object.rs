@@ -96,6 +96,7 @@ pub fn encoding_name(value: ValueRef<'_>) -> &'static str {
         ValueRef::List(_) => "quicklist",
         ValueRef::Hash(HashRef::Packed(_)) => "listpack",
         ValueRef::Hash(HashRef::Table(_)) => "hashtable",
+        ValueRef::Hash(HashRef::Waning(hash)) => encoding_name(ValueRef::Hash(hash.all())),
         ValueRef::Set(set) => set.encoding(),
         ValueRef::SortedSet(set) => set.encoding(),
     }

@@ -2,9 +2,9 @@
 
 use crate::command::spec::CommandSpec;
 use crate::command::{bitmap, dump_restore, hyperloglog, object, sort};
-use crate::command::{connection, database, debug, expire, generic, geo, hash, introspection};
-use crate::command::{list, list_pop, memory, pubsub, replication, server};
-use crate::command::{set, set_algebra, sorted_set, sorted_set_algebra};
+use crate::command::{connection, database, debug, expire, generic, geo, hash, hash_expire};
+use crate::command::{introspection, list, list_pop, memory, pubsub, replication};
+use crate::command::{server, set, set_algebra, sorted_set, sorted_set_algebra};
 use crate::command::{sorted_set_pop, sorted_set_range, string, transaction};
 use hashbrown::HashTable;
 use std::sync::OnceLock;
@@ -23,6 +23,7 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     list::COMMANDS,
     list_pop::COMMANDS,
     hash::COMMANDS,
+    hash_expire::COMMANDS,
     set::COMMANDS,
     set_algebra::COMMANDS,
     sorted_set::COMMANDS,

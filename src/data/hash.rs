@@ -2,11 +2,15 @@
 //!
 //! The packed form lists field, value, field, value in the order of insertion, as Redis' does, and
 //! changes to the table at the same sizes as Redis, so that HGETALL answers in the same order.
+//! A hash some of whose fields have deadlines is one of both, and an index of deadlines beside it
+//! ([`TimedHash`]).
 
+use crate::data::hash_deadlines::{TimedHash, Waning};
 use crate::data::packed;
 use crate::data::packed::{PackedRef, PackedSeq, Span};
 use crate::data::segmented::{Hashed, Segment, SegmentedTable};
 use crate::data::{Collection, Form, LargeValue, Value, ValueType};
+use crate::util::clock::UnixMillis;
 use crate::util::hash::{KeyHash, Position};
 use crate::util::random::Random;
 use smallvec::SmallVec;
@@ -87,6 +91,8 @@ pub enum HashRef<'a> {
     Packed(PackedRef<'a>),
     /// Stored in segments.
     Table(&'a FieldTable),
+    /// Some fields are past their deadlines and do not count any more.
+    Waning(Waning<'a>),
 }
 
 impl<'a> HashRef<'a> {
@@ -96,6 +102,7 @@ impl<'a> HashRef<'a> {
         match self {
             Self::Packed(seq) => seq.count() / 2,
             Self::Table(table) => table.len(),
+            Self::Waning(waning) => waning.len(),
         }
     }
 
@@ -122,6 +129,7 @@ impl<'a> HashRef<'a> {
             Self::Table(table) => table
                 .get(KeyHash::of_field(field), |entry| entry.field() == field)
                 .map(FieldEntry::value),
+            Self::Waning(waning) => waning.get(field),
         }
     }
 
@@ -139,6 +147,7 @@ impl<'a> HashRef<'a> {
                     each(field, value);
                 }
             }
+            Self::Waning(waning) => waning.for_each(&mut each),
         }
     }
 
@@ -151,6 +160,7 @@ impl<'a> HashRef<'a> {
                 Some((seq.get(index)?, seq.get(index + 1)?))
             }
             Self::Table(table) => table.at(table.draw(random)?).map(FieldEntry::parts),
+            Self::Waning(waning) => waning.draw(random),
         }
     }
 
@@ -203,6 +213,7 @@ impl<'a> HashRef<'a> {
                 let next = table.scan(cursor, count, |entry| each(entry.field(), entry.value()));
                 (next < table.end_position()).then_some(next)
             }
+            Self::Waning(waning) => waning.scan(cursor, count, &mut each),
         }
     }
 }
@@ -214,6 +225,8 @@ pub enum Hash {
     Packed(PackedSeq),
     /// Large.
     Table(FieldTable),
+    /// Of either size, with deadlines of fields.
+    Timed(Box<TimedHash>),
 }
 
 impl Default for Hash {
@@ -238,12 +251,13 @@ impl Hash {
         Self::Packed(PackedSeq::with_room(packed::sequence_bytes_max(elements, bytes)))
     }
 
-    /// The hash for reading.
+    /// The hash for reading, fields past their deadlines included.
     #[must_use]
     pub fn as_ref(&self) -> HashRef<'_> {
         match self {
             Self::Packed(seq) => HashRef::Packed(seq.as_ref()),
             Self::Table(table) => HashRef::Table(table),
+            Self::Timed(timed) => timed.fields(),
         }
     }
 
@@ -259,7 +273,7 @@ impl Hash {
         self.len() == 0
     }
 
-    /// Sets `field` to `value`; returns true when the field is new. Cost: O(1).
+    /// Sets `field` to `value`, without a deadline; returns true when the field is new. Cost: O(1).
     pub fn set(&mut self, field: &[u8], value: &[u8]) -> bool {
         if let Self::Packed(seq) = self {
             let short = field.len().max(value.len()) <= PACKED_HASH_ELEMENT_BYTES_MAX;
@@ -277,7 +291,50 @@ impl Hash {
                 _ => {}
             }
         }
+        if let Self::Timed(timed) = self {
+            return timed.set(field, value);
+        }
         set_in_table(self.make_table(), KeyHash::of_field(field), field, value)
+    }
+
+    /// As [`set`](Self::set), but the field keeps its deadline.
+    pub fn set_keeping_deadline(&mut self, field: &[u8], value: &[u8]) -> bool {
+        match self {
+            Self::Timed(timed) => timed.set_keeping_deadline(field, value),
+            _ => self.set(field, value),
+        }
+    }
+
+    /// The deadline of `field`. Cost: O(1).
+    #[must_use]
+    pub fn deadline(&self, field: &[u8]) -> Option<UnixMillis> {
+        match self {
+            Self::Timed(timed) => timed.deadline(field),
+            _ => None,
+        }
+    }
+
+    /// Sets or removes the deadline of `field`, which must be there. Cost: O(log n) for n fields
+    /// with deadlines.
+    pub fn set_deadline(&mut self, field: &[u8], deadline: Option<UnixMillis>) {
+        match (&mut *self, deadline) {
+            (Self::Timed(timed), _) => timed.set_deadline(field, deadline),
+            (_, None) => {}
+            (_, Some(_)) => {
+                let mut timed = TimedHash::new(std::mem::take(self));
+                timed.set_deadline(field, deadline);
+                *self = Self::Timed(Box::new(timed));
+            }
+        }
+    }
+
+    /// Removes up to `limit` fields whose deadline has come; returns how many. Cost: O(log n) for
+    /// each.
+    pub fn remove_due(&mut self, now: UnixMillis, limit: usize) -> usize {
+        match self {
+            Self::Timed(timed) => timed.remove_due(now, limit),
+            _ => 0,
+        }
     }
 
     /// Sets several fields in order, the last of them the first that is there already; returns its
@@ -295,7 +352,7 @@ impl Hash {
             }
             for ((field, value), hash) in group.iter().zip(hashes) {
                 let is_new = match self {
-                    Self::Packed(_) => self.set(field, value),
+                    Self::Packed(_) | Self::Timed(_) => self.set(field, value),
                     Self::Table(table) => set_in_table(table, hash, field, value),
                 };
                 if !is_new {
@@ -336,6 +393,7 @@ impl Hash {
                 .find(KeyHash::of_field(field), |entry| entry.field() == field)
                 .and_then(|slot| table.remove(slot))
                 .is_some(),
+            Self::Timed(timed) => timed.remove(field),
         }
     }
 
@@ -349,6 +407,7 @@ impl Hash {
         }
         match self {
             Self::Table(table) => table,
+            Self::Timed(timed) => timed.fields_mut().make_table(),
             Self::Packed(_) => unreachable!("a packed hash was just replaced by a table"),
         }
     }
@@ -370,6 +429,13 @@ impl Collection for Hash {
             LargeValue::Hash(table) => {
                 Some(Self::Table(std::mem::replace(table, FieldTable::vacant())))
             }
+            LargeValue::TimedHash(_) => {
+                let vacant = LargeValue::Hash(FieldTable::vacant());
+                match std::mem::replace(stored, vacant) {
+                    LargeValue::TimedHash(timed) => Some(Self::Timed(timed)),
+                    _ => None,
+                }
+            }
             _ => None,
         }
     }
@@ -378,6 +444,10 @@ impl Collection for Hash {
         match self {
             Self::Packed(seq) => Form::Packed(Self::TYPE, seq),
             Self::Table(table) => Form::Large(LargeValue::Hash(table)),
+            Self::Timed(timed) if timed.has_deadlines() => {
+                Form::Large(LargeValue::TimedHash(timed))
+            }
+            Self::Timed(timed) => timed.into_fields().into_form(),
         }
     }
 
@@ -389,6 +459,7 @@ impl Collection for Hash {
         match self {
             Self::Packed(_) => 0,
             Self::Table(table) => table.take_copied_bytes(),
+            Self::Timed(timed) => timed.take_copied_bytes(),
         }
     }
 }

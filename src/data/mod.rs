@@ -1,4 +1,4 @@
-//! Layer 1: one structure per data type. No key names, no time, no replies, no locks.
+//! Layer 1: one structure per data type. No key names, no clock, no replies, no locks.
 //!
 //! Every collection has a packed form, one contiguous run of bytes that its owner may store inside
 //! a larger allocation, and a large form made of bounded shared pieces: cloning the large form
@@ -7,6 +7,7 @@
 
 mod chunk;
 pub mod hash;
+pub mod hash_deadlines;
 pub mod hyperloglog;
 pub mod int_seq;
 pub mod list;
@@ -20,6 +21,7 @@ pub mod string;
 pub mod tagged;
 
 pub use hash::{FieldTable, Hash, HashRef};
+pub use hash_deadlines::TimedHash;
 pub use list::{ChunkedList, List, ListRef};
 pub use set::{MemberTable, Set, SetRef};
 pub use sorted_set::{RankedMembers, SortedSet, SortedSetRef};
@@ -110,6 +112,8 @@ pub enum LargeValue {
     List(ChunkedList),
     /// A hash of segments.
     Hash(FieldTable),
+    /// A hash of any size with deadlines of fields.
+    TimedHash(Box<TimedHash>),
     /// A set of segments.
     Set(MemberTable),
     /// A sorted set of table and tree.
@@ -124,6 +128,7 @@ impl LargeValue {
             Self::String(_) => 1,
             Self::List(list) => list.chunk_count(),
             Self::Hash(table) => table.segment_count(),
+            Self::TimedHash(hash) => hash.pieces(),
             Self::Set(table) => table.segment_count(),
             Self::SortedSet(set) => set.pieces(),
         }
@@ -136,6 +141,7 @@ impl LargeValue {
             Self::String(bytes) => bytes.len(),
             Self::List(list) => list.memory_bytes(),
             Self::Hash(table) => table.memory_bytes(),
+            Self::TimedHash(hash) => hash.memory_bytes(),
             Self::Set(table) => table.memory_bytes(),
             Self::SortedSet(set) => set.memory_bytes(),
         }

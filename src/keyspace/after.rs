@@ -89,6 +89,24 @@ impl AfterUnlock {
         self.events.note(EventSet::EXPIRED, "expired", database, key);
     }
 
+    /// Notes that fields of a hash were removed because their deadline has come, and maybe the key
+    /// with them.
+    pub(super) fn note_field_deaths(
+        &mut self,
+        database: DatabaseNumber,
+        key: &[u8],
+        is_gone: bool,
+        epoch: Epoch,
+    ) {
+        if epoch.notes_changes {
+            self.events.note_changed(database, key);
+        }
+        self.events.note(EventSet::HASH, "hexpired", database, key);
+        if is_gone {
+            self.events.note(EventSet::GENERIC, "del", database, key);
+        }
+    }
+
     /// Notes that whole databases have changed.
     pub fn note_flushed(&mut self) {
         self.events.note_flushed();

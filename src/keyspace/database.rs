@@ -60,6 +60,8 @@ pub(super) struct Database {
     pub expiry: ExpiryHeap,
     /// Keys that have a deadline.
     pub with_deadline: usize,
+    /// Hashes that have fields with deadlines: the heap has an item for the earliest of each.
+    pub with_field_deadlines: usize,
     walk: Walk,
     label: Label,
 }
@@ -81,6 +83,7 @@ impl Database {
             table: KeyTable::new(shard, shard_bits),
             expiry: ExpiryHeap::default(),
             with_deadline: 0,
+            with_field_deadlines: 0,
             walk: Walk::default(),
             label: Label::default(),
         }
@@ -117,10 +120,10 @@ impl Database {
         self.table.find(due.hash, |entry| is_due(entry, due))
     }
 
-    /// Notes when a key dies.
+    /// Notes when a key dies, or the first of its fields.
     pub fn add_due(&mut self, due: Due) {
         let table = &self.table;
-        self.expiry.push(due, self.with_deadline, |due| {
+        self.expiry.push(due, self.with_deadline + self.with_field_deadlines, |due| {
             table.get(due.hash, |entry| is_due(entry, due)).is_some()
         });
     }
@@ -138,6 +141,7 @@ impl Database {
         let table = std::mem::replace(&mut self.table, empty);
         self.expiry.clear();
         self.with_deadline = 0;
+        self.with_field_deadlines = 0;
         let from = self.walked_until(epoch.number).unwrap_or(first);
         (table, (epoch.running && from < end).then_some(from))
     }
@@ -201,5 +205,7 @@ impl Database {
 }
 
 fn is_due(entry: &Entry, due: Due) -> bool {
-    entry.deadline() == Some(due.deadline) && KeyHash::of_key(entry.key()) == due.hash
+    let deadline = Some(due.deadline);
+    (entry.deadline() == deadline || entry.field_deadline() == deadline)
+        && KeyHash::of_key(entry.key()) == due.hash
 }

@@ -17,7 +17,8 @@ use crate::data::packed::{PackedRef, PackedSeq};
 use crate::data::segmented::Hashed;
 use crate::data::string::PACKED_STRING_BYTES_MAX;
 use crate::data::{
-    Collection, Form, HashRef, LargeValue, ListRef, SetRef, SortedSetRef, StringRef,
+    Collection, Form, Hash, HashRef, LargeValue, ListRef, SetRef, SortedSetRef, StringRef,
+    TimedHash,
 };
 use crate::data::{Value, ValueRef, ValueType};
 use crate::util::clock::UnixMillis;
@@ -225,11 +226,46 @@ impl Entry {
         }
     }
 
-    /// True when the key counts as absent at `now`: from its deadline on.
+    /// True when the key counts as absent at `now`: from its deadline on, or from the last one of
+    /// its fields on when all have one.
     #[inline]
     #[must_use]
     pub fn is_expired(&self, now: UnixMillis) -> bool {
+        self.is_past_deadline(now) || self.field_deadlines().is_some_and(|hash| hash.is_gone(now))
+    }
+
+    /// True from the deadline of the key on.
+    #[inline]
+    #[must_use]
+    pub fn is_past_deadline(&self, now: UnixMillis) -> bool {
         self.deadline().is_some_and(|deadline| deadline <= now)
+    }
+
+    /// The hash, if fields of it have deadlines.
+    #[inline]
+    #[must_use]
+    pub fn field_deadlines(&self) -> Option<&TimedHash> {
+        match self {
+            Self::Packed(_) => None,
+            Self::Large(entry) => match &entry.value {
+                LargeValue::TimedHash(hash) => Some(hash),
+                _ => None,
+            },
+        }
+    }
+
+    /// The earliest deadline of a field.
+    #[inline]
+    #[must_use]
+    pub fn field_deadline(&self) -> Option<UnixMillis> {
+        self.field_deadlines().and_then(TimedHash::earliest)
+    }
+
+    /// True when there are fields whose deadline has come.
+    #[inline]
+    #[must_use]
+    pub fn has_due_fields(&self, now: UnixMillis) -> bool {
+        self.field_deadline().is_some_and(|deadline| deadline <= now)
     }
 
     /// The epoch of the last change.
@@ -255,7 +291,25 @@ impl Entry {
         }
     }
 
-    /// The value for reading.
+    /// Removes the fields of a hash whose deadline has come. Cost: O(log n) for each.
+    pub fn remove_due_fields(&mut self, now: UnixMillis) {
+        if self.has_due_fields(now) {
+            let key = self.key().to_vec();
+            self.change_collection(&key, |hash: &mut Hash| hash.remove_due(now, usize::MAX));
+        }
+    }
+
+    /// The value as it is at `now`: without the fields of a hash whose deadline has come.
+    #[inline]
+    #[must_use]
+    pub fn value_at(&self, now: UnixMillis) -> ValueRef<'_> {
+        match self.field_deadlines() {
+            Some(hash) => ValueRef::Hash(hash.alive(now)),
+            None => self.value(),
+        }
+    }
+
+    /// The value for reading, as it is stored.
     #[inline]
     #[must_use]
     pub fn value(&self) -> ValueRef<'_> {
@@ -274,6 +328,7 @@ impl Entry {
                 LargeValue::String(bytes) => ValueRef::String(StringRef::Large(bytes)),
                 LargeValue::List(list) => ValueRef::List(ListRef::Chunked(list)),
                 LargeValue::Hash(table) => ValueRef::Hash(HashRef::Table(table)),
+                LargeValue::TimedHash(hash) => ValueRef::Hash(hash.fields()),
                 LargeValue::Set(table) => ValueRef::Set(SetRef::Table(table)),
                 LargeValue::SortedSet(set) => ValueRef::SortedSet(SortedSetRef::Ranked(set)),
             },
@@ -303,6 +358,7 @@ impl Entry {
             Self::Packed(_) => 1,
             Self::Large(entry) => match &entry.value {
                 LargeValue::Hash(table) => table.len(),
+                LargeValue::TimedHash(hash) => hash.free_cost(),
                 LargeValue::Set(table) => table.len(),
                 LargeValue::SortedSet(set) => set.len(),
                 value => value.pieces(),
@@ -327,6 +383,9 @@ impl Entry {
             Self::Packed(entry) => entry.0.len(),
             Self::Large(entry) => match &entry.value {
                 LargeValue::String(bytes) => bytes.len(),
+                LargeValue::TimedHash(hash) => {
+                    hash.packed_bytes() + hash.pieces() * size_of::<usize>()
+                }
                 value => value.pieces() * size_of::<usize>(),
             },
         }
@@ -542,8 +601,8 @@ impl Hashed for Entry {
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::data::List;
     use crate::data::list::End;
-    use crate::data::{Hash, List};
     use proptest::prelude::*;
 
     fn string_of(entry: &Entry) -> Vec<u8> {

@@ -10,6 +10,7 @@
 //! before it.
 
 use crate::data::segmented::Slot;
+use crate::data::{Collection, Hash};
 use crate::keyspace::after::AfterUnlock;
 use crate::keyspace::database::{Database, DatabaseNumber, KeyTable, Place, Walked};
 use crate::keyspace::entry::{Entry, Version};
@@ -328,7 +329,7 @@ impl Shard {
 
     /// Adds an entry for a key that has none; its version must be the epoch's.
     pub(super) fn insert(&mut self, place: Place, entry: Entry, after: &mut AfterUnlock) {
-        let deadline = entry.deadline();
+        let (deadline, field_deadline) = (entry.deadline(), entry.field_deadline());
         self.touch(place.database);
         self.note_change_of(place);
         self.note_appearance(place, &entry, after);
@@ -338,6 +339,28 @@ impl Shard {
         database.table.insert_new(place.hash, entry);
         if let Some(deadline) = deadline {
             database.with_deadline += 1;
+            self.add_due(place, deadline, after);
+        }
+        self.note_field_deadline(place, None, field_deadline, after);
+    }
+
+    /// Notes that the earliest deadline of a field of a key has become `new`.
+    #[inline]
+    pub(super) fn note_field_deadline(
+        &mut self,
+        place: Place,
+        old: Option<UnixMillis>,
+        new: Option<UnixMillis>,
+        after: &mut AfterUnlock,
+    ) {
+        if old == new {
+            return;
+        }
+        if let Some(database) = self.databases.get_mut(place.index()) {
+            database.with_field_deadlines -= usize::from(old.is_some());
+            database.with_field_deadlines += usize::from(new.is_some());
+        }
+        if let Some(deadline) = new {
             self.add_due(place, deadline, after);
         }
     }
@@ -351,7 +374,7 @@ impl Shard {
         epoch: Epoch,
         after: &mut AfterUnlock,
     ) {
-        let deadline = entry.deadline();
+        let (deadline, field_deadline) = (entry.deadline(), entry.field_deadline());
         self.note_appearance(place, &entry, after);
         let Some(database) = self.databases.get_mut(place.index()) else {
             return;
@@ -360,7 +383,7 @@ impl Shard {
             return;
         };
         let old = std::mem::replace(stored, entry);
-        let old_deadline = old.deadline();
+        let (old_deadline, old_field_deadline) = (old.deadline(), old.field_deadline());
         if old_deadline.is_some() != deadline.is_some() {
             database.with_deadline -= usize::from(old_deadline.is_some());
             database.with_deadline += usize::from(deadline.is_some());
@@ -373,6 +396,7 @@ impl Shard {
         {
             self.add_due(place, deadline, after);
         }
+        self.note_field_deadline(place, old_field_deadline, field_deadline, after);
     }
 
     /// The entry at `slot`, to be changed in place. Its deadline must stay.
@@ -447,6 +471,7 @@ impl Shard {
         let database = self.databases.get_mut(place.index())?;
         let entry = database.table.remove(slot)?;
         database.with_deadline -= usize::from(entry.deadline().is_some());
+        database.with_field_deadlines -= usize::from(entry.field_deadline().is_some());
         Some(entry)
     }
 
@@ -529,8 +554,44 @@ impl Shard {
         }
     }
 
-    /// Removes up to `limit` keys whose deadline has come; returns how many and by how many
-    /// milliseconds the latest of them was late.
+    /// Removes up to `limit` fields of a hash whose deadline has come, and the key with its last
+    /// one; returns how many fields.
+    pub(super) fn remove_due_fields(
+        &mut self,
+        slot: Slot,
+        place: Place,
+        now: UnixMillis,
+        limit: usize,
+        epoch: Epoch,
+        after: &mut AfterUnlock,
+    ) -> usize {
+        let Some(entry) = self.change(slot, place, epoch) else {
+            return 0;
+        };
+        let (key, old) = (entry.key().to_vec(), entry.field_deadline());
+        let changed = entry.change_collection(&key, |hash: &mut Hash| {
+            (hash.remove_due(now, limit), hash.is_empty(), hash.take_copied_bytes())
+        });
+        let new = entry.field_deadline();
+        let Some((removed, is_empty, copied_bytes)) = changed else {
+            return 0;
+        };
+        self.note_copied(copied_bytes, epoch);
+        self.note_changes(removed as u64, epoch);
+        self.note_field_deadline(place, old, new, after);
+        if let Some(deadline) = new.filter(|_| new == old) {
+            // More are due than may go now, and their item was taken from the heap.
+            self.add_due(place, deadline, after);
+        }
+        after.note_field_deaths(place.database, &key, is_empty, epoch);
+        if is_empty {
+            self.remove(slot, place, epoch, after);
+        }
+        removed
+    }
+
+    /// Removes up to `limit` keys, and fields of hashes, whose deadline has come; returns how many
+    /// keys that were, and by how many milliseconds the latest was late.
     pub(super) fn remove_due(
         &mut self,
         now: UnixMillis,
@@ -546,15 +607,18 @@ impl Shard {
             {
                 examined += 1;
                 database.expiry.pop();
-                if let Some(slot) = database.find_due(due) {
-                    let place = Place { database: number, hash: due.hash };
-                    if let Some(entry) = self.at(place, slot) {
-                        after.note_death(number, entry.key(), epoch);
-                    }
+                let Some(slot) = database.find_due(due) else { continue };
+                let place = Place { database: number, hash: due.hash };
+                let Some(entry) = self.at(place, slot) else { continue };
+                lag_ms = lag_ms.max(now.since(due.deadline));
+                if entry.is_past_deadline(now) {
+                    after.note_death(number, entry.key(), epoch);
                     self.remove(slot, place, epoch, after);
                     self.note_changes(1, epoch);
                     removed += 1;
-                    lag_ms = lag_ms.max(now.since(due.deadline));
+                } else {
+                    let room = limit - examined + 1;
+                    examined += self.remove_due_fields(slot, place, now, room, epoch, after);
                 }
             }
         }

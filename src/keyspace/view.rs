@@ -99,7 +99,11 @@ pub const DEADLINE_SLOT_BYTES: usize = size_of::<Due>();
 #[derive(Debug)]
 pub struct ReadView<'a> {
     entry: Option<&'a Entry>,
+    now: UnixMillis,
 }
+
+/// Before all deadlines: for a view of what was freed of all that is past its deadline.
+const ALWAYS: UnixMillis = UnixMillis(i64::MIN);
 
 impl<'a> ReadView<'a> {
     pub(super) fn new(
@@ -110,7 +114,7 @@ impl<'a> ReadView<'a> {
     ) -> Self {
         let entry = shard.get(key.place(), key.key).filter(|entry| !entry.is_expired(now));
         tally.count(entry.is_some(), key);
-        Self { entry }
+        Self { entry, now }
     }
 
     /// True when the key is there.
@@ -123,13 +127,28 @@ impl<'a> ReadView<'a> {
     /// else O(1).
     #[must_use]
     pub fn copy(&self) -> Option<Entry> {
-        self.entry.cloned()
+        let mut entry = self.entry?.clone();
+        entry.remove_due_fields(self.now);
+        Some(entry)
     }
 
     /// The value, `None` when the key is absent.
     #[must_use]
     pub fn value(&self) -> Option<ValueRef<'a>> {
-        self.entry.map(Entry::value)
+        self.entry.map(|entry| entry.value_at(self.now))
+    }
+
+    /// The deadline of a field of the hash. Cost: O(1).
+    #[must_use]
+    pub fn field_deadline(&self, field: &[u8]) -> Option<UnixMillis> {
+        self.entry?.field_deadlines()?.deadline(field)
+    }
+
+    /// The next moment at which the key or a field of it goes.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<UnixMillis> {
+        let entry = self.entry?;
+        [entry.deadline(), entry.field_deadline()].into_iter().flatten().min()
     }
 
     /// The deadline, the outer `None` when the key is absent.
@@ -245,12 +264,18 @@ impl<'a> WriteView<'a> {
     ) -> Self {
         let mut slot = shard.find(key.place(), key.key);
         if let Some(found) = slot
-            && shard.at(key.place(), found).is_some_and(|entry| entry.is_expired(now))
+            && let Some(entry) = shard.at(key.place(), found)
         {
-            shard.remove(found, key.place(), epoch, after);
-            shard.note_changes(1, epoch);
-            after.note_expired(key.database, key.key, epoch);
-            slot = None;
+            if entry.is_past_deadline(now) {
+                shard.remove(found, key.place(), epoch, after);
+                shard.note_changes(1, epoch);
+                after.note_expired(key.database, key.key, epoch);
+                slot = None;
+            } else if entry.has_due_fields(now) {
+                let all = usize::MAX;
+                shard.remove_due_fields(found, key.place(), now, all, epoch, after);
+                slot = shard.find(key.place(), key.key);
+            }
         }
         Self { shard, key, slot, epoch, after, emptied: false }
     }
@@ -275,7 +300,7 @@ impl<'a> WriteView<'a> {
     /// The same key for reading; not counted as a hit or a miss.
     #[must_use]
     pub fn read(&self) -> ReadView<'_> {
-        ReadView { entry: self.entry() }
+        ReadView { entry: self.entry(), now: ALWAYS }
     }
 
     /// The type of the value, `None` when the key is absent.
@@ -509,10 +534,17 @@ impl<'a> WriteView<'a> {
     ) -> Result<R, WrongType> {
         self.note_changed();
         let entry = self.shard.change(slot, self.key.place(), self.epoch).ok_or(WrongType)?;
+        // Only fields of hashes have deadlines.
+        let field_deadline =
+            |entry: &Entry| if C::TYPE == ValueType::Hash { entry.field_deadline() } else { None };
+        let old_deadline = field_deadline(entry);
         let changed = entry.change_collection(self.key.key, |value: &mut C| {
             (change(value), value.is_empty(), value.take_copied_bytes())
         });
+        let new_deadline = field_deadline(entry);
         let (result, empty, copied_bytes) = changed.ok_or(WrongType)?;
+        let place = self.key.place();
+        self.shard.note_field_deadline(place, old_deadline, new_deadline, self.after);
         self.shard.note_copied(copied_bytes, self.epoch);
         if empty {
             self.slot = None;
@@ -606,7 +638,7 @@ impl WriteManyView<'_, '_> {
     pub fn reads(&self) -> impl Iterator<Item = ReadView<'_>> {
         self.keys.iter().map(|key| {
             let entry = self.shards.read(key.shard).get(key.place(), key.key);
-            ReadView { entry: entry.filter(|entry| !entry.is_expired(self.now)) }
+            ReadView { entry: entry.filter(|entry| !entry.is_expired(self.now)), now: self.now }
         })
     }
 }

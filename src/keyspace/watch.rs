@@ -5,8 +5,9 @@
 //! locks comes, as a whole, before any change of a watched key that is not seen yet: who makes such
 //! a change can have seen nothing of what the transaction locks and changes.
 //!
-//! A key whose deadline passed since it was watched counts as changed, whether or not it has been
-//! removed. A change of the deadline is a change of the key, so the deadline of that time tells.
+//! A key whose deadline, or that of a field, passed since it was watched counts as changed,
+//! whether or not it has been removed. A change of the deadline is a change of the key, so the
+//! deadline of that time tells.
 
 use crate::keyspace::Keyspace;
 use crate::keyspace::after::AfterUnlock;
@@ -69,7 +70,7 @@ impl Watches {
         let flag = self.flag.get_or_insert_default();
         let deadline = self.keyspace.shards.write(key.shard, |shard, epoch| {
             let view = WriteView::new(shard, key, now, epoch, after);
-            let deadline = view.read().deadline().flatten();
+            let deadline = view.read().next_deadline();
             shard.watch(place, id, flag);
             deadline
         });

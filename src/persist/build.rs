@@ -14,6 +14,7 @@ use crate::persist::value::Elements;
 use crate::persist::value::Pairs;
 use crate::persist::value::RdbValue;
 use crate::persist::value::Scored;
+use crate::util::clock::UnixMillis;
 use smallvec::SmallVec;
 
 type Result<T> = std::result::Result<T, Reason>;
@@ -33,6 +34,11 @@ impl Builder {
                 let mut list = List::with_room(elements.len(), elements.bytes());
                 extend_list(&mut list, elements)?;
                 Value::List(list)
+            }
+            RdbValue::Hash(pairs) if !pairs.deadlines_ms.is_empty() => {
+                let mut hash = Hash::new();
+                extend_timed_hash(&mut hash, pairs)?;
+                Value::Hash(hash)
             }
             RdbValue::Hash(pairs) if pairs.len() <= PACKED_HASH_FIELDS_MAX => {
                 Value::Hash(small_hash(pairs, finder)?)
@@ -82,7 +88,24 @@ fn extend_list(list: &mut List, elements: Elements) -> Result<()> {
     })
 }
 
+/// Looks through a hash that is packed for every field: such hashes are few.
+fn extend_timed_hash(hash: &mut Hash, pairs: Pairs) -> Result<()> {
+    let Pairs { elements, deadlines_ms } = pairs;
+    let mut deadlines = deadlines_ms.into_iter();
+    Pairs::from(elements).consume(|field, value| {
+        if !hash.set(field, value) {
+            return Err(Reason::Duplicate(field.to_vec()));
+        }
+        let deadline = deadlines.next().filter(|deadline_ms| *deadline_ms != 0);
+        hash.set_deadline(field, deadline.map(UnixMillis));
+        Ok(())
+    })
+}
+
 fn extend_hash(hash: &mut Hash, pairs: Pairs) -> Result<()> {
+    if !pairs.deadlines_ms.is_empty() {
+        return extend_timed_hash(hash, pairs);
+    }
     let mut rest = pairs.iter();
     loop {
         let group: SmallVec<[_; LOOK_AHEAD_MAX]> = rest.by_ref().take(LOOK_AHEAD_MAX).collect();

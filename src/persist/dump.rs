@@ -4,7 +4,7 @@
 //! lock is held.
 
 use crate::config::Config;
-use crate::data::{HashRef, ListRef, SetRef, SortedSetRef, ValueRef};
+use crate::data::{HashRef, ListRef, SetRef, SortedSetRef, TimedHash, ValueRef};
 use crate::keyspace::{DatabaseNumber, Entry, Keyspace, ShardFigures};
 use crate::persist::file::TemporaryFile;
 use crate::persist::format::CHECKSUM_BYTES;
@@ -12,6 +12,7 @@ use crate::persist::lzf::Packer;
 use crate::persist::saver::SaveError;
 use crate::persist::write::{self, ChecksumWriter, Header, Sizes, WrittenType};
 use crate::stats::Memory;
+use crate::util::clock::UnixMillis;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -243,6 +244,7 @@ impl<'a> Encoder<'a> {
         let head = match value {
             ValueRef::String(_) => WrittenType::String,
             ValueRef::List(_) => WrittenType::List,
+            ValueRef::Hash(_) if entry.field_deadlines().is_some() => WrittenType::TimedHash,
             ValueRef::Hash(_) => WrittenType::Hash,
             ValueRef::Set(_) => WrittenType::Set,
             ValueRef::SortedSet(_) => WrittenType::ZSet,
@@ -257,7 +259,10 @@ impl<'a> Encoder<'a> {
         match value {
             ValueRef::String(string) => self.string(string.bytes()),
             ValueRef::List(list) => self.list(list),
-            ValueRef::Hash(hash) => self.hash(hash),
+            ValueRef::Hash(hash) => match entry.field_deadlines() {
+                Some(timed) => self.timed_hash(timed),
+                None => self.hash(hash),
+            },
             ValueRef::Set(set) => self.set(set),
             ValueRef::SortedSet(set) => self.sorted_set(set),
         }
@@ -281,6 +286,18 @@ impl<'a> Encoder<'a> {
     fn hash(&mut self, hash: HashRef<'_>) {
         write::encode_length(&mut self.output.bytes, hash.len() as u64);
         hash.for_each(|field, value| {
+            self.string(field);
+            self.element(value);
+        });
+    }
+
+    fn timed_hash(&mut self, hash: &TimedHash) {
+        let base = hash.earliest().unwrap_or(UnixMillis(0));
+        write::encode_field_deadline_base(&mut self.output.bytes, base);
+        write::encode_length(&mut self.output.bytes, hash.fields().len() as u64);
+        hash.fields().for_each(|field, value| {
+            let deadline = hash.deadline(field);
+            write::encode_field_deadline(&mut self.output.bytes, base, deadline);
             self.string(field);
             self.element(value);
         });

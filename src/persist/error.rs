@@ -96,6 +96,8 @@ pub enum Reason {
     DuplicateKey,
     /// A score that is not a number.
     BadScore,
+    /// The deadline of a field of a hash is no moment.
+    BadFieldDeadline,
     /// The checksum at the end is not that of the bytes before it.
     WrongChecksum {
         /// As the file states it.
@@ -197,6 +199,7 @@ impl Reason {
             Self::Duplicate(element) => write!(f, "{} is in it twice", Shown(element)),
             Self::DuplicateKey => f.write_str("this key is in the file twice"),
             Self::BadScore => f.write_str("a score is not a number"),
+            Self::BadFieldDeadline => f.write_str("the deadline of a field is no moment"),
             Self::WrongChecksum { stored, computed } => write!(
                 f,
                 "the checksum of the file is {stored:016x} but its bytes give {computed:016x}"

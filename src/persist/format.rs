@@ -2,7 +2,8 @@
 //!
 //! The file is Redis' own RDB, so that data moves between this server and Redis, Valkey, KeyDB or
 //! Dragonfly with the file alone. Written is version 9 with the plain types only, which every one
-//! of them since Redis 5.0 reads; nothing is lost by that but some compactness. Read is whatever
+//! of them since Redis 5.0 reads; nothing is lost by that but some compactness. The exception is a
+//! hash whose fields have deadlines, which only Redis 7.4 and later can read. Read is whatever
 //! Redis 2.4 to 7.4 and Valkey 8 write for strings, lists, hashes, sets and sorted sets.
 //!
 //! ```text
@@ -30,6 +31,10 @@
 //!            type 1 list         <length> then so many <string>, head first
 //!            type 2 set          <length> then so many <string>
 //!            type 4 hash         <length> then so many pairs <string field> <string value>
+//!            type 24 hash        <8 bytes, little endian: the earliest deadline of a field>
+//!                                <length> then so many <deadline> <string field> <string value>;
+//!                                a deadline is a length: 0 for none, else 1 for the earliest, 2
+//!                                for a millisecond later, and so on
 //!            type 5 sorted set   <length> then so many <string member> <f64, little endian>
 //! ```
 //!
@@ -46,6 +51,8 @@ pub const HEADER_BYTES: usize = 9;
 pub const VERSION_WRITTEN: u32 = 9;
 /// The newest version this server reads: that of Redis 7.4 and 8.0.
 pub const VERSION_READ_MAX: u32 = 12;
+/// The first version with deadlines of fields: that of Redis 7.4.
+pub const VERSION_WITH_FIELD_DEADLINES: u32 = 12;
 /// From this version on a checksum follows the end mark.
 pub const VERSION_WITH_CHECKSUM: u32 = 5;
 /// Bytes of the checksum at the end of the file.

@@ -8,10 +8,11 @@
 //! version, so that every Redis since 5.0 takes it; what is read may be of any type that a dump may
 //! hold, and is read by the same code, as a dump of one record.
 
-use crate::data::{Value, ValueRef};
+use crate::data::{TimedHash, Value, ValueRef};
 use crate::persist::build::Builder;
 use crate::persist::checksum::Checksum;
-use crate::persist::format::{CHECKSUM_BYTES, MAGIC, VERSION_READ_MAX, VERSION_WRITTEN, opcode};
+use crate::persist::format::{CHECKSUM_BYTES, MAGIC, VERSION_READ_MAX, VERSION_WRITTEN};
+use crate::persist::format::{VERSION_WITH_FIELD_DEADLINES, opcode};
 use crate::persist::lzf::Packer;
 use crate::persist::read::{Item, RdbReader, ReadOptions, Record};
 use crate::persist::value::{DuplicateFinder, RdbValue};
@@ -41,10 +42,12 @@ impl fmt::Display for PayloadError {
 
 impl std::error::Error for PayloadError {}
 
-/// The payload of a value, its long strings packed if `compress`. Cost: O(n).
+/// The payload of a value, its long strings packed if `compress`; of a hash that has deadlines of
+/// fields also these. Cost: O(n).
 #[must_use]
-pub fn encode(value: ValueRef<'_>, compress: bool) -> Vec<u8> {
+pub fn encode(value: ValueRef<'_>, deadlines: Option<&TimedHash>, compress: bool) -> Vec<u8> {
     let mut out = Vec::new();
+    let mut version = VERSION_WRITTEN;
     let mut packer = compress.then(Packer::new);
     let mut string =
         |out: &mut Vec<u8>, bytes: &[u8]| write::encode_string(out, bytes, packer.as_mut());
@@ -59,9 +62,20 @@ pub fn encode(value: ValueRef<'_>, compress: bool) -> Vec<u8> {
             list.for_each(0, usize::MAX, |element| string(&mut out, element));
         }
         ValueRef::Hash(hash) => {
-            out.push(WrittenType::Hash.code());
+            let base = deadlines.and_then(TimedHash::earliest);
+            if let Some(base) = base {
+                out.push(WrittenType::TimedHash.code());
+                write::encode_field_deadline_base(&mut out, base);
+                version = VERSION_WITH_FIELD_DEADLINES;
+            } else {
+                out.push(WrittenType::Hash.code());
+            }
             write::encode_length(&mut out, hash.len() as u64);
             hash.for_each(|field, value| {
+                if let Some(base) = base {
+                    let deadline = deadlines.and_then(|hash| hash.deadline(field));
+                    write::encode_field_deadline(&mut out, base, deadline);
+                }
                 string(&mut out, field);
                 string(&mut out, value);
             });
@@ -80,7 +94,7 @@ pub fn encode(value: ValueRef<'_>, compress: bool) -> Vec<u8> {
             });
         }
     }
-    out.extend_from_slice(&(VERSION_WRITTEN as u16).to_le_bytes());
+    out.extend_from_slice(&(version as u16).to_le_bytes());
     let checksum = checksum_of(&out);
     out.extend_from_slice(&checksum.to_le_bytes());
     out
@@ -197,18 +211,18 @@ mod tests {
                 set.insert(string);
                 sorted.set(index as f64 / 3.0, string);
             }
-            let payload = encode(ValueRef::Set(set.as_ref()), true);
+            let payload = encode(ValueRef::Set(set.as_ref()), None, true);
             prop_assert_eq!(shown(&decode(&payload).unwrap()), shown(&Value::Set(set)));
-            let payload = encode(ValueRef::SortedSet(sorted.as_ref()), true);
+            let payload = encode(ValueRef::SortedSet(sorted.as_ref()), None, true);
             prop_assert_eq!(shown(&decode(&payload).unwrap()), shown(&Value::SortedSet(sorted)));
             let (list, hash) = (Value::List(list), Value::Hash(hash));
             let Value::List(inner) = &list else { unreachable!() };
-            let payload = encode(ValueRef::List(inner.as_ref()), true);
+            let payload = encode(ValueRef::List(inner.as_ref()), None, true);
             prop_assert_eq!(shown(&decode(&payload).unwrap()), shown(&list));
             let Value::Hash(inner) = &hash else { unreachable!() };
-            let payload = encode(ValueRef::Hash(inner.as_ref()), false);
+            let payload = encode(ValueRef::Hash(inner.as_ref()), None, false);
             prop_assert_eq!(shown(&decode(&payload).unwrap()), shown(&hash));
-            let payload = encode(ValueRef::String(StringRef::Packed(&strings[0])), true);
+            let payload = encode(ValueRef::String(StringRef::Packed(&strings[0])), None, true);
             let expected = Value::String(strings[0].clone().into());
             prop_assert_eq!(shown(&decode(&payload).unwrap()), shown(&expected));
         }
@@ -222,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_changed_bit_is_noticed() {
-        let payload = encode(ValueRef::String(StringRef::Packed(b"hello")), true);
+        let payload = encode(ValueRef::String(StringRef::Packed(b"hello")), None, true);
         for bit in 0..8 * payload.len() {
             let mut damaged = payload.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);

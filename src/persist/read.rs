@@ -35,6 +35,7 @@ use crate::persist::value::Elements;
 use crate::persist::value::Pairs;
 use crate::persist::value::RdbValue;
 use crate::persist::value::Scored;
+use crate::util::number::parse_i64;
 
 use std::io::Empty;
 use std::io::Read;
@@ -148,6 +149,8 @@ struct Unread {
     kind: u8,
     /// Elements, pairs or nodes; `None` until the count was read.
     left: Option<u64>,
+    /// Of a hash whose fields have deadlines, the earliest.
+    base_ms: u64,
 }
 
 /// What the end of the file said about its bytes.
@@ -461,22 +464,24 @@ impl<R: Read> RdbReader<R> {
         }
         let key = self.string()?;
         let deadline_ms = self.deadline_ms.take();
-        self.unread = Some(Unread { offset, kind: code, left: None });
+        self.unread = Some(Unread { offset, kind: code, left: None, base_ms: 0 });
         Ok(KeyHead { offset, kind: code, key, deadline_ms })
     }
 
     fn value_part(&mut self, unread: &mut Unread, part_bytes: usize) -> Result<RdbValue> {
-        let Unread { offset, kind: code, left } = unread;
+        let Unread { offset, kind: code, left, base_ms } = unread;
         Ok(match *code {
             kind::STRING => RdbValue::String(self.string()?),
             kind::LIST => RdbValue::List(self.elements(1, left, part_bytes)?),
             kind::SET => RdbValue::Set(self.elements(1, left, part_bytes)?),
-            kind::HASH => RdbValue::Hash(Pairs { elements: self.elements(2, left, part_bytes)? }),
+            kind::HASH => RdbValue::Hash(self.elements(2, left, part_bytes)?.into()),
             kind::ZSET => RdbValue::ZSet(self.scored(true, left, part_bytes)?),
             kind::ZSET_DECIMAL => RdbValue::ZSet(self.scored(false, left, part_bytes)?),
             kind::HASH_ZIPMAP => self.hash("zipmap", compact::read_zipmap)?,
             kind::HASH_ZIPLIST => self.hash("ziplist", compact::read_ziplist)?,
             kind::HASH_LISTPACK => self.hash("listpack", compact::read_listpack)?,
+            kind::HASH_DEADLINES => RdbValue::Hash(self.timed_hash(left, base_ms, part_bytes)?),
+            kind::HASH_LISTPACK_DEADLINES => RdbValue::Hash(self.timed_listpack()?),
             kind::ZSET_ZIPLIST => self.zset("ziplist", compact::read_ziplist)?,
             kind::ZSET_LISTPACK => self.zset("listpack", compact::read_listpack)?,
             kind::LIST_ZIPLIST => RdbValue::List(self.compact("ziplist", compact::read_ziplist)?),
@@ -597,12 +602,59 @@ impl<R: Read> RdbReader<R> {
     }
 
     fn hash(&mut self, encoding: &'static str, decode: Decode) -> Result<RdbValue> {
-        Ok(RdbValue::Hash(Pairs { elements: self.compact_pairs(encoding, decode)? }))
+        Ok(RdbValue::Hash(self.compact_pairs(encoding, decode)?.into()))
+    }
+
+    /// A hash whose fields have deadlines, each as its distance from the earliest one.
+    fn timed_hash(
+        &mut self,
+        left: &mut Option<u64>,
+        base_ms: &mut u64,
+        part_bytes: usize,
+    ) -> Result<Pairs> {
+        if left.is_none() {
+            *base_ms = u64::from_le_bytes(self.source.array()?);
+        }
+        let mut count = self.count(*left, 3)?;
+        let mut pairs = Pairs::default();
+        while count > 0 && pairs.elements.bytes() < part_bytes {
+            let deadline_ms = match self.length()? {
+                0 => 0,
+                distance => base_ms.saturating_add(distance - 1),
+            };
+            pairs.deadlines_ms.push(i64::try_from(deadline_ms).unwrap_or(i64::MAX));
+            self.element(&mut pairs.elements)?;
+            self.element(&mut pairs.elements)?;
+            count -= 1;
+        }
+        *left = Some(count);
+        Ok(pairs)
+    }
+
+    /// The same as one listpack of fields, values and deadlines.
+    fn timed_listpack(&mut self) -> Result<Pairs> {
+        let _earliest: [u8; 8] = self.source.array()?;
+        let offset = self.source.offset();
+        let elements = self.compact("listpack", compact::read_listpack)?;
+        if elements.len() % 3 != 0 {
+            return Err(RdbError::new(offset, Reason::OddElementCount));
+        }
+        let mut pairs = Pairs::default();
+        let mut elements = elements.iter();
+        while let (Some(field), Some(value), Some(deadline)) =
+            (elements.next(), elements.next(), elements.next())
+        {
+            let deadline_ms = parse_i64(deadline).filter(|deadline_ms| *deadline_ms >= 0);
+            let fault = || RdbError::new(offset, Reason::BadFieldDeadline);
+            pairs.deadlines_ms.push(deadline_ms.ok_or_else(fault)?);
+            pairs.push(field, value);
+        }
+        Ok(pairs)
     }
 
     fn zset(&mut self, encoding: &'static str, decode: Decode) -> Result<RdbValue> {
         let offset = self.source.offset();
-        let pairs = Pairs { elements: self.compact_pairs(encoding, decode)? };
+        let pairs = Pairs::from(self.compact_pairs(encoding, decode)?);
         let mut scored = Scored::default();
         pairs.consume(|member, score| {
             let score = parse_score(score);

@@ -33,7 +33,7 @@ use crate::persist::write::encode_string;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -487,13 +487,38 @@ fn dumps_with_what_is_not_supported_are_refused_by_name() {
         ("refused-stream", "key \"a stream\": type 19 (stream) is not supported"),
         ("refused-function", "a record of kind 245 (function library) is not supported"),
         ("refused-database", "keys of database 3, which this server does not have"),
-        ("refused-fields", "key \"a hash\": type 25 (hash whose fields have deadlines) is not"),
         ("refused-valkey-9.1.2", "at byte 0: a dump in the format of Valkey 9 or newer"),
     ] {
         let error = read(&sample(name), ReadOptions::default()).expect_err(name).to_string();
         assert!(error.contains(message), "{name}: {error}");
         assert!(error.starts_with("at byte "), "{name}: {error}");
     }
+}
+
+#[test]
+fn deadlines_of_fields_are_read_in_both_forms() {
+    let mut found = BTreeMap::new();
+    for name in ["redis-7.4.1-fields", "redis-8.2.3-fields"] {
+        let items = read(&sample(name), ReadOptions::default()).unwrap();
+        for entry in entries(&items) {
+            if let RdbValue::Hash(pairs) = &entry.value {
+                let deadlines = pairs.deadlines_ms.iter().copied();
+                let fields =
+                    pairs.iter().zip(deadlines).map(|((field, _), ms)| (field.to_vec(), ms));
+                found.insert((entry.kind, entry.key.clone()), fields.collect::<BTreeMap<_, _>>());
+            }
+        }
+    }
+    let of = |kind: u8, key: &str| &found[&(kind, key.as_bytes().to_vec())];
+    let small = of(kind::HASH_LISTPACK_DEADLINES, "small");
+    let field = |name: &str| name.as_bytes().to_vec();
+    assert_eq!(small[&field("a")], 4_000_000_000_001);
+    assert_eq!((small[&field("b")], small[&field("c")]), (0, 4_000_000_000_500));
+    let large = of(kind::HASH_DEADLINES, "large");
+    assert_eq!((large.len(), large[&field("f1")]), (600, 0));
+    assert_eq!(large[&field("f598")], 4_000_000_000_000);
+    assert_eq!(large[&field("f599")], 4_100_000_000_000);
+    assert!(found.keys().any(|(_, key)| key == b"a hash"));
 }
 
 #[test]

@@ -259,6 +259,14 @@ fn split_element(block: &[u8]) -> Option<(&[u8], &[u8])> {
 pub struct Pairs {
     /// Field, value, field, value.
     pub(crate) elements: Elements,
+    /// The deadline of each field in milliseconds, 0 for none; empty when no field has one.
+    pub(crate) deadlines_ms: Vec<i64>,
+}
+
+impl From<Elements> for Pairs {
+    fn from(elements: Elements) -> Self {
+        Self { elements, deadlines_ms: Vec::new() }
+    }
 }
 
 impl Pairs {

@@ -19,6 +19,7 @@ use crate::persist::format::length_form;
 use crate::persist::format::opcode;
 use crate::persist::format::string_form;
 use crate::persist::lzf::Packer;
+use crate::util::clock::UnixMillis;
 
 use std::io;
 use std::io::Write;
@@ -28,7 +29,8 @@ const INTEGER_DIGITS_MAX: usize = 11;
 /// A packed string must be shorter than the plain one by this, as Redis wants it.
 const LZF_GAIN_BYTES_MIN: usize = 4;
 
-/// How a value is written. The plain types only: every reader of version 9 knows them.
+/// How a value is written: in the plain types, which every reader of version 9 knows, as long as
+/// they can hold it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WrittenType {
     /// Then follows one [`encode_string`].
@@ -39,6 +41,9 @@ pub enum WrittenType {
     Set,
     /// Then follow [`encode_length`] and so many pairs of strings, field and value.
     Hash,
+    /// Then follow [`encode_field_deadline_base`], [`encode_length`] and so many times
+    /// [`encode_field_deadline`] and a pair of strings, field and value.
+    TimedHash,
     /// Then follow [`encode_length`] and so many pairs of a string and an [`encode_score`].
     ZSet,
 }
@@ -51,6 +56,7 @@ impl WrittenType {
             Self::List => kind::LIST,
             Self::Set => kind::SET,
             Self::Hash => kind::HASH,
+            Self::TimedHash => kind::HASH_DEADLINES,
             Self::ZSet => kind::ZSET,
         }
     }
@@ -165,6 +171,16 @@ pub fn encode_integer(out: &mut Vec<u8>, value: i64) {
         encode_length(out, digits.len() as u64);
         out.extend_from_slice(digits);
     }
+}
+
+/// Appends the earliest deadline of a field, from which the others are counted.
+pub fn encode_field_deadline_base(out: &mut Vec<u8>, base: UnixMillis) {
+    out.extend_from_slice(&base.0.to_le_bytes());
+}
+
+/// Appends the deadline of a field, which is not before `base`: 0 for none.
+pub fn encode_field_deadline(out: &mut Vec<u8>, base: UnixMillis, deadline: Option<UnixMillis>) {
+    encode_length(out, deadline.map_or(0, |deadline| deadline.since(base) + 1));
 }
 
 /// Appends the score of a member of a sorted set.

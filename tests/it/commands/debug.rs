@@ -7,7 +7,7 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-fn server_with_debug() -> Server {
+pub fn server_with_debug() -> Server {
     Server::start_with(MANY_SHARDS, |options| options.debug_access = DebugAccess::Local)
 }
 

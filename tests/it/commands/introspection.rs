@@ -7,8 +7,12 @@ use crate::harness::wire::{Wire, shown};
 use crate::it;
 use my_redis::command::table;
 
-/// Subcommands that Redis got only after 7.0.
-const NEWER: &[&str] = &["CLIENT|SETINFO", "CLIENT|NO-TOUCH"];
+/// What Redis got only after 7.0.
+#[rustfmt::skip]
+const NEWER: &[&str] = &[
+    "CLIENT|SETINFO", "CLIENT|NO-TOUCH", "HEXPIRE", "HPEXPIRE", "HEXPIREAT", "HPEXPIREAT", "HTTL",
+    "HPTTL", "HEXPIRETIME", "HPEXPIRETIME", "HPERSIST", "HGETEX", "HSETEX", "HGETDEL",
+];
 
 /// What COMMAND INFO says without the subcommands, which have no order.
 fn own_part(reply: &[u8]) -> &[u8] {

@@ -107,6 +107,7 @@ mod expire;
 mod generic;
 mod geo;
 mod hash;
+mod hash_expire;
 mod hyperloglog;
 mod introspection;
 mod list;
