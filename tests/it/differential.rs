@@ -27,21 +27,25 @@ use crate::harness::oracle::Oracle;
 use crate::harness::random::{SEED_VARIABLE, seed};
 use crate::harness::server::Server;
 use crate::harness::wire::{Wire, encode, escape, shown, split};
-use compare::{Node, Rule, is_allowed, typed};
+use compare::{Node, same_reply, same_transaction, typed};
 use generate::{Generator, ONLY_VARIABLE, Request};
 
 /// Repeats or lengthens a run.
 const COMMANDS_VARIABLE: &str = "MY_REDIS_DIFFERENTIAL_COMMANDS";
 
 /// How many requests a plain run compares on many shards, and on one.
-const COMMANDS: usize = 300_000;
-const COMMANDS_ONE_SHARD: usize = 100_000;
+const COMMANDS: usize = 450_000;
+const COMMANDS_ONE_SHARD: usize = 150_000;
 
 /// How many of them two real servers answer, to prove the rules of `compare` sufficient.
 const COMMANDS_TWIN: usize = 40_000;
 
 /// After this many differences of different kinds the run ends.
 const DIFFERENCES_MAX: usize = 25;
+
+/// So many databases both servers have, and how soon Redis notices that a wait is over.
+const DATABASES: usize = 4;
+const REDIS_OPTIONS: &[&str] = &["--databases", "4", "--hz", "500"];
 
 const BATCH_MAX: usize = 64;
 const SESSIONS: usize = 4;
@@ -65,44 +69,62 @@ struct Difference {
     resp3: bool,
 }
 
+/// What both servers answered to one request.
+struct Answers {
+    ours: Reply,
+    redis: Reply,
+    alike: bool,
+}
+
 /// One connection to each server, always given the same bytes.
 struct Session {
     ours: Wire,
     redis: Wire,
     resp3: bool,
+    /// What waits for EXEC.
+    queued: Vec<Request>,
 }
 
 impl Session {
     fn open(ours: SocketAddr, redis: SocketAddr, resp3: bool) -> Self {
         let connect = if resp3 { Wire::connect_resp3 } else { Wire::connect };
-        Self { ours: connect(ours), redis: connect(redis), resp3 }
+        Self { ours: connect(ours), redis: connect(redis), resp3, queued: Vec::new() }
     }
 
-    /// Sends the requests in one write to each server and returns the pairs of replies; ends at
-    /// the first that did not come.
-    fn exchange(&mut self, requests: &[Request]) -> Vec<(Reply, Reply)> {
+    /// Sends the requests in one write to each server and returns their answers; ends at the first
+    /// that did not come.
+    fn exchange(&mut self, requests: &[Request]) -> Vec<Answers> {
         let bytes: Vec<u8> = requests.iter().flat_map(|request| encode(&request.args)).collect();
         self.redis.raw(&bytes);
         self.ours.raw(&bytes);
-        let mut replies = Vec::with_capacity(requests.len());
-        for _ in requests {
-            let pair = (self.ours.try_reply(), self.redis.try_reply());
-            let lost = pair.0.is_err() || pair.1.is_err();
-            replies.push(pair);
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in requests {
+            let (ours, redis) = (self.ours.try_reply(), self.redis.try_reply());
+            let lost = ours.is_err() || redis.is_err();
+            let alike = self.are_alike(request, &ours, &redis);
+            answers.push(Answers { ours, redis, alike });
             if lost {
                 break;
             }
         }
-        replies
+        answers
     }
-}
 
-fn differs(request: &Request, ours: &Reply, redis: &Reply) -> bool {
-    match (ours, redis) {
-        (Ok(ours), Ok(redis)) => {
-            !Rule::of(&request.args).accepts(ours, redis) && !is_allowed(&request.args, ours, redis)
+    fn are_alike(&mut self, request: &Request, ours: &Reply, redis: &Reply) -> bool {
+        let (Ok(ours), Ok(redis)) = (ours, redis) else {
+            return false;
+        };
+        match request.args[0].to_ascii_uppercase().as_slice() {
+            b"EXEC" => {
+                let queued = std::mem::take(&mut self.queued);
+                let queued: Vec<&[Vec<u8>]> = queued.iter().map(|of| of.args.as_slice()).collect();
+                return same_transaction(&queued, ours, redis);
+            }
+            b"DISCARD" | b"RESET" => self.queued.clear(),
+            _ if redis == b"+QUEUED\r\n" => self.queued.push(request.clone()),
+            _ => {}
         }
-        _ => true,
+        same_reply(&request.args, ours, redis)
     }
 }
 
@@ -145,7 +167,7 @@ impl Run {
         let (ours, redis) = (self.ours, self.redis);
         self.sessions = (0..SESSIONS).map(|n| Session::open(ours, redis, n % 2 == 1)).collect();
         let flush = Request { args: split("FLUSHALL") };
-        for (ours, redis) in self.sessions[0].exchange(&[flush]) {
+        for Answers { ours, redis, .. } in self.sessions[0].exchange(&[flush]) {
             assert_eq!((ours, redis), (Ok(b"+OK\r\n".to_vec()), Ok(b"+OK\r\n".to_vec())));
         }
     }
@@ -182,11 +204,11 @@ impl Run {
 
     /// True if all replies agree. After a difference both servers are empty.
     fn send(&mut self, number: usize, requests: Vec<Request>) -> bool {
-        let replies = self.sessions[number].exchange(&requests);
+        let answers = self.sessions[number].exchange(&requests);
         let resp3 = self.sessions[number].resp3;
-        for (request, (ours, redis)) in requests.into_iter().zip(replies) {
+        for (request, Answers { ours, redis, alike }) in requests.into_iter().zip(answers) {
             self.index += 1;
-            if differs(&request, &ours, &redis) {
+            if !alike {
                 self.record(request, ours, redis, resp3);
                 return false;
             }
@@ -252,8 +274,7 @@ impl Run {
                 return false;
             }
         }
-        let replies = session.exchange(std::slice::from_ref(request));
-        replies.iter().any(|(ours, redis)| differs(request, ours, redis))
+        session.exchange(std::slice::from_ref(request)).iter().any(|answers| !answers.alike)
     }
 
     fn odd_exchange(&mut self) {
@@ -325,7 +346,7 @@ impl Run {
             return;
         }
         const NEVER_SUCCEED: [&str; 5] = ["SENTINEL", "CLUSTER", "SHUTDOWN", "BGSAVE", "SAVE"];
-        let names = generate::all_forms().filter_map(|(_, form)| form.split(' ').next());
+        let names = generate::all_forms().filter_map(|(_, form)| form.split([' ', ';']).next());
         for name in names.filter(|name| !name.starts_with('{') && !NEVER_SUCCEED.contains(name)) {
             let count = self.successes.get(name.as_bytes()).copied().unwrap_or(0);
             assert!(count >= self.index / 50_000, "{name} succeeded only {count} times");
@@ -386,10 +407,23 @@ fn kind_of(request: &Request, ours: &Reply, redis: &Reply) -> String {
 /// The requests before this one that name one of its arguments, or change the connection.
 fn related(history: &[Request], request: &Request) -> Vec<Request> {
     let names: Vec<&Vec<u8>> = request.args.iter().skip(1).collect();
-    let of_connection: [&[u8]; 5] = [b"HELLO", b"RESET", b"CLIENT", b"CONFIG", b"FLUSHALL"];
+    const OF_ALL: [&[u8]; 12] = [
+        b"HELLO",
+        b"RESET",
+        b"CLIENT",
+        b"CONFIG",
+        b"FLUSHALL",
+        b"SELECT",
+        b"SWAPDB",
+        b"MULTI",
+        b"EXEC",
+        b"DISCARD",
+        b"WATCH",
+        b"UNWATCH",
+    ];
     let before = history.iter().filter(|earlier| {
         let name = earlier.args[0].to_ascii_uppercase();
-        of_connection.contains(&name.as_slice())
+        OF_ALL.contains(&name.as_slice())
             || matches!(
                 request.args[0].to_ascii_uppercase().as_slice(),
                 b"KEYS" | b"SCAN" | b"DBSIZE"
@@ -408,8 +442,7 @@ fn commands(otherwise: usize) -> usize {
 
 #[track_caller]
 fn compare_with_redis(test: &str, ours: SocketAddr, commands: usize) {
-    // How soon Redis notices that a wait is over.
-    let (oracle, seed) = (Oracle::start_with(&["--hz", "500"]), seed(test));
+    let (oracle, seed) = (Oracle::start_with(REDIS_OPTIONS), seed(test));
     let started = Instant::now();
     let run = Run::new(ours, oracle.addr(), seed).compare(commands);
     assert!(run.differences.is_empty(), "{}", run.report(seed));
@@ -418,7 +451,7 @@ fn compare_with_redis(test: &str, ours: SocketAddr, commands: usize) {
 }
 
 fn compare_server_with_redis(test: &str, shards: usize, commands: usize) {
-    let server = Server::start_in_real_time(shards);
+    let server = Server::start_in_real_time_with(shards, |options| options.databases = DATABASES);
     compare_with_redis(test, server.addr(), commands);
 }
 
@@ -434,7 +467,7 @@ fn random_requests_are_answered_as_by_redis_server_on_one_shard() {
 
 #[test]
 fn redis_server_agrees_with_itself() {
-    let twin = Oracle::start_with(&["--hz", "500"]);
+    let twin = Oracle::start_with(REDIS_OPTIONS);
     compare_with_redis("redis_server_agrees_with_itself", twin.addr(), COMMANDS_TWIN);
 }
 

@@ -154,8 +154,43 @@ pub const ALLOWED: &[Allowed] = &[
     },
 ];
 
+/// True if the two replies to one request may stand beside each other.
+pub fn same_reply(args: &[Vec<u8>], ours: &[u8], redis: &[u8]) -> bool {
+    Rule::of(args).accepts(ours, redis) || is_allowed(args, ours, redis)
+}
+
+/// The same for EXEC, whose reply has those of the commands that were queued.
+pub fn same_transaction(queued: &[&[Vec<u8>]], ours: &[u8], redis: &[u8]) -> bool {
+    if ours == redis {
+        return true;
+    }
+    let (Some(ours), Some(redis)) = (elements(ours), elements(redis)) else {
+        return false;
+    };
+    ours.len() == queued.len()
+        && redis.len() == queued.len()
+        && queued
+            .iter()
+            .zip(ours.into_iter().zip(redis))
+            .all(|(args, (ours, redis))| same_reply(args, ours, redis))
+}
+
+/// The replies that an array has, `None` if it is none.
+fn elements(reply: &[u8]) -> Option<Vec<&[u8]>> {
+    let end = reply.windows(2).position(|pair| pair == b"\r\n")?;
+    let count: usize = std::str::from_utf8(reply[..end].strip_prefix(b"*")?).ok()?.parse().ok()?;
+    let mut rest = &reply[end + 2..];
+    let mut found = Vec::new();
+    for _ in 0..count {
+        let start = rest;
+        Node::read(&mut rest)?;
+        found.push(&start[..start.len() - rest.len()]);
+    }
+    rest.is_empty().then_some(found)
+}
+
 /// True if the difference stands in `ALLOWED`.
-pub fn is_allowed(args: &[Vec<u8>], ours: &[u8], redis: &[u8]) -> bool {
+fn is_allowed(args: &[Vec<u8>], ours: &[u8], redis: &[u8]) -> bool {
     ALLOWED.iter().any(|allowed| {
         let same_command =
             args.first().is_some_and(|name| name.eq_ignore_ascii_case(allowed.command.as_bytes()));
@@ -305,7 +340,7 @@ pub fn typed(args: &[Vec<u8>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Rule;
+    use super::{Rule, same_transaction};
     use crate::harness::wire::{escape, split};
 
     /// A request, two replies, and whether they may stand beside each other.
@@ -380,6 +415,22 @@ mod tests {
         ("OBJECT ENCODING a", "$9\r\nquicklist\r\n", "$3\r\nraw\r\n", false),
         ("COMMAND INFO get", "*1\r\n*-1\r\n", "*1\r\n*0\r\n", false),
     ];
+
+    #[test]
+    fn a_transaction_is_compared_command_by_command() {
+        let queued = [split("GET a"), split("KEYS *"), split("GET b")];
+        let queued: Vec<&[Vec<u8>]> = queued.iter().map(Vec::as_slice).collect();
+        let reply = |keys: &str, last: &str| {
+            format!("*3\r\n$1\r\nx\r\n*2\r\n{keys}{last}\r\n").into_bytes()
+        };
+        let one = reply("$1\r\na\r\n$1\r\nb\r\n", "$-1");
+        let (other, a, b) = ("$1\r\nb\r\n$1\r\na\r\n", "$-1", ":1");
+        assert!(same_transaction(&queued, &one, &reply(other, a)));
+        assert!(!same_transaction(&queued, &one, &reply(other, b)));
+        assert!(!same_transaction(&queued[..2], &one, &reply(other, a)));
+        assert!(!same_transaction(&queued, &one, b"*-1\r\n"));
+        assert!(!same_transaction(&queued, &one, b"-EXECABORT x\r\n"));
+    }
 
     #[test]
     fn only_what_a_rule_forgives_is_forgiven() {

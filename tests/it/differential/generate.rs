@@ -447,7 +447,16 @@ const FORMS: &[(usize, &str)] = &[
     (6, "PING {value}"),
     (8, "ECHO {value}"),
     (4, "SELECT {int}"),
-    (3, "SELECT {word:0|1|15|16}"),
+    (6, "SELECT {word:0|0|0|1|2|3|4}"),
+    (12, "MOVE {key} {word:0|1|2|3|4|-1|x}"),
+    (1, "SWAPDB {word:0|1|2|3} {word:0|1|2|3|4|-1|x}"),
+    // transactions; those of several commands are put together by `transaction`
+    (8, "WATCH {keys}"),
+    (2, "UNWATCH"),
+    (1, "EXEC"),
+    (1, "DISCARD"),
+    (1, "MULTI; MULTI; DISCARD"),
+    (1, "MULTI; WATCH {key}; EXEC"),
     (4, "HELLO {hello_options}"),
     (3, "HELLO {protocol} {hello_options}"),
     (2, "RESET"),
@@ -553,6 +562,27 @@ impl Generator {
 
     /// The next request, or the next few that must stay together.
     pub fn next(&mut self) -> Vec<Request> {
+        if self.random.chance(3) { self.transaction() } else { self.one() }
+    }
+
+    /// Some requests between MULTI and EXEC.
+    fn transaction(&mut self) -> Vec<Request> {
+        let mut requests = vec![Request { args: vec![self.recased(b"MULTI")] }];
+        for _ in 0..self.random.between(0, 12) {
+            // Those of transactions have forms of their own.
+            let outside: [&[u8]; 4] = [b"MULTI", b"EXEC", b"DISCARD", b"RESET"];
+            let inside = self.one();
+            let name = |of: &Request| of.args[0].to_ascii_uppercase();
+            if !inside.iter().any(|of| outside.contains(&name(of).as_slice())) {
+                requests.extend(inside);
+            }
+        }
+        let end = if self.random.chance(95) { b"EXEC".as_slice() } else { b"DISCARD" };
+        requests.push(Request { args: vec![self.recased(end)] });
+        requests
+    }
+
+    fn one(&mut self) -> Vec<Request> {
         let mut at = self.random.below(self.weights_sum);
         let form = self.forms.iter().find(|(weight, _)| {
             let found = at < *weight;
@@ -570,7 +600,7 @@ impl Generator {
         let mut requests: Vec<Request> = Vec::new();
         for template in form.split("; ") {
             let mut args: Vec<Vec<u8>> = Vec::new();
-            let same = requests.last().map(|request| request.args[1].clone());
+            let same = requests.last().and_then(|request| request.args.get(1).cloned());
             for word in words(template) {
                 match word.strip_prefix('{').and_then(|word| word.strip_suffix('}')) {
                     Some("same") => args.extend(same.clone()),

@@ -138,8 +138,20 @@ const FLOATS: &[&str] = &[
     "",
 ];
 
-const COPY_OPTIONS: &[&str] =
-    &["", "", "REPLACE", "replace", "DB 0", "DB 1", "DB x", "DB 0 REPLACE", "DB", "x"];
+const COPY_OPTIONS: &[&str] = &[
+    "",
+    "",
+    "REPLACE",
+    "replace",
+    "DB 0",
+    "DB 1",
+    "DB 4",
+    "DB x",
+    "DB 0 REPLACE",
+    "DB 2 REPLACE",
+    "DB",
+    "x",
+];
 const RESTORE_OPTIONS: &[&str] = &[
     "",
     "",
