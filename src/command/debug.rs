@@ -1,15 +1,22 @@
 //! DEBUG: what test suites and drills need and nobody else should, so it is refused unless the
 //! option enable-debug-command allows it.
 //!
-//! PROTOCOL has a sample of every type of reply, for the tests of client libraries.
+//! PROTOCOL has a sample of every type of reply, for the tests of client libraries. OBJECT and the
+//! digests are about keys: they run by rows of their own, which no client can name.
 
 use crate::command::context::{Call, Context, Deferred};
+use crate::command::digest::Digest;
 use crate::command::error::CommandError;
 use crate::command::help::reply_help;
-use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, Outcome, Run};
+use crate::command::object::encoding_name;
+use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, KeySpec, Outcome, Run};
+use crate::command::sweep::Sweeper;
 use crate::config::DebugAccess;
+use crate::keyspace::{DatabaseNumber, ReadManyView, ReadView};
+use crate::persist::payload;
 use crate::protocol::{Protocol, ReplyWriter};
 use crate::util::number::{parse_f64, parse_prefix};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -35,18 +42,45 @@ pub static COMMANDS: &[CommandSpec] = &[
         since: "1.0.0", cost: "Depends on subcommand.", syntax: "DEBUG",
         summary: "A container for debugging commands.",
         compat: Compat::Differs("ERROR, HELP, LOG, PROTOCOL, QUICKLIST-PACKED-THRESHOLD (has no \
-                                 effect), RELOAD [NOSAVE], SET-ACTIVE-EXPIRE and SLEEP only."),
-        run: Run::Client(debug), ..CommandSpec::BASE
+                                 effect), OBJECT, DIGEST, DIGEST-VALUE, RELOAD [NOSAVE], \
+                                 SET-ACTIVE-EXPIRE and SLEEP only."),
+        run: Run::Choose(debug), ..CommandSpec::BASE
     },
 ];
 
+#[rustfmt::skip]
+static OBJECT: CommandSpec = CommandSpec {
+    name: "DEBUG OBJECT", group: Group::Server, arity: Arity::Exact(3),
+    keys: &[KeySpec { first: 2, last: 0, step: 1, access: &["RO"] }],
+    run: Run::Read(object), ..CommandSpec::BASE
+};
+
+#[rustfmt::skip]
+static DIGEST_VALUE: CommandSpec = CommandSpec {
+    name: "DEBUG DIGEST-VALUE", group: Group::Server, arity: Arity::AtLeast(3),
+    keys: &[KeySpec { first: 2, last: -1, step: 1, access: &["RO"] }],
+    run: Run::ReadMany(digest_value), ..CommandSpec::BASE
+};
+
+#[rustfmt::skip]
+static DIGEST: CommandSpec = CommandSpec {
+    name: "DEBUG DIGEST", group: Group::Server, arity: Arity::Exact(2), flags: Flags::SLOW,
+    run: Run::Sweep(digest), ..CommandSpec::BASE
+};
+
 const HELP: &[&str] = &[
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "DIGEST",
+    "    Output a hex signature representing the current DB content.",
+    "DIGEST-VALUE <key> [<key> ...]",
+    "    Output a hex signature of the values of all the specified keys.",
     "ERROR <string>",
     "    Return a Redis protocol error with <string> as message. Useful for clients",
     "    unit tests to simulate Redis errors.",
     "LOG <message>",
     "    Write <message> to the server log.",
+    "OBJECT <key>",
+    "    Show low level info about `key` and associated value.",
     "PROTOCOL <type>",
     "    Reply with a test value of the specified type. <type> can be: string,",
     "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
@@ -72,7 +106,10 @@ fn is_allowed(context: &Context) -> bool {
     }
 }
 
-fn debug(context: &mut Context, call: &mut Call<'_>) -> Outcome {
+fn debug(
+    context: &mut Context,
+    call: &mut Call<'_>,
+) -> Result<Option<&'static CommandSpec>, CommandError> {
     if !is_allowed(context) {
         return Err(CommandError::Text(REFUSED));
     }
@@ -103,9 +140,55 @@ fn debug(context: &mut Context, call: &mut Call<'_>) -> Outcome {
         }
         // There is no such list here; the suite of Redis makes it do what it then tests.
         (b"quicklist-packed-threshold", 3) => call.reply.ok(),
-        (b"protocol", 3) => return sample(args.at(2), &mut call.reply),
+        (b"protocol", 3) => sample(args.at(2), &mut call.reply)?,
+        (b"object", 3) => return Ok(Some(&OBJECT)),
+        (b"digest-value", 3..) => return Ok(Some(&DIGEST_VALUE)),
+        (b"digest", 2) => return Ok(Some(&DIGEST)),
         _ => return Err(CommandError::unknown_or_arity(args.at(1), "DEBUG")),
     }
+    Ok(None)
+}
+
+/// Tells how a value is stored. It has no address and no time of use to tell. Cost: O(n), since the
+/// length that it would have in a dump is counted.
+fn object(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
+    let entry = view.copy().ok_or(CommandError::NoSuchKey)?;
+    let (value, compress) = (entry.value(), call.config.rdb_compression());
+    let dumped = payload::encode(value, entry.field_deadlines(), compress);
+    call.reply.status(&format!(
+        "Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:0 lru_seconds_idle:0",
+        encoding_name(value),
+        dumped.len() - payload::FRAME_BYTES,
+    ));
+    Ok(())
+}
+
+fn digest_value(view: &ReadManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
+    call.reply.array(call.args.len() - 2);
+    for view in view.iter() {
+        let mut digest = Digest::default();
+        if let Some(value) = view.value() {
+            digest.add_value(value, view.deadline().flatten().is_some());
+        }
+        call.reply.status(&digest.to_string());
+    }
+    Ok(())
+}
+
+fn digest(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>) -> Outcome {
+    let mut databases = BTreeMap::<DatabaseNumber, Digest>::new();
+    sweeper.for_each_of_all(|number, entry| {
+        let mut digest = Digest::default();
+        digest.mix(entry.key());
+        digest.add_value(entry.value_at(call.now), entry.deadline().is_some());
+        databases.entry(number).or_default().add(digest.bytes());
+    });
+    let mut all = Digest::default();
+    for (number, digest) in databases {
+        all.mix(&u32::from(number).to_be_bytes());
+        all.join(digest);
+    }
+    call.reply.status(&all.to_string());
     Ok(())
 }
 

@@ -352,6 +352,10 @@ impl Gate {
                 if spec.flags.has(Flags::SLOW) { blocking(sweep) } else { sweep() }
             }
             Run::Client(run) | Run::BareOrContainer(run, _) => run(context, call),
+            Run::Choose(choose) => match choose(context, call)? {
+                Some(chosen) => self.run(context, scratch, chosen, call),
+                None => Ok(()),
+            },
             Run::Block(..) => self.try_or_wait(context, after, spec, call),
             Run::Watch => self.watch(context, after, spec, call),
             Run::Container(_) | Run::Exec => Err(CommandError::Syntax),

@@ -353,7 +353,8 @@ impl Search {
     /// The indices that are found.
     fn run(&self, list: ListRef<'_>, wanted: &[u8]) -> Vec<usize> {
         let end = if self.rank < 0 { End::Right } else { End::Left };
-        let mut skip = self.rank.unsigned_abs() - 1;
+        // The least number has no opposite, and Redis takes the first match for it.
+        let mut skip = self.rank.checked_abs().map_or(0, |rank| rank - 1);
         let limit = match self.count.map(usize::try_from) {
             None => 1,
             Some(Ok(0) | Err(_)) => usize::MAX,

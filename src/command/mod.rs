@@ -12,6 +12,7 @@ pub mod connection;
 pub mod context;
 pub mod database;
 pub mod debug;
+mod digest;
 pub mod dispatch;
 pub mod docs;
 pub mod dump_restore;

@@ -49,6 +49,8 @@ pub enum Run {
     Watch,
     /// No keys: the connection and the server.
     Client(fn(&mut Context, &mut Call<'_>) -> Outcome),
+    /// No keys, unless it names the row that is to run in its place, on the same arguments.
+    Choose(fn(&mut Context, &mut Call<'_>) -> Result<Option<&'static CommandSpec>, CommandError>),
     /// Nothing itself: the first argument names one of these.
     Container(&'static [CommandSpec]),
     /// The same, but without arguments it is a command that needs no keys.

@@ -99,6 +99,15 @@ impl<'a, 'l> Sweeper<'a, 'l> {
         }
     }
 
+    /// Calls `each` with every entry of all databases at one moment, and the number of its
+    /// database. Cost: O(keys).
+    pub fn for_each_of_all(&self, each: impl FnMut(DatabaseNumber, &Entry)) {
+        match &self.reach {
+            Reach::Doors(keyspace) => keyspace.for_each_of_all(self.now, each),
+            Reach::Held(held) => held.for_each_of_all(self.now, each),
+        }
+    }
+
     /// Calls `each` with at least `count` entries of the selected database from `cursor` on;
     /// returns where to go on, `None` at the end. Cost: O(count + entries of a segment).
     pub fn scan(

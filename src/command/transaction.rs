@@ -243,7 +243,7 @@ impl Gate {
         let mut shards = ShardSet::default();
         for Queued { spec, args } in &transaction.queue {
             let args = args.args();
-            if matches!(spec.run, Run::Sweep(_)) {
+            if matches!(spec.run, Run::Sweep(_) | Run::Choose(_)) {
                 shards.add_all();
             }
             keys_of(spec, args).for_each(|key| shards.add(self.locate(key, 0)));
@@ -339,6 +339,10 @@ impl Gate {
                 Err(CommandError::Text("ERR MONITOR isn't allowed for DENY BLOCKING client"))
             }
             Run::Client(run) | Run::BareOrContainer(run, _) => run(context, call),
+            Run::Choose(choose) => match choose(context, call)? {
+                Some(chosen) => self.run_held(context, held, tally, after, chosen, call),
+                None => Ok(()),
+            },
             Run::Container(_) | Run::Exec | Run::Watch => Err(CommandError::Syntax),
         }
     }

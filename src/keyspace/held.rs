@@ -151,7 +151,13 @@ impl AllHeld<'_, '_> {
         now: UnixMillis,
         mut each: impl FnMut(&[u8]),
     ) {
-        self.shards.all().for_each(|shard| shard.for_each_key(database, now, &mut each));
+        let mut each = |entry: &Entry| each(entry.key());
+        self.shards.all().for_each(|shard| shard.for_each_entry(database, now, &mut each));
+    }
+
+    /// As [`Keyspace::for_each_of_all`].
+    pub fn for_each_of_all(&self, now: UnixMillis, mut each: impl FnMut(DatabaseNumber, &Entry)) {
+        self.shards.all().for_each(|shard| shard.for_each_of_all(now, &mut each));
     }
 
     /// As [`Keyspace::scan`].

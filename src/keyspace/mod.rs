@@ -392,7 +392,14 @@ impl Keyspace {
         now: UnixMillis,
         mut each: impl FnMut(&[u8]),
     ) {
-        self.shards.read_all(|shard| shard.for_each_key(database, now, &mut each));
+        let mut each = |entry: &Entry| each(entry.key());
+        self.shards.read_all(|shard| shard.for_each_entry(database, now, &mut each));
+    }
+
+    /// Calls `each` with every entry of all databases that is there at one moment, and the number
+    /// of its database. Locks and cost as those of [`for_each_key`](Self::for_each_key).
+    pub fn for_each_of_all(&self, now: UnixMillis, mut each: impl FnMut(DatabaseNumber, &Entry)) {
+        self.shards.read_all(|shard| shard.for_each_of_all(now, &mut each));
     }
 
     /// Calls `each` with at least `count` entries of a database from `cursor` on, fewer only at the

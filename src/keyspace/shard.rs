@@ -170,15 +170,27 @@ impl Shard {
         self.databases.get(place.index())?.table.at(slot)
     }
 
-    /// Calls `each` with the keys of a database that are alive.
-    pub(super) fn for_each_key(
+    /// Calls `each` with the entries of a database that are alive.
+    pub(super) fn for_each_entry(
         &self,
         number: DatabaseNumber,
         now: UnixMillis,
-        mut each: impl FnMut(&[u8]),
+        each: impl FnMut(&Entry),
     ) {
         let entries = self.database(number).into_iter().flat_map(|of| of.table.iter());
-        entries.filter(|entry| !entry.is_expired(now)).for_each(|entry| each(entry.key()));
+        entries.filter(|entry| !entry.is_expired(now)).for_each(each);
+    }
+
+    /// The same for all databases.
+    pub(super) fn for_each_of_all(
+        &self,
+        now: UnixMillis,
+        mut each: impl FnMut(DatabaseNumber, &Entry),
+    ) {
+        for number in 0..self.databases.len() {
+            let number = number as DatabaseNumber;
+            self.for_each_entry(number, now, |entry| each(number, entry));
+        }
     }
 
     /// Calls `each` with the living ones of the next entries of a database from position `from` on,

@@ -21,6 +21,8 @@ use std::fmt;
 use std::io::Read;
 
 const VERSION_BYTES: usize = 2;
+/// Bytes of a payload beside the value: its type, the version and the checksum.
+pub const FRAME_BYTES: usize = 1 + VERSION_BYTES + size_of::<u64>();
 
 /// Why a payload is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -29,6 +29,7 @@ use crate::harness::server::Server;
 use crate::harness::wire::{Wire, encode, escape, shown, split};
 use compare::{Node, same_reply, same_transaction, typed};
 use generate::{Generator, ONLY_VARIABLE, Request};
+use my_redis::config::DebugAccess;
 
 /// Repeats or lengthens a run.
 const COMMANDS_VARIABLE: &str = "MY_REDIS_DIFFERENTIAL_COMMANDS";
@@ -43,9 +44,11 @@ const COMMANDS_TWIN: usize = 40_000;
 /// After this many differences of different kinds the run ends.
 const DIFFERENCES_MAX: usize = 25;
 
-/// So many databases both servers have, and how soon Redis notices that a wait is over.
+/// So many databases both servers have.
 const DATABASES: usize = 4;
-const REDIS_OPTIONS: &[&str] = &["--databases", "4", "--hz", "500"];
+/// The last is how soon it notices that a wait is over.
+const REDIS_OPTIONS: &[&str] =
+    &["--databases", "4", "--enable-debug-command", "yes", "--hz", "500"];
 
 const BATCH_MAX: usize = 64;
 const SESSIONS: usize = 4;
@@ -287,10 +290,12 @@ impl Run {
         }
     }
 
-    /// Reads all keys from both servers and compares types, contents and deadlines.
+    /// Reads all keys from both servers and compares types, contents and deadlines. The digest is
+    /// of all databases, the rest of that which the session has selected.
     fn check_keyspace(&mut self) {
         let number = self.generator.random().below(SESSIONS);
-        let listing = ["DBSIZE", "KEYS *"].map(|line| Request { args: split(line) });
+        let listing =
+            ["DEBUG DIGEST", "DBSIZE", "KEYS *"].map(|line| Request { args: split(line) });
         if !self.send(number, listing.to_vec()) {
             return;
         }
@@ -451,7 +456,10 @@ fn compare_with_redis(test: &str, ours: SocketAddr, commands: usize) {
 }
 
 fn compare_server_with_redis(test: &str, shards: usize, commands: usize) {
-    let server = Server::start_in_real_time_with(shards, |options| options.databases = DATABASES);
+    let server = Server::start_in_real_time_with(shards, |options| {
+        options.databases = DATABASES;
+        options.debug_access = DebugAccess::Local;
+    });
     compare_with_redis(test, server.addr(), commands);
 }
 

@@ -1,8 +1,11 @@
 //! DEBUG: who may use it, saving and loading again under load, and a server that sleeps.
 
+use crate::harness::oracle::Oracle;
 use crate::harness::server::{MANY_SHARDS, Server};
+use crate::harness::wire::{Wire, shown};
 use crate::it;
 use my_redis::config::DebugAccess;
+use std::collections::HashSet;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -36,6 +39,62 @@ fn wrong_subcommands_get_the_texts_of_redis() {
         .expect("DEBUG error my-message", "-my-message\r\n")
         .expect("DEBUG log something", "+OK\r\n")
         .expect("DEBUG reload foo", "-ERR DEBUG RELOAD only supports the NOSAVE option here.\r\n");
+}
+
+#[test]
+fn the_digest_of_the_same_data_is_that_of_redis() {
+    const FILL: &[&str] = &[
+        "SET text hello",
+        "SET number 12345",
+        "SET dying x PX 100000000",
+        "RPUSH list a b a",
+        "SADD numbers 3 1 2",
+        "SADD set b a",
+        "ZADD zset 1 a -0 b inf c 0.1 d 1e21 e 3.0000000000000004 f",
+        "HSET hash f1 v1 f2 v2",
+        "SELECT 3",
+        "SET text hello",
+        "SELECT 0",
+    ];
+    let server = Server::start_with(MANY_SHARDS, |options| {
+        options.debug_access = DebugAccess::Local;
+        options.databases = 16;
+    });
+    let oracle = Oracle::start_with(&["--enable-debug-command", "yes", "--databases", "16"]);
+    let (mut ours, mut redis) = (server.wire(), Wire::connect(oracle.addr()));
+    let mut seen = HashSet::new();
+    for line in [&["SAVE"], FILL].concat() {
+        assert_eq!(ours.run(line), redis.run(line), "{line}");
+        for asked in ["DEBUG DIGEST", "DEBUG DIGEST-VALUE text nosuch list set zset hash dying"] {
+            let digest = ours.run(asked);
+            assert_eq!(shown(&digest), shown(&redis.run(asked)), "{asked} after {line}");
+            if asked == "DEBUG DIGEST" && !line.starts_with("SELECT") {
+                assert!(seen.insert(digest), "nothing has changed by {line}");
+            }
+        }
+    }
+    ours.run("MULTI");
+    ours.run("DEBUG DIGEST");
+    let digest = redis.run("DEBUG DIGEST");
+    assert_eq!(ours.run("EXEC"), [b"*1\r\n", digest.as_slice()].concat());
+}
+
+#[test]
+fn debug_object_tells_how_a_value_is_stored() {
+    let server = server_with_debug();
+    let mut wire = server.wire();
+    wire.expect("SET a 12345", "+OK\r\n")
+        .expect("RPUSH l a b", ":2\r\n")
+        .expect(
+            "DEBUG OBJECT a",
+            "+Value at:0x0 refcount:1 encoding:int serializedlength:3 lru:0 lru_seconds_idle:0\r\n",
+        )
+        .expect(
+            "debug object l",
+            "+Value at:0x0 refcount:1 encoding:quicklist serializedlength:5 lru:0 \
+             lru_seconds_idle:0\r\n",
+        )
+        .expect("DEBUG OBJECT nosuch", "-ERR no such key\r\n");
 }
 
 #[test]
