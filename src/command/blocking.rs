@@ -191,6 +191,7 @@ impl WaitState {
 /// A request that waits.
 #[derive(Debug)]
 struct Blocked {
+    spec: &'static CommandSpec,
     ticket: Ticket,
     state: Arc<WaitState>,
     value_type: ValueType,
@@ -271,6 +272,12 @@ pub struct Wait {
 }
 
 impl Wait {
+    /// The row of the command that waits.
+    #[must_use]
+    pub fn spec(&self) -> &'static CommandSpec {
+        self.blocked.spec
+    }
+
     /// How long to wait, `None` for ever.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
@@ -372,6 +379,7 @@ impl Gate {
         let state = Arc::new(WaitState::new());
         let first = spec.keys.get(..1).unwrap_or_default();
         let blocked = Arc::new(Blocked {
+            spec,
             ticket: Ticket::take(),
             state: Arc::clone(&state),
             value_type,

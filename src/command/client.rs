@@ -224,6 +224,7 @@ fn client_type(name: &[u8]) -> Result<ClientType, CommandError> {
 fn describe(line: &mut Vec<u8>, record: &ClientRecord) {
     let names = record.names();
     let (input, output) = record.buffered_bytes();
+    let unread = record.unread_bytes();
     let (queued, queued_bytes) = record.queued();
     let [channels, patterns, shard_channels] = record.subscriptions();
     let (messages, message_bytes) = record.mailbox.waiting();
@@ -250,13 +251,14 @@ fn describe(line: &mut Vec<u8>, record: &ClientRecord) {
     let _infallible = write!(
         line,
         " age={} idle={} flags={flags} db={} sub={channels} psub={patterns} \
-         ssub={shard_channels} multi={queued} qbuf=0 qbuf-free={input} argv-mem=0 \
+         ssub={shard_channels} multi={queued} qbuf={unread} qbuf-free={} argv-mem=0 \
          multi-mem={queued_bytes} rbs={output} rbp={output} obl={output} oll={messages} \
          omem={message_bytes} tot-mem={} events=r cmd={} user=default redir={redirect} resp={} \
          lib-name=",
         record.connected.elapsed().as_secs(),
         record.idle_seconds(),
         record.database(),
+        input.saturating_sub(unread),
         input + output + queued_bytes + message_bytes,
         record.last_command(),
         record.mailbox.protocol().number()

@@ -44,6 +44,8 @@ pub struct ClientRecord {
     /// True while a command of it waits for the end of a pause.
     postponed: AtomicBool,
     input_bytes: AtomicUsize,
+    /// Of these, what came and has not been carried out.
+    unread_bytes: AtomicUsize,
     output_bytes: AtomicUsize,
     /// Numbers of channels, patterns and shard channels that it listens to.
     subscriptions: [AtomicUsize; 3],
@@ -120,6 +122,18 @@ impl ClientRecord {
         self.active_ms.store(elapsed, Ordering::Relaxed);
         self.input_bytes.store(input_bytes, Ordering::Relaxed);
         self.output_bytes.store(output_bytes, Ordering::Relaxed);
+    }
+
+    /// Notes how much of what arrived has not been carried out.
+    #[inline]
+    pub fn note_unread(&self, bytes: usize) {
+        self.unread_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that arrived and have not been carried out.
+    #[must_use]
+    pub fn unread_bytes(&self) -> usize {
+        self.unread_bytes.load(Ordering::Relaxed)
     }
 
     /// Seconds since it last sent something.
@@ -351,6 +365,7 @@ impl Clients {
             monitoring: AtomicBool::new(false),
             postponed: AtomicBool::new(false),
             input_bytes: AtomicUsize::new(0),
+            unread_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
             subscriptions: Default::default(),
             tracking_redirect: AtomicI64::new(-1),

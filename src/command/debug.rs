@@ -185,7 +185,7 @@ fn digest(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>) -> Outcome {
     });
     let mut all = Digest::default();
     for (number, digest) in databases {
-        all.mix(&u32::from(number).to_be_bytes());
+        all.mix(&number.to_be_bytes());
         all.join(digest);
     }
     call.reply.status(&all.to_string());

@@ -178,6 +178,12 @@ impl Gate {
         self.services().stats.commands.add(table::number_of(spec), counts, &[]);
     }
 
+    /// Counts a failure of a call that has been counted when it began to wait.
+    pub fn note_failed(&self, spec: &'static CommandSpec) {
+        let counts = CallCounts { failed: 1, ..CallCounts::default() };
+        self.services().stats.commands.add(table::number_of(spec), counts, &[]);
+    }
+
     /// Notes a command that took long in the slow log and among the spikes of latency.
     #[cold]
     fn note_slow(&self, context: &Context, spec: &CommandSpec, args: Args<'_>, nanos: u64) {

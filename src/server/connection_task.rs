@@ -207,6 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             let (input, output) =
                 (self.connection.input_capacity(), self.connection.output().len());
             self.record.note_activity(input, output);
+            self.record.note_unread(before + received);
         }
         self.owes_reply &= !self.connection.output().is_empty();
         exchanged.ok()
@@ -295,6 +296,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             }
         };
         self.connection.consume(used);
+        self.record.note_unread(self.connection.input().len());
         batch
     }
 
@@ -361,6 +363,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             Ending::TimedOut if !is_skipped => reply.null_array(),
             Ending::Unblocked => {
                 self.gate.services().stats.note_error(UNBLOCKED);
+                self.gate.note_failed(wait.spec());
                 if !is_skipped {
                     reply.error(UNBLOCKED);
                 }

@@ -382,6 +382,23 @@ transcript!(
 );
 
 transcript!(
+    a_wait_that_is_ended_with_an_error_is_a_failed_call,
+    several | addr | {
+        let mut wire = Wire::connect(addr);
+        wire.expect("CONFIG RESETSTAT", OK);
+        let mut waiting = blocked(addr, &["BLPOP k 0"]);
+        let list = String::from_utf8(wire.run("CLIENT LIST")).unwrap();
+        let line = list.lines().find(|line| line.contains(" flags=b ")).unwrap();
+        let id = line.split(['=', ' ']).nth(1).unwrap();
+        wire.expect(&format!("CLIENT UNBLOCK {id} ERROR"), ":1\r\n");
+        waiting[0].expect_reply("-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n");
+        let text = String::from_utf8(wire.run("INFO commandstats")).unwrap();
+        let line = text.lines().find(|line| line.starts_with("cmdstat_blpop:")).unwrap();
+        assert!(line.contains(":calls=1,") && line.ends_with(",failed_calls=1"), "{line}");
+    }
+);
+
+transcript!(
     who_is_gone_or_killed_takes_nothing,
     several | addr | {
         let mut wire = Wire::connect(addr);

@@ -222,6 +222,16 @@ it!(clients_are_listed_with_what_they_said_of_themselves, |server| {
     assert!(second.run("CLIENT LIST").starts_with(b"="));
 });
 
+transcript!(a_client_that_asks_sees_its_request_in_its_buffer, |wire| {
+    wire.expect("PING", "+PONG\r\n");
+    let line = bulk_text(wire.run("CLIENT INFO"));
+    assert_eq!(field(&line, "qbuf"), "26", "{line}");
+    wire.raw("*1\r\n$4\r\nPING\r\n*2\r\n$6\r\nCLIENT\r\n$4\r\nLIST\r\n*1\r\n");
+    wire.expect_reply("+PONG\r\n");
+    let line = bulk_text(wire.reply());
+    assert_eq!(field(&line, "qbuf"), "44", "{line}");
+});
+
 it!(clients_are_killed_by_what_they_are, |server| {
     let mut admin = server.wire();
     let mut victim = server.wire();
