@@ -44,6 +44,33 @@ free_port() {
     "$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
+# in_lanes COUNT FUNCTION NAME...: calls FUNCTION NAME for each, COUNT of them at a time, each in a
+# shell of its own with a server of its own. What one prints comes as a whole, when it has ended.
+in_lanes() {
+    local count=$1 work=$2 folder name running=0
+    shift 2
+    folder=$(mktemp -d)
+    for name in "$@"; do
+        if [ "$running" -ge "$count" ]; then
+            wait -n || FAILED=$((FAILED + 1))
+            running=$((running - 1))
+        fi
+        (
+            # The traps and the server of the caller are not this shell's.
+            SERVER_PID= FAILED=0
+            trap 'stop KILL' EXIT
+            "$work" "$name" >"$folder/${name//\//_}" 2>&1
+            flock "$folder" cat "$folder/${name//\//_}"
+            finish
+        ) &
+        running=$((running + 1))
+    done
+    for ((; running > 0; running--)); do
+        wait -n || FAILED=$((FAILED + 1))
+    done
+    rm -rf "$folder"
+}
+
 # launch PROGRAM FOLDER [OPTION...]: starts it on $PORT with its dump in FOLDER, sets SERVER_PID.
 # It saves at exit and when asked, and practically never on its own.
 launch() {
