@@ -209,11 +209,11 @@ impl RequestDecoder {
                 },
                 State::Inline { searched } => return self.inline(input, searched),
                 State::Count => {
-                    let Some((line, next)) = line_at(input, 1, &mut self.searched) else {
+                    let Some((number, next)) = number_at(input, 1, &mut self.searched) else {
                         let too_long = ProtocolError::ArgumentCountLineTooLong;
                         return unfinished_line(input.len(), too_long);
                     };
-                    let count = self.argument_count(line)?;
+                    let count = self.argument_count(number)?;
                     self.at = next;
                     if count == 0 {
                         return Ok(Some(self.request(next, false)));
@@ -224,12 +224,12 @@ impl RequestDecoder {
                     if let Some(byte) = input.get(self.at).filter(|byte| **byte != b'$') {
                         return Err(ProtocolError::ExpectedBulk(*byte));
                     }
-                    let line = line_at(input, self.at + 1, &mut self.searched);
-                    let Some((line, next)) = line else {
+                    let line = number_at(input, self.at + 1, &mut self.searched);
+                    let Some((number, next)) = line else {
                         let too_long = ProtocolError::BulkLengthLineTooLong;
                         return unfinished_line(input.len() - self.at, too_long);
                     };
-                    let len = self.bulk_len(line)?;
+                    let len = self.bulk_len(number)?;
                     self.at = next;
                     self.state = State::Bulk { left, len };
                 }
@@ -297,8 +297,9 @@ impl RequestDecoder {
         self.at = 0;
     }
 
-    fn argument_count(&self, line: &[u8]) -> Result<u32, ProtocolError> {
-        let count = parse_line(line).ok_or(ProtocolError::BadArgumentCount)?;
+    #[inline]
+    fn argument_count(&self, number: Option<i64>) -> Result<u32, ProtocolError> {
+        let count = number.ok_or(ProtocolError::BadArgumentCount)?;
         if count > limits::ARGUMENTS_MAX {
             return Err(ProtocolError::BadArgumentCount);
         }
@@ -310,8 +311,8 @@ impl RequestDecoder {
     }
 
     #[inline]
-    fn bulk_len(&self, line: &[u8]) -> Result<u32, ProtocolError> {
-        let len = parse_line(line).ok_or(ProtocolError::BadBulkLength)?;
+    fn bulk_len(&self, number: Option<i64>) -> Result<u32, ProtocolError> {
+        let len = number.ok_or(ProtocolError::BadBulkLength)?;
         if len > self.bulk_bytes_max {
             return Err(ProtocolError::BadBulkLength);
         }
@@ -335,9 +336,29 @@ impl RequestDecoder {
     }
 }
 
+/// The number in the line that begins at `start`, an inner `None` if it is none, and where the next
+/// line begins. While the line is not complete, `searched` keeps how much of it has no CR.
+#[inline]
+fn number_at(input: &[u8], start: usize, searched: &mut usize) -> Option<(Option<i64>, usize)> {
+    // Nearly all numbers are as short as this, and are read in fewer steps than a line is found.
+    let digit = |byte: u8| i64::from(byte - b'0');
+    let (number, digits) = match *input.get(start..)? {
+        [a @ b'0'..=b'9', b'\r', _, ..] => (digit(a), 1),
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', _, ..] => (10 * digit(a) + digit(b), 2),
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', _, ..] => {
+            (100 * digit(a) + 10 * digit(b) + digit(c), 3)
+        }
+        _ => {
+            let (line, next) = line_at(input, start, searched)?;
+            return Some((parse_i64(line), next));
+        }
+    };
+    *searched = 0;
+    Some((Some(number), start + digits + 2))
+}
+
 /// The bytes from `start` to the next CR, and where the next line begins. While the line is not
 /// complete, `searched` keeps how much of it has no CR.
-#[inline]
 fn line_at<'a>(input: &'a [u8], start: usize, searched: &mut usize) -> Option<(&'a [u8], usize)> {
     let rest = input.get(start..)?;
     // Lengths are short: a byte loop finds their end sooner than a search in blocks.
@@ -348,14 +369,6 @@ fn line_at<'a>(input: &'a [u8], start: usize, searched: &mut usize) -> Option<(&
     };
     *searched = 0;
     Some((rest.get(..len)?, start + len + 2))
-}
-
-#[inline]
-fn parse_line(line: &[u8]) -> Option<i64> {
-    match line {
-        [digit @ b'0'..=b'9'] => Some(i64::from(digit - b'0')),
-        _ => parse_i64(line),
-    }
 }
 
 fn unfinished_line(len: usize, error: ProtocolError) -> Result<Option<Request>, ProtocolError> {
