@@ -9,9 +9,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use my_redis::data::list::End;
-use my_redis::data::{List, ValueRef, ValueType};
+use my_redis::data::stream::Delivery;
+use my_redis::data::stream_group::Group;
+use my_redis::data::stream_log::BlockLimits;
+use my_redis::data::{List, Stream, StreamId, ValueRef, ValueType};
 use my_redis::keyspace::planted::{self, Bug, plant};
-use my_redis::keyspace::{AfterUnlock, DatabaseNumber, Entry, Keyspace};
+use my_redis::keyspace::{AfterUnlock, DatabaseNumber, Entry, Keyspace, Line};
 use my_redis::keyspace::{LocatedKey, NewDeadline, ReadView, ShardSet, Tally, Ticket};
 use my_redis::keyspace::{Waiter, Watches, WriteManyView};
 use my_redis::util::clock::UnixMillis;
@@ -363,14 +366,15 @@ impl Popper {
         let key = self.keyspace.locate(&self.key);
         let is_late = planted::is_on(Bug::LateWait);
         let taken = self.keyspace.write_many(&[key], NOW, &mut after, |view| {
-            let taken = if view.has_waiters(1, ValueType::List) { None } else { Self::pop(view) };
+            let is_behind = view.has_waiters(1, ValueType::List, Line::InTurn(0));
+            let taken = if is_behind { None } else { Self::pop(view) };
             if taken.is_none() && !is_late {
-                view.wait(&waiter);
+                view.wait(&waiter, is_behind);
             }
             taken
         });
         if taken.is_none() && is_late {
-            self.keyspace.write_many(&[key], NOW, &mut after, |view| view.wait(&waiter));
+            self.keyspace.write_many(&[key], NOW, &mut after, |view| view.wait(&waiter, true));
         }
         serve(&self.keyspace, &mut after);
         taken
@@ -478,7 +482,7 @@ fn handed_over_or_given_up() {
     let keys = [keyspace.locate(b"list")];
     keyspace.write_many(&keys, NOW, &mut AfterUnlock::default(), |view| {
         assert!(
-            !view.has_waiters(1, ValueType::List),
+            !view.has_waiters(1, ValueType::List, Line::InTurn(0)),
             "one who has given up is still in the queue"
         );
         while let Some(element) = Popper::pop(view) {
@@ -521,6 +525,154 @@ fn waiting_against_push() {
     pusher.join().unwrap();
     let taken = taken.or_else(|| popper.taken.lock().unwrap().take());
     assert_eq!(taken.as_deref(), Some(&b"a"[..]), "it waits though the element is there");
+}
+
+/// One who waits for the next entry of a stream: for himself, or for the group.
+#[derive(Debug)]
+struct Reader {
+    keyspace: Arc<Keyspace>,
+    ticket: Ticket,
+    line: Line,
+    /// 0 while it waits, 1 once served.
+    state: AtomicU8,
+    got: Mutex<Vec<StreamId>>,
+}
+
+const STREAM: &[u8] = b"stream";
+
+impl Reader {
+    fn new(keyspace: &Arc<Keyspace>, line: Line) -> Arc<Self> {
+        let (state, got) = (AtomicU8::new(0), Mutex::default());
+        Arc::new(Self { keyspace: Arc::clone(keyspace), ticket: Ticket::take(), line, state, got })
+    }
+
+    /// Whether there is anything for it.
+    fn finds(&self, view: &mut WriteManyView<'_, '_>) -> bool {
+        let key = view.key(0).unwrap();
+        let read = key.read();
+        let stream = read.stream().unwrap().unwrap();
+        let read_up_to = match self.line {
+            Line::Each => StreamId::MIN,
+            Line::InTurn(_) => stream.group(b"g").unwrap().last_id(),
+        };
+        stream.entries.last_id() > read_up_to
+    }
+
+    /// Reads one entry.
+    fn read(&self, view: &mut WriteManyView<'_, '_>) {
+        let mut key = view.key(0).unwrap();
+        let got = match self.line {
+            Line::Each => vec![key.read().stream().unwrap().unwrap().entries.last_id()],
+            Line::InTurn(_) => key.change_readers(deliver_one).unwrap(),
+        };
+        self.got.lock().unwrap().extend(got);
+    }
+
+    fn read_or_wait(self: &Arc<Self>) {
+        let waiter: Arc<dyn Waiter> = Arc::<Self>::clone(self);
+        let (mut after, key) = (AfterUnlock::default(), self.keyspace.locate(STREAM));
+        let is_late = planted::is_on(Bug::LateWait);
+        let is_read = self.keyspace.write_many(&[key], NOW, &mut after, |view| {
+            let is_group = self.line != Line::Each;
+            let is_behind = is_group && view.has_waiters(1, ValueType::Stream, self.line);
+            let is_read = !is_behind && self.finds(view);
+            if is_read {
+                self.read(view);
+            } else if !is_late {
+                view.wait(&waiter, is_behind);
+            }
+            is_read
+        });
+        if !is_read && is_late {
+            self.keyspace.write_many(&[key], NOW, &mut after, |view| view.wait(&waiter, false));
+        }
+        serve(&self.keyspace, &mut after);
+    }
+}
+
+fn deliver_one(stream: &mut Stream) -> Vec<StreamId> {
+    let consumer = stream.with_group(b"g", |group| group.add_consumer(b"c", NOW).0).unwrap();
+    let (mut got, is_pending) = (Vec::new(), true);
+    let to = Delivery { consumer, is_pending, count: 1, now: NOW };
+    stream.deliver(b"g", to, &mut got, |_, _| (), |got, entry| got.push(entry.id));
+    got
+}
+
+impl Waiter for Reader {
+    fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    fn value_type(&self) -> ValueType {
+        ValueType::Stream
+    }
+
+    fn line(&self) -> Line {
+        self.line
+    }
+
+    fn keys(&self) -> SmallVec<[LocatedKey<'_>; 4]> {
+        SmallVec::from_iter([self.keyspace.locate(STREAM)])
+    }
+
+    fn waited_count(&self) -> usize {
+        1
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == 0
+    }
+
+    fn serve(&self, view: &mut WriteManyView<'_, '_>, _: usize) {
+        let end = || self.state.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+        if self.finds(view) && end() {
+            self.read(view);
+        }
+    }
+
+    fn wake(&self) {}
+}
+
+fn add_entry(keyspace: &Keyspace) {
+    let mut after = AfterUnlock::default();
+    keyspace.write(keyspace.locate(STREAM), NOW, &mut after, |view| {
+        let add = |stream: &mut Box<Stream>| {
+            let id = stream.entries.last_id().next().unwrap();
+            stream.entries.append(id, [&b"f"[..], b"v"].into_iter(), BlockLimits::default());
+        };
+        view.change_collection(true, add).unwrap();
+        view.serve_waiters();
+    });
+    serve(keyspace, &mut after);
+}
+
+/// Two come to read for a group and one for himself while two entries are added: each of the group
+/// gets one of them, and the third one sees one, too.
+fn entries_against_readers() {
+    let keyspace = Arc::new(Keyspace::new(1));
+    keyspace.write(keyspace.locate(STREAM), NOW, &mut AfterUnlock::default(), |view| {
+        let group = Group::new(b"g", StreamId::MIN, None);
+        view.change_collection(true, |stream: &mut Box<Stream>| stream.add_group(group)).unwrap();
+    });
+    let readers = [Line::InTurn(7), Line::InTurn(7), Line::Each].map(|line| {
+        let reader = Reader::new(&keyspace, line);
+        let reading = Arc::clone(&reader);
+        (reader, shuttle::thread::spawn(move || reading.read_or_wait()))
+    });
+    let adders = [(); 2].map(|()| {
+        let keyspace = Arc::clone(&keyspace);
+        shuttle::thread::spawn(move || add_entry(&keyspace))
+    });
+    adders.into_iter().for_each(|adder| adder.join().unwrap());
+    let [one, other, third] = readers.map(|(reader, thread)| {
+        thread.join().unwrap();
+        reader.got.lock().unwrap().clone()
+    });
+    assert!(!third.is_empty(), "one waits for himself though an entry is there");
+    let mut of_group = [one, other].concat();
+    of_group.sort();
+    let ids = [1, 2].map(|seq| StreamId::new(0, seq));
+    assert_eq!(of_group, ids, "an entry is lost or doubled, or one waits though one is there");
 }
 
 /// Two wait one behind the other, two elements are pushed, and somebody takes one without waiting:
@@ -675,6 +827,12 @@ fn who_comes_while_an_element_is_pushed_gets_it() {
 }
 
 #[test]
+fn every_entry_reaches_those_who_read() {
+    let _alone = alone();
+    explore(entries_against_readers);
+}
+
+#[test]
 fn who_came_first_is_served_first() {
     let _alone = alone();
     // More preemptions have to meet for this than for the others.
@@ -686,6 +844,7 @@ fn a_planted_late_wait_is_found() {
     let _alone = alone();
     let _bug = plant(Bug::LateWait);
     assert!(is_found(waiting_against_push));
+    assert!(is_found(entries_against_readers));
 }
 
 #[test]

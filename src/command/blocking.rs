@@ -15,10 +15,12 @@ use crate::command::context::{Call, Context, Deferred, Services};
 use crate::command::dispatch::Gate;
 use crate::command::error::CommandError;
 use crate::command::spec::{CommandSpec, Outcome, Run, key_numbers};
+use crate::command::{stream_read, table};
 use crate::data::ValueType;
-use crate::keyspace::{AfterUnlock, Keyspace, LocatedKey};
+use crate::keyspace::{AfterUnlock, Keyspace, Line, LocatedKey};
 use crate::keyspace::{Ticket, Waiter, WriteManyView, WriteView, WrongType};
-use crate::protocol::{OutputBuffer, OwnedArgs, Protocol, ReplyWriter};
+use crate::protocol::{Args, OutputBuffer, OwnedArgs, Protocol, ReplyWriter};
+use crate::stats::CallCounts;
 use crate::util::number::parse_f64;
 use crate::util::random::Random;
 use smallvec::SmallVec;
@@ -45,12 +47,15 @@ pub enum Attempt {
 }
 
 /// How a try ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tried {
     /// The reply is written.
     Served,
     /// There was nothing to take; the command waits for so long, `None` for ever.
     Waits(Option<Duration>),
+    /// The same, with others in the place of these arguments, which are named by their numbers:
+    /// what they mean depends on the moment at which the command has come.
+    WaitsWith(Option<Duration>, Vec<(usize, Vec<u8>)>),
 }
 
 impl Attempt {
@@ -195,6 +200,7 @@ struct Blocked {
     ticket: Ticket,
     state: Arc<WaitState>,
     value_type: ValueType,
+    line: Line,
     handler: Handler,
     args: OwnedArgs,
     /// The argument number of each key.
@@ -209,6 +215,14 @@ struct Blocked {
     reply: Mutex<Option<OutputBuffer>>,
 }
 
+impl Blocked {
+    /// Counts the call, which was counted when it came, as one that has failed.
+    fn note_failure(&self) {
+        let failed = CallCounts { failed: 1, ..CallCounts::default() };
+        self.services.stats.commands.add(table::number_of(self.spec), failed, &[]);
+    }
+}
+
 impl Waiter for Blocked {
     fn ticket(&self) -> Ticket {
         self.ticket
@@ -216,6 +230,10 @@ impl Waiter for Blocked {
 
     fn value_type(&self) -> ValueType {
         self.value_type
+    }
+
+    fn line(&self) -> Line {
+        self.line
     }
 
     fn keys(&self) -> SmallVec<[LocatedKey<'_>; 4]> {
@@ -233,9 +251,12 @@ impl Waiter for Blocked {
     }
 
     fn serve(&self, view: &mut WriteManyView<'_, '_>, ready: usize) {
-        let has_type = view.key(ready).and_then(|key| key.value_type()) == Some(self.value_type);
+        let may_serve = match self.value_type {
+            ValueType::Stream => stream_read::may_serve(self.args.args(), view, ready),
+            wanted => view.key(ready).and_then(|key| key.value_type()) == Some(wanted),
+        };
         // Here it is decided: from now on the wait cannot end in another way.
-        if !has_type || !self.state.end(Ending::Served) {
+        if !may_serve || !self.state.end(Ending::Served) {
             return;
         }
         let mut output = OutputBuffer::new();
@@ -255,6 +276,7 @@ impl Waiter for Blocked {
             let text = error.text();
             call.reply.error(&text);
             self.services.stats.note_error(&text);
+            self.note_failure();
         }
         *self.reply.lock().unwrap_or_else(PoisonError::into_inner) = Some(output);
     }
@@ -269,6 +291,8 @@ impl Waiter for Blocked {
 pub struct Wait {
     blocked: Arc<Blocked>,
     timeout: Option<Duration>,
+    /// Whether it is counted among those who wait: it is in the queues.
+    is_counted: bool,
 }
 
 impl Wait {
@@ -324,7 +348,17 @@ impl Drop for Wait {
             blocked.keyspace.stop_waiting(&**blocked);
         }
         blocked.client.set_waiting(None);
-        blocked.services.clients.note_unblocked(self.timeout.is_some());
+        if self.is_counted {
+            blocked.services.clients.note_unblocked(self.timeout.is_some());
+        }
+    }
+}
+
+/// The line in which a command waits for a value of this type.
+fn line(value_type: ValueType, args: Args<'_>) -> Line {
+    match value_type {
+        ValueType::Stream => stream_read::line(args),
+        _ => Line::InTurn(0),
     }
 }
 
@@ -337,34 +371,46 @@ impl Gate {
         spec: &'static CommandSpec,
         call: &mut Call<'_>,
     ) -> Outcome {
-        let Run::Block(value_type, handler) = spec.run else {
+        let (Run::Block(value_type, handler) | Run::ReadOrBlock(value_type, _, handler)) = spec.run
+        else {
             return Err(CommandError::Syntax);
         };
+        let line = line(value_type, call.args);
         let keys = self.locate_keys(spec, call.args, context.database);
         let first = spec.keys.get(..1).unwrap_or_default();
         let waited_count = key_numbers(first, call.args).count();
         let mut prepared: Option<Wait> = None;
         loop {
             let now = call.now;
+            let blocked = prepared.as_ref().map(|wait| Arc::clone(&wait.blocked));
             let tried = self.keyspace().write_many(&keys, now, after, |view| {
-                let is_behind = view.has_waiters(waited_count, value_type);
+                let is_behind = view.has_waiters(waited_count, value_type, line);
                 let attempt = if is_behind { Attempt::Behind } else { Attempt::First };
-                let tried = handler(view, call, attempt)?;
-                if let (Tried::Waits(_), Some(wait)) = (tried, &prepared) {
-                    let waiter: Arc<dyn Waiter> = Arc::<Blocked>::clone(&wait.blocked);
-                    view.wait(&waiter);
+                let Some(blocked) = &blocked else {
+                    return handler(view, call, attempt);
+                };
+                let tried = handler(view, &mut call.nested(blocked.args.args()), attempt)?;
+                if tried != Tried::Served {
+                    let waiter: Arc<dyn Waiter> = Arc::<Blocked>::clone(blocked);
+                    view.wait(&waiter, is_behind);
                 }
                 Ok::<_, CommandError>(tried)
             })?;
-            let Tried::Waits(timeout) = tried else {
-                return Ok(());
+            let (timeout, others) = match tried {
+                Tried::Served => return Ok(()),
+                Tried::Waits(timeout) => (timeout, Vec::new()),
+                Tried::WaitsWith(timeout, others) => (timeout, others),
             };
-            if let Some(wait) = prepared {
+            if let Some(mut wait) = prepared {
+                self.services().clients.note_blocked(timeout.is_some());
+                wait.is_counted = true;
                 context.deferred = Some(Deferred::Block(wait));
                 return Ok(());
             }
             // The request is copied while nothing is locked; then all is tried once more.
-            prepared = Some(self.prepare_wait(context, spec, (value_type, handler), call, timeout));
+            let args = call.args.to_owned_with(&others);
+            let served = (value_type, line, handler);
+            prepared = Some(self.prepare_wait(context, spec, served, args, timeout));
         }
     }
 
@@ -372,8 +418,8 @@ impl Gate {
         &self,
         context: &Context,
         spec: &'static CommandSpec,
-        (value_type, handler): (ValueType, Handler),
-        call: &Call<'_>,
+        (value_type, line, handler): (ValueType, Line, Handler),
+        args: OwnedArgs,
         timeout: Option<Duration>,
     ) -> Wait {
         let state = Arc::new(WaitState::new());
@@ -383,10 +429,11 @@ impl Gate {
             ticket: Ticket::take(),
             state: Arc::clone(&state),
             value_type,
+            line,
             handler,
-            args: call.args.to_owned(),
-            keys: key_numbers(spec.keys, call.args).collect(),
-            waited_count: key_numbers(first, call.args).count(),
+            keys: key_numbers(spec.keys, args.args()).collect(),
+            waited_count: key_numbers(first, args.args()).count(),
+            args,
             database: context.database,
             protocol: context.protocol,
             keyspace: Arc::clone(self.keyspace()),
@@ -395,7 +442,6 @@ impl Gate {
             reply: Mutex::default(),
         });
         context.client.set_waiting(Some(state));
-        self.services().clients.note_blocked(timeout.is_some());
-        Wait { blocked, timeout }
+        Wait { blocked, timeout, is_counted: false }
     }
 }

@@ -4,7 +4,7 @@
 //! What has an order is mixed, each part with all before it; what has none is added, whatever comes
 //! first.
 
-use crate::data::{ValueRef, ValueType};
+use crate::data::{StreamId, ValueRef, ValueType};
 use crate::util::number::format_f64;
 use sha1::{Digest as _, Sha1};
 
@@ -18,6 +18,7 @@ fn type_number(value_type: ValueType) -> u32 {
         ValueType::Set => 2,
         ValueType::SortedSet => 3,
         ValueType::Hash => 4,
+        ValueType::Stream => 6,
     }
 }
 
@@ -58,6 +59,15 @@ impl Digest {
             ValueRef::Hash(hash) => hash.for_each(|field, value| self.add_pair(field, value)),
             ValueRef::SortedSet(set) => {
                 set.for_all(|member, score| self.add_pair(member, &format_f64(score)));
+            }
+            ValueRef::Stream(stream) => {
+                for entry in stream.entries.range(StreamId::MIN, StreamId::MAX) {
+                    self.mix(format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
+                    entry.for_each(|field, value| {
+                        field.with_bytes(|bytes| self.mix(bytes));
+                        value.with_bytes(|bytes| self.mix(bytes));
+                    });
+                }
             }
         }
         if has_deadline {

@@ -4,6 +4,7 @@
 //! then the after-work. An error takes back everything that the command wrote into the reply, so
 //! it never half-answers.
 
+use crate::command::blocking::Tried;
 use crate::command::context::{Call, Context, ReplyMode, Services};
 use crate::command::error::CommandError;
 use crate::command::measure::{Meter, Unfinished};
@@ -357,6 +358,13 @@ impl Gate {
                 None => Ok(()),
             },
             Run::Block(..) => self.try_or_wait(context, after, spec, call),
+            Run::ReadOrBlock(_, read, _) => {
+                let keys = self.locate_keys(spec, call.args, database);
+                match keyspace.read_many(&keys, now, tally, |view| read(view, call))? {
+                    Tried::Served => Ok(()),
+                    _ => self.try_or_wait(context, after, spec, call),
+                }
+            }
             Run::Watch => self.watch(context, after, spec, call),
             Run::Container(_) | Run::Exec => Err(CommandError::Syntax),
         }

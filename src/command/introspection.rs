@@ -162,6 +162,7 @@ impl CommandSpec {
             Group::Set => "set",
             Group::SortedSet => "sortedset",
             Group::Geo => "geo",
+            Group::Stream => "stream",
             Group::PubSub => "",
             Group::Transactions => "transaction",
             Group::Connection => "connection",
@@ -250,6 +251,7 @@ const NOTES: &[(&str, usize, &str)] = &[
     ("SET", 0, "RW and ACCESS due to the optional `GET` argument"),
     ("GETEX", 0, "RW and UPDATE because it changes the TTL"),
     ("BITFIELD", 0, "This command allows both access and modification of the key"),
+    ("XADD", 0, "UPDATE instead of INSERT because of the optional trimming feature"),
     ("SORT", 1, SORT_NOTES),
     ("SORT", 2, "For the optional STORE keyword. It is marked 'unknown' because the keyword can \
                  appear anywhere in the argument array"),
@@ -318,11 +320,14 @@ fn key_spec(reply: &mut ReplyWriter<'_>, key: &KeySpec, notes: Option<&str>) {
     text(reply, "spec");
     reply.map(3);
     text(reply, "lastkey");
-    reply.integer(if key.keyword().is_some() { 0 } else { key.last });
+    reply.integer(match key.keyword() {
+        Some(_) => -i64::from(key.is_half()),
+        None => key.last,
+    });
     text(reply, "keystep");
     reply.count(key.step);
     text(reply, "limit");
-    reply.integer(0);
+    reply.integer(if key.is_half() { 2 } else { 0 });
 }
 
 /// The ten parts of what COMMAND INFO says of a command.

@@ -99,6 +99,7 @@ pub fn encoding_name(value: ValueRef<'_>) -> &'static str {
         ValueRef::Hash(HashRef::Waning(hash)) => encoding_name(ValueRef::Hash(hash.all())),
         ValueRef::Set(set) => set.encoding(),
         ValueRef::SortedSet(set) => set.encoding(),
+        ValueRef::Stream(_) => "stream",
     }
 }
 

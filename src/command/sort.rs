@@ -268,7 +268,9 @@ fn elements(key: &ReadView<'_>, options: &mut Options<'_>) -> Result<Vec<Vec<u8>
             };
             set.for_each(ranks, is_reverse, |member, _| all.push(member.to_vec()));
         }
-        Some(ValueRef::String(_) | ValueRef::Hash(_)) => return Err(CommandError::WrongType),
+        Some(ValueRef::String(_) | ValueRef::Hash(_) | ValueRef::Stream(_)) => {
+            return Err(CommandError::WrongType);
+        }
     }
     Ok(all)
 }

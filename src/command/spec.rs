@@ -13,6 +13,7 @@ use crate::data::ValueType;
 use crate::keyspace::{ReadManyView, ReadView, WriteManyView, WriteView};
 use crate::protocol::Args;
 use crate::util::number::parse_prefix;
+use std::ops::Range;
 
 /// How a handler ends: its reply is written, or this error takes the place of what it wrote.
 pub type Outcome = Result<(), CommandError>;
@@ -39,6 +40,12 @@ pub enum Run {
     /// for one. Those of the first spec are waited for.
     Block(
         ValueType,
+        fn(&mut WriteManyView<'_, '_>, &mut Call<'_>, Attempt) -> Result<Tried, CommandError>,
+    ),
+    /// The same, but it only reads: the first function serves it under shared locks if it can.
+    ReadOrBlock(
+        ValueType,
+        fn(&ReadManyView<'_, '_>, &mut Call<'_>) -> Result<Tried, CommandError>,
         fn(&mut WriteManyView<'_, '_>, &mut Call<'_>, Attempt) -> Result<Tried, CommandError>,
     ),
     /// The keyspace as a whole.
@@ -129,6 +136,21 @@ impl KeySpec {
     const BEHIND_STORE: i64 = i64::MIN + 2;
     /// In the place of the last: one key behind the first `STOREDIST`.
     const BEHIND_STOREDIST: i64 = i64::MIN + 3;
+    /// In the place of the last: the first half of what is behind `STREAMS`.
+    const BEHIND_STREAMS: i64 = i64::MIN + 4;
+
+    /// The keys behind `STREAMS`, as many as there are ids behind them. The word is said to be
+    /// looked for from argument `first` on.
+    #[must_use]
+    pub const fn streams(first: usize, access: &'static [&'static str]) -> Self {
+        Self { first, last: Self::BEHIND_STREAMS, step: 1, access }
+    }
+
+    /// True when the keys are the first half of what is behind a word.
+    #[must_use]
+    pub fn is_half(&self) -> bool {
+        self.last == Self::BEHIND_STREAMS
+    }
 
     /// The keys behind `STORE` and `STOREDIST`, which are looked for from argument `first` on.
     #[must_use]
@@ -145,6 +167,7 @@ impl KeySpec {
         match self.last {
             Self::BEHIND_STORE => Some("STORE"),
             Self::BEHIND_STOREDIST => Some("STOREDIST"),
+            Self::BEHIND_STREAMS => Some("STREAMS"),
             _ => None,
         }
     }
@@ -176,6 +199,9 @@ impl KeySpec {
     /// The argument number of the first key; a keyword may be missing.
     fn first_number(&self, args: Args<'_>) -> Option<usize> {
         let Some(keyword) = self.keyword() else { return Some(self.first) };
+        if self.is_half() {
+            return streams(args).map(|keys| keys.start);
+        }
         let found = args.iter_from(self.first).position(|word| is_word(word, keyword))?;
         Some(self.first + found + 1).filter(|number| *number < args.len())
     }
@@ -184,6 +210,9 @@ impl KeySpec {
     /// says. The number of keys is read leniently, as Redis does here; the command is stricter.
     fn last_number(&self, args: Args<'_>) -> Option<usize> {
         let last = args.len().checked_sub(1)?;
+        if self.is_half() {
+            return streams(args).map(|keys| keys.end - 1);
+        }
         if self.keyword().is_some() {
             return Some(self.first_number(args).unwrap_or(0));
         }
@@ -215,6 +244,26 @@ impl KeySpec {
     pub const fn all(access: &'static [&'static str]) -> Self {
         Self { first: 1, last: -1, step: 1, access }
     }
+}
+
+/// The argument numbers of the keys of XREAD and XREADGROUP, whose options come first; `None` when
+/// there is no key, or not an id for each.
+#[must_use]
+pub fn streams(args: Args<'_>) -> Option<Range<usize>> {
+    let mut at = 1;
+    loop {
+        let word = args.get(at)?;
+        at += match word {
+            _ if is_word(word, "STREAMS") => break,
+            _ if is_word(word, "BLOCK") || is_word(word, "COUNT") => 2,
+            _ if is_word(word, "GROUP") => 3,
+            _ if is_word(word, "NOACK") => 1,
+            _ => return None,
+        };
+    }
+    let first = at + 1;
+    let behind = args.len().saturating_sub(first);
+    (behind > 0 && behind % 2 == 0).then_some(first..first + behind / 2)
 }
 
 /// The argument numbers of the keys that `specs` name in a request.
@@ -321,6 +370,8 @@ pub enum Group {
     Set,
     /// Sorted sets.
     SortedSet,
+    /// Streams.
+    Stream,
     /// Places on the earth in sorted sets.
     Geo,
     /// Publish/subscribe.
@@ -352,6 +403,7 @@ impl Group {
             Self::Hash => "hash",
             Self::Set => "set",
             Self::SortedSet => "sorted-set",
+            Self::Stream => "stream",
             Self::Geo => "geo",
             Self::PubSub => "pubsub",
             Self::Transactions => "transactions",
@@ -446,7 +498,8 @@ impl CommandSpec {
     /// True when it only reads data.
     #[must_use]
     pub fn is_readonly(&self) -> bool {
-        matches!(self.run, Run::Read(_) | Run::ReadMany(_)) || self.flags.has(Flags::READONLY)
+        matches!(self.run, Run::Read(_) | Run::ReadMany(_) | Run::ReadOrBlock(..))
+            || self.flags.has(Flags::READONLY)
     }
 
     /// Its subcommands.
@@ -491,6 +544,14 @@ mod tests {
         assert_eq!(numbers(&stores, "C a store b STOREDIST c"), all(&[3, 5]));
         assert_eq!(numbers(&stores, "C store b STOREDIST STORE store"), all(&[5, 4]));
         assert_eq!(numbers(&stores, "C a b c STOREDIST"), all(&[]));
+        let streams = [KeySpec::streams(1, &[])];
+        assert_eq!(numbers(&streams, "C STREAMS a b 1 2"), all(&[2, 3]));
+        assert_eq!(numbers(&streams, "C count 2 Streams streams 0"), all(&[4]));
+        let group = "C GROUP streams g BLOCK 0 NOACK STREAMS a >";
+        assert_eq!(numbers(&streams, group), all(&[8]));
+        for none in ["C", "C STREAMS", "C STREAMS a b 1", "C a STREAMS b 1", "C COUNT STREAMS"] {
+            assert_eq!(numbers(&streams, none), (vec![], false), "{none}");
+        }
         for wrong in ["0", "4", "-1", "x", "9223372036854775807", "18446744073709551615"] {
             assert_eq!(numbers(&counted, &format!("C to {wrong} a b c")), (vec![1], false));
         }

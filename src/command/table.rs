@@ -5,7 +5,8 @@ use crate::command::{bitmap, dump_restore, hyperloglog, object, sort};
 use crate::command::{connection, database, debug, expire, generic, geo, hash, hash_expire};
 use crate::command::{introspection, list, list_pop, memory, pubsub, replication};
 use crate::command::{server, set, set_algebra, sorted_set, sorted_set_algebra};
-use crate::command::{sorted_set_pop, sorted_set_range, string, transaction};
+use crate::command::{sorted_set_pop, sorted_set_range, stream, stream_group, stream_info};
+use crate::command::{stream_pending, stream_read, string, transaction};
 use hashbrown::HashTable;
 use std::sync::OnceLock;
 
@@ -31,6 +32,11 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     sorted_set_algebra::COMMANDS,
     sorted_set_pop::COMMANDS,
     geo::COMMANDS,
+    stream::COMMANDS,
+    stream_read::COMMANDS,
+    stream_group::COMMANDS,
+    stream_pending::COMMANDS,
+    stream_info::COMMANDS,
     pubsub::COMMANDS,
     transaction::COMMANDS,
     connection::COMMANDS,
@@ -200,6 +206,7 @@ mod tests {
                 | Run::WriteMany(_)
                 | Run::WriteAcross(..)
                 | Run::Block(..)
+                | Run::ReadOrBlock(..)
                 | Run::Watch
         );
         let names_keys = spec.has_keys() && !matches!(spec.run, Run::Sweep(_));

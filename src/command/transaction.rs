@@ -5,7 +5,7 @@
 //! handlers as ever on what is locked, in their order and all at one moment. A command that fails
 //! does not stop those behind it. What is left to do after the locks is done once, at the end.
 
-use crate::command::blocking::Attempt;
+use crate::command::blocking::{Attempt, Tried};
 use crate::command::context::{Call, Context};
 use crate::command::dispatch::{Gate, Scratch, blocking, first_key, keys_of};
 use crate::command::error::CommandError;
@@ -330,6 +330,14 @@ impl Gate {
             Run::Block(_, run) => {
                 let keys = self.locate_keys(spec, call.args, database);
                 held.write_many(&keys, now, after, |view| run(view, call, Attempt::Only)).map(drop)
+            }
+            Run::ReadOrBlock(_, read, _) => {
+                let keys = self.locate_keys(spec, call.args, database);
+                let tried = held.read_many(&keys, now, tally, |view| read(view, call))?;
+                if tried != Tried::Served {
+                    call.reply.null_array();
+                }
+                Ok(())
             }
             Run::Sweep(run) => {
                 run(&mut Sweeper::of_held(held.all(), database, now, tally, after), call)

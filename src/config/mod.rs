@@ -223,6 +223,8 @@ pub struct Config {
     save: Mutex<Vec<SaveRule>>,
     string_bytes_max: AtomicUsize,
     hyperloglog_sparse_bytes_max: AtomicUsize,
+    stream_block_bytes_max: AtomicU64,
+    stream_block_entries_max: AtomicU64,
     clients_max: AtomicUsize,
     timeout_seconds: AtomicU64,
     keepalive_seconds: AtomicU64,
@@ -293,6 +295,8 @@ impl Config {
             save: Mutex::default(),
             string_bytes_max: AtomicUsize::new(0),
             hyperloglog_sparse_bytes_max: AtomicUsize::new(0),
+            stream_block_bytes_max: AtomicU64::new(0),
+            stream_block_entries_max: AtomicU64::new(0),
             clients_max: AtomicUsize::new(0),
             timeout_seconds: AtomicU64::new(0),
             keepalive_seconds: AtomicU64::new(0),
@@ -337,6 +341,12 @@ impl Config {
             "proto-max-bulk-len" => self.string_bytes_max.store(size(), Ordering::Relaxed),
             "hll-sparse-max-bytes" => {
                 self.hyperloglog_sparse_bytes_max.store(size(), Ordering::Relaxed);
+            }
+            "stream-node-max-bytes" => {
+                self.stream_block_bytes_max.store(number(), Ordering::Relaxed);
+            }
+            "stream-node-max-entries" => {
+                self.stream_block_entries_max.store(number(), Ordering::Relaxed);
             }
             "maxclients" => self.clients_max.store(size(), Ordering::Relaxed),
             "timeout" => self.timeout_seconds.store(number(), Ordering::Relaxed),
@@ -563,6 +573,18 @@ impl Config {
     #[must_use]
     pub fn hyperloglog_sparse_bytes_max(&self) -> usize {
         self.hyperloglog_sparse_bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of a block of a stream (stream-node-max-bytes); 0 for no limit.
+    #[must_use]
+    pub fn stream_block_bytes_max(&self) -> u64 {
+        self.stream_block_bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// Entries of a block of a stream (stream-node-max-entries); 0 for no limit.
+    #[must_use]
+    pub fn stream_block_entries_max(&self) -> u64 {
+        self.stream_block_entries_max.load(Ordering::Relaxed)
     }
 
     /// What is observed of commands.

@@ -93,6 +93,8 @@ pub static OPTIONS: &[OptionSpec] = &[
     acts("tcp-keepalive", COUNT_32, "300", Live, "Seconds of silence after which a peer is asked whether it is still there; 0 for never."),
     acts("proto-max-bulk-len", STRING, "536870912", Live, "Bytes that one argument and one string may have."),
     acts("hll-sparse-max-bytes", SIZE, "3000", Live, "Size up to which a HyperLogLog is sparse."),
+    acts("stream-node-max-bytes", SIZE, "4096", Live, "Bytes up to which a block of a stream takes entries; 0 for any number."),
+    acts("stream-node-max-entries", COUNT, "100", Live, "Entries that a block of a stream takes; 0 for any number."),
     acts("dir", Text, ".", Protected, "Folder of the dump."),
     acts("dbfilename", Text, "dump.my_rdb", Protected, "File name of the dump."),
     acts("save", SaveRules, "300 1", Live, "When to save: pairs of seconds and the changes that must have happened; empty for never."),
@@ -149,8 +151,6 @@ pub static OPTIONS: &[OptionSpec] = &[
     kept("set-max-intset-entries", COUNT, "512", Live, "Numbers up to which Redis packs a set."),
     kept("zset-max-listpack-entries", COUNT, "128", Live, "Members up to which Redis packs a sorted set.").or("zset-max-ziplist-entries"),
     kept("zset-max-listpack-value", SIZE, "64", Live, "Length up to which Redis packs a sorted set.").or("zset-max-ziplist-value"),
-    kept("stream-node-max-bytes", SIZE, "4096", Live, "Size of the pieces of a stream."),
-    kept("stream-node-max-entries", COUNT, "100", Live, "Entries of the pieces of a stream."),
 
     acts("notify-keyspace-events", EventClasses, "", Live, "Events of keys that are published."),
     acts("tracking-table-max-keys", COUNT, "1000000", Live, "Keys that are remembered for clients that keep copies of them (CLIENT TRACKING); 0 for no limit."),

@@ -1,22 +1,29 @@
 //! Layer 1: one structure per data type. No key names, no clock, no replies, no locks.
 //!
-//! Every collection has a packed form, one contiguous run of bytes that its owner may store inside
-//! a larger allocation, and a large form made of bounded shared pieces: cloning the large form
-//! copies one pointer per piece, and a later change copies only the piece that it touches. So a
-//! snapshot can keep the old form of a list of millions without stalling anyone.
+//! Every collection but the stream has a packed form, one contiguous run of bytes that its owner
+//! may store inside a larger allocation. All have a large form made of bounded shared pieces:
+//! cloning it copies one pointer per piece, and a later change copies only the piece that it
+//! touches. So a snapshot can keep the old form of a list of millions without stalling anyone.
 
 mod chunk;
 pub mod hash;
 pub mod hash_deadlines;
 pub mod hyperloglog;
+pub mod id_sequence;
 pub mod int_seq;
 pub mod list;
+pub mod listpack;
 pub mod member;
 pub mod packed;
 pub mod ranked_tree;
 pub mod segmented;
 pub mod set;
 pub mod sorted_set;
+pub mod stream;
+mod stream_block;
+pub mod stream_group;
+pub mod stream_id;
+pub mod stream_log;
 pub mod string;
 pub mod tagged;
 
@@ -25,6 +32,8 @@ pub use hash_deadlines::TimedHash;
 pub use list::{ChunkedList, List, ListRef};
 pub use set::{MemberTable, Set, SetRef};
 pub use sorted_set::{RankedMembers, SortedSet, SortedSetRef};
+pub use stream::Stream;
+pub use stream_id::StreamId;
 pub use string::StringRef;
 
 use bytes::Bytes;
@@ -43,6 +52,8 @@ pub enum ValueType {
     Set,
     /// A set of byte strings in the order of their scores.
     SortedSet,
+    /// A log of entries.
+    Stream,
 }
 
 impl ValueType {
@@ -55,6 +66,7 @@ impl ValueType {
             Self::Hash => "hash",
             Self::Set => "set",
             Self::SortedSet => "zset",
+            Self::Stream => "stream",
         }
     }
 }
@@ -72,6 +84,8 @@ pub enum Value {
     Set(Set),
     /// A sorted set.
     SortedSet(SortedSet),
+    /// A stream.
+    Stream(Box<Stream>),
 }
 
 /// A value borrowed from where it is stored.
@@ -87,6 +101,8 @@ pub enum ValueRef<'a> {
     Set(SetRef<'a>),
     /// A sorted set.
     SortedSet(SortedSetRef<'a>),
+    /// A stream.
+    Stream(&'a Stream),
 }
 
 impl ValueRef<'_> {
@@ -99,6 +115,7 @@ impl ValueRef<'_> {
             Self::Hash(_) => ValueType::Hash,
             Self::Set(_) => ValueType::Set,
             Self::SortedSet(_) => ValueType::SortedSet,
+            Self::Stream(_) => ValueType::Stream,
         }
     }
 }
@@ -118,6 +135,8 @@ pub enum LargeValue {
     Set(MemberTable),
     /// A sorted set of table and tree.
     SortedSet(RankedMembers),
+    /// A stream of any size.
+    Stream(Box<Stream>),
 }
 
 impl LargeValue {
@@ -131,6 +150,7 @@ impl LargeValue {
             Self::TimedHash(hash) => hash.pieces(),
             Self::Set(table) => table.segment_count(),
             Self::SortedSet(set) => set.pieces(),
+            Self::Stream(stream) => stream.pieces(),
         }
     }
 
@@ -144,6 +164,7 @@ impl LargeValue {
             Self::TimedHash(hash) => hash.memory_bytes(),
             Self::Set(table) => table.memory_bytes(),
             Self::SortedSet(set) => set.memory_bytes(),
+            Self::Stream(stream) => stream.memory_bytes(),
         }
     }
 }

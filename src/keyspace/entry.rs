@@ -31,6 +31,8 @@ const KIND_LIST: u8 = 1;
 const KIND_HASH: u8 = 2;
 const KIND_SET: u8 = 3;
 const KIND_SORTED_SET: u8 = 4;
+/// A stream is never packed.
+const KIND_STREAM: u8 = 5;
 const KIND_MASK: u8 = 0x07;
 const HAS_DEADLINE: u8 = 0x80;
 
@@ -73,6 +75,7 @@ fn kind_of(value_type: ValueType) -> u8 {
         ValueType::Hash => KIND_HASH,
         ValueType::Set => KIND_SET,
         ValueType::SortedSet => KIND_SORTED_SET,
+        ValueType::Stream => KIND_STREAM,
     }
 }
 
@@ -181,6 +184,7 @@ impl Entry {
             Value::Hash(hash) => Self::from_form(key, hash.into_form(), deadline, version),
             Value::Set(set) => Self::from_form(key, set.into_form(), deadline, version),
             Value::SortedSet(set) => Self::from_form(key, set.into_form(), deadline, version),
+            Value::Stream(stream) => Self::from_form(key, stream.into_form(), deadline, version),
         }
     }
 
@@ -331,6 +335,7 @@ impl Entry {
                 LargeValue::TimedHash(hash) => ValueRef::Hash(hash.fields()),
                 LargeValue::Set(table) => ValueRef::Set(SetRef::Table(table)),
                 LargeValue::SortedSet(set) => ValueRef::SortedSet(SortedSetRef::Ranked(set)),
+                LargeValue::Stream(stream) => ValueRef::Stream(stream),
             },
         }
     }

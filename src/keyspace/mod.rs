@@ -50,7 +50,7 @@ pub use view::{
     DEADLINE_SLOT_BYTES, KEY_SLOT_BYTES, LocatedKey, NewDeadline, ReadAnyView, ReadManyView,
     ReadView, Tally, WriteAnyView, WriteManyView, WriteView, WrongType,
 };
-pub use wait::{ReadyKey, Ticket, Waiter};
+pub use wait::{Line, ReadyKey, Ticket, Waiter};
 pub use watch::Watches;
 
 use crate::util::clock::UnixMillis;
@@ -503,6 +503,10 @@ impl Keyspace {
                 swept.removed += removed as u64;
                 swept.lag_max_ms = swept.lag_max_ms.max(lag_ms);
                 settle(&mut after);
+                while let Some(ready) = after.take_ready() {
+                    self.serve_waiters(ready, now, &mut after);
+                    settle(&mut after);
+                }
             }
         }
         swept

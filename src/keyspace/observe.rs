@@ -6,9 +6,10 @@
 
 use crate::data::ValueType;
 use crate::keyspace::database::Place;
-use crate::keyspace::wait::{Ticket, Waiter};
+use crate::keyspace::wait::{Line, Ticket, Waiter};
 use ahash::RandomState;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -41,7 +42,7 @@ pub(super) type WatcherId = u64;
 #[derive(Debug, Default)]
 pub(super) struct Observers {
     watched: HashMap<Place, BTreeMap<WatcherId, Arc<WatchFlag>>, RandomState>,
-    waited: HashMap<Wanted, BTreeMap<Ticket, Queued>, RandomState>,
+    waited: HashMap<Wanted, BTreeMap<Line, Queue>, RandomState>,
 }
 
 /// What somebody waits for: a key with a value of one type.
@@ -49,6 +50,17 @@ pub(super) struct Observers {
 pub(super) struct Wanted {
     pub place: Place,
     pub value_type: ValueType,
+}
+
+/// Those who wait in one line, in the order in which they came.
+type Queue = BTreeMap<Ticket, Queued>;
+
+impl Wanted {
+    /// True when those who wait are to hear also that what they wait at is gone: there are readers
+    /// of streams, for which it must be there.
+    pub fn waits_for_its_end(self) -> bool {
+        self.value_type == ValueType::Stream
+    }
 }
 
 /// One who waits, and which of its keys this is.
@@ -109,26 +121,47 @@ impl Observers {
     /// Adds one who waits for a key, which is its key number `number`. Cost: O(log n) for n who do.
     pub fn wait(&mut self, place: Place, number: usize, waiter: &Arc<dyn Waiter>) {
         let wanted = Wanted { place, value_type: waiter.value_type() };
-        let queue = self.waited.entry(wanted).or_default();
+        let queue = self.waited.entry(wanted).or_default().entry(waiter.line()).or_default();
         // Of a key that is there twice the first counts.
         let queued = || Queued { waiter: Arc::clone(waiter), number };
         queue.entry(waiter.ticket()).or_insert_with(queued);
     }
 
     /// Removes it again. Cost: O(log n) for n who wait for the key.
-    pub fn stop_waiting(&mut self, wanted: Wanted, ticket: Ticket) {
-        if let Some(queue) = self.waited.get_mut(&wanted) {
+    pub fn stop_waiting(&mut self, wanted: Wanted, line: Line, ticket: Ticket) {
+        let Some(lines) = self.waited.get_mut(&wanted) else { return };
+        if let Some(queue) = lines.get_mut(&line) {
             queue.remove(&ticket);
             if queue.is_empty() {
-                self.waited.remove(&wanted);
+                lines.remove(&line);
             }
+        }
+        if lines.is_empty() {
+            self.waited.remove(&wanted);
         }
     }
 
-    /// The first one that waits for this and has not given up, and which of its keys it is.
-    pub fn next_waiter(&self, wanted: Wanted) -> Option<(Arc<dyn Waiter>, usize)> {
-        let mut queue = self.waited.get(&wanted)?.values();
-        let queued = queue.find(|queued| queued.waiter.is_waiting())?;
+    /// True when somebody waits for this in this line.
+    pub fn has_line(&self, wanted: Wanted, line: Line) -> bool {
+        self.waited.get(&wanted).is_some_and(|lines| lines.contains_key(&line))
+    }
+
+    /// The lines in which somebody waits for this. Cost: O(lines).
+    pub fn lines(&self, wanted: Wanted) -> Vec<Line> {
+        self.waited.get(&wanted).map(|lines| lines.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// The first one behind `ticket` that waits for this in this line and has not given up, and
+    /// which of its keys it is.
+    pub fn next_waiter(
+        &self,
+        wanted: Wanted,
+        line: Line,
+        behind: Ticket,
+    ) -> Option<(Arc<dyn Waiter>, usize)> {
+        let queue = self.waited.get(&wanted)?.get(&line)?;
+        let mut queue = queue.range((Bound::Excluded(behind), Bound::Unbounded));
+        let (_, queued) = queue.find(|(_, queued)| queued.waiter.is_waiting())?;
         Some((Arc::clone(&queued.waiter), queued.number))
     }
 }

@@ -10,14 +10,14 @@
 //! before it.
 
 use crate::data::segmented::Slot;
-use crate::data::{Collection, Hash};
+use crate::data::{Collection, Hash, ValueType};
 use crate::keyspace::after::AfterUnlock;
 use crate::keyspace::database::{Database, DatabaseNumber, KeyTable, Place, Walked};
 use crate::keyspace::entry::{Entry, Version};
 use crate::keyspace::expiry::Due;
 use crate::keyspace::lock::Epoch;
 use crate::keyspace::observe::{Observers, Wanted, WatchFlag, WatcherId};
-use crate::keyspace::wait::{ReadyKey, Ticket, Waiter};
+use crate::keyspace::wait::{Line, ReadyKey, Ticket, Waiter};
 use crate::util::clock::UnixMillis;
 use crate::util::hash::{KeyHash, POSITION_BITS, Position};
 use crate::util::random::Random;
@@ -257,14 +257,30 @@ impl Shard {
         if let Some(observers) = &self.observers {
             let wanted = Wanted { place, value_type: entry.value().value_type() };
             if observers.is_waited_for(wanted) {
-                after.note_ready(ReadyKey { shard: self.number, wanted });
+                after.note_ready(ReadyKey::new(self.number, wanted));
             }
         }
     }
 
-    /// True when somebody waits for this.
-    pub(super) fn has_waiters(&self, wanted: Wanted) -> bool {
-        self.observers.as_ref().is_some_and(|observers| observers.is_waited_for(wanted))
+    /// Notes that a key has more than before, or is gone, if somebody waits for that.
+    #[inline]
+    pub(super) fn note_news(&self, place: Place, after: &mut AfterUnlock) {
+        if let Some(observers) = &self.observers {
+            let wanted = Wanted { place, value_type: ValueType::Stream };
+            if observers.is_waited_for(wanted) {
+                after.note_ready(ReadyKey::new(self.number, wanted));
+            }
+        }
+    }
+
+    /// True when somebody waits for this in this line.
+    pub(super) fn has_waiters(&self, wanted: Wanted, line: Line) -> bool {
+        self.observers.as_ref().is_some_and(|observers| observers.has_line(wanted, line))
+    }
+
+    /// The lines in which somebody waits for this.
+    pub(super) fn lines(&self, wanted: Wanted) -> Vec<Line> {
+        self.observers.as_ref().map(|observers| observers.lines(wanted)).unwrap_or_default()
     }
 
     /// Puts one who waits into the queue of a key, which is its key number `number`.
@@ -273,22 +289,28 @@ impl Shard {
     }
 
     /// Takes one out of a queue.
-    pub(super) fn stop_waiting(&mut self, wanted: Wanted, ticket: Ticket) {
+    pub(super) fn stop_waiting(&mut self, wanted: Wanted, line: Line, ticket: Ticket) {
         if let Some(observers) = &mut self.observers {
-            observers.stop_waiting(wanted, ticket);
+            observers.stop_waiting(wanted, line, ticket);
             if observers.is_empty() {
                 self.observers = None;
             }
         }
     }
 
-    /// The first one in a queue that has not given up, and which of its keys that is; `None` when
-    /// the key is not there.
-    pub(super) fn next_waiter(&self, wanted: Wanted) -> Option<(Arc<dyn Waiter>, usize)> {
+    /// The first one in a line behind `ticket` that has not given up, and which of its keys that
+    /// is; `None` when the key is not there, unless it is that for which one waits.
+    pub(super) fn next_waiter(
+        &self,
+        wanted: Wanted,
+        line: Line,
+        behind: Ticket,
+    ) -> Option<(Arc<dyn Waiter>, usize)> {
         let observers = self.observers.as_ref()?;
         let Place { database, hash } = wanted.place;
-        let is_there = self.database(database).is_some_and(|database| database.has(hash));
-        is_there.then(|| observers.next_waiter(wanted))?
+        let is_there = || self.database(database).is_some_and(|database| database.has(hash));
+        let may_serve = (wanted.waits_for_its_end() && line != Line::Each) || is_there();
+        may_serve.then(|| observers.next_waiter(wanted, line, behind))?
     }
 
     /// Lends the walker of snapshot `epoch` at most one segment that it has not seen, each entry
@@ -388,6 +410,7 @@ impl Shard {
     ) {
         let (deadline, field_deadline) = (entry.deadline(), entry.field_deadline());
         self.note_appearance(place, &entry, after);
+        self.note_news(place, after);
         let Some(database) = self.databases.get_mut(place.index()) else {
             return;
         };
@@ -414,6 +437,18 @@ impl Shard {
     /// The entry at `slot`, to be changed in place. Its deadline must stay.
     #[inline]
     pub(super) fn change(&mut self, slot: Slot, place: Place, epoch: Epoch) -> Option<&mut Entry> {
+        self.note_change_of(place);
+        self.change_unseen(slot, place, epoch)
+    }
+
+    /// As [`change`](Self::change), of which those who watch the key are not told.
+    #[inline]
+    pub(super) fn change_unseen(
+        &mut self,
+        slot: Slot,
+        place: Place,
+        epoch: Epoch,
+    ) -> Option<&mut Entry> {
         let database = self.databases.get_mut(place.index())?;
         if epoch.running {
             let entry = database.table.at(slot)?;
@@ -423,9 +458,6 @@ impl Shard {
                 let number = database.number_at_cut(place.database, epoch.number);
                 self.aside.entries.push((number, old));
             }
-        }
-        if let Some(observers) = &mut self.observers {
-            observers.note_change(place);
         }
         let entry = database.table.at_mut(slot)?;
         entry.set_version(epoch.number);
@@ -466,20 +498,27 @@ impl Shard {
         epoch: Epoch,
         after: &mut AfterUnlock,
     ) {
-        if let Some(entry) = self.remove_entry(slot, place) {
+        if let Some(entry) = self.remove_entry(slot, place, after) {
             self.put_aside_or_discard(entry, place, epoch, after);
         }
     }
 
     /// Takes an entry out, to put its value elsewhere.
-    pub(super) fn take(&mut self, slot: Slot, place: Place, epoch: Epoch) -> Option<Entry> {
+    pub(super) fn take(
+        &mut self,
+        slot: Slot,
+        place: Place,
+        epoch: Epoch,
+        after: &mut AfterUnlock,
+    ) -> Option<Entry> {
         self.change(slot, place, epoch)?;
-        self.remove_entry(slot, place)
+        self.remove_entry(slot, place, after)
     }
 
-    fn remove_entry(&mut self, slot: Slot, place: Place) -> Option<Entry> {
+    fn remove_entry(&mut self, slot: Slot, place: Place, after: &mut AfterUnlock) -> Option<Entry> {
         self.touch(place.database);
         self.note_change_of(place);
+        self.note_news(place, after);
         let database = self.databases.get_mut(place.index())?;
         let entry = database.table.remove(slot)?;
         database.with_deadline -= usize::from(entry.deadline().is_some());
@@ -506,6 +545,12 @@ impl Shard {
         self.note_changes(keys, epoch);
         self.touch(number);
         self.find_earliest();
+        let waited = self.observers.as_ref().map(|observers| observers.waited_in(&[number]));
+        for wanted in waited.unwrap_or_default() {
+            if wanted.waits_for_its_end() {
+                after.note_ready(ReadyKey::new(self.number, wanted));
+            }
+        }
     }
 
     /// Empties all databases. Cost: O(databases).
@@ -543,8 +588,9 @@ impl Shard {
         let waited = self.observers.as_ref().map(|observers| observers.waited_in(&[a, b]));
         for wanted in waited.unwrap_or_default() {
             let Place { database, hash } = wanted.place;
-            if self.database(database).is_some_and(|database| database.has_alive(hash, now)) {
-                after.note_ready(ReadyKey { shard: self.number, wanted });
+            let is_there = |database: &Database| database.has_alive(hash, now);
+            if wanted.waits_for_its_end() || self.database(database).is_some_and(is_there) {
+                after.note_ready(ReadyKey::new(self.number, wanted));
             }
         }
     }

@@ -222,6 +222,7 @@ impl Stress {
                 ValueRef::Hash(hash) => assert!(!hash.is_empty(), "{name} is an empty hash"),
                 ValueRef::Set(set) => assert!(!set.is_empty(), "{name} is an empty set"),
                 ValueRef::SortedSet(set) => check_order(set),
+                ValueRef::Stream(_) => panic!("{name} is a stream"),
             }
             assert!(keys.insert(name.clone()), "{name} is twice in a snapshot");
         };

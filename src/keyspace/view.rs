@@ -5,7 +5,7 @@
 //! such a key, a view for writing removes it first.
 
 use crate::data::segmented::Slot;
-use crate::data::{Collection, HashRef, ListRef, SetRef, SortedSetRef, StringRef};
+use crate::data::{Collection, HashRef, ListRef, SetRef, SortedSetRef, Stream, StringRef};
 use crate::data::{Value, ValueRef, ValueType};
 use crate::keyspace::Keyspace;
 use crate::keyspace::after::AfterUnlock;
@@ -231,6 +231,19 @@ impl<'a> ReadView<'a> {
             Some(_) => Err(WrongType),
         }
     }
+
+    /// The stream.
+    ///
+    /// # Errors
+    /// `WrongType` when the key holds another type.
+    #[inline]
+    pub fn stream(&self) -> Result<Option<&'a Stream>, WrongType> {
+        match self.value() {
+            None => Ok(None),
+            Some(ValueRef::Stream(value)) => Ok(Some(value)),
+            Some(_) => Err(WrongType),
+        }
+    }
 }
 
 /// What becomes of the deadline when a string is set.
@@ -408,7 +421,7 @@ impl<'a> WriteView<'a> {
     pub fn take(&mut self) -> Option<Entry> {
         let slot = self.slot.take()?;
         self.note_changed();
-        self.shard.take(slot, self.key.place(), self.epoch)
+        self.shard.take(slot, self.key.place(), self.epoch, self.after)
     }
 
     /// Sets or removes the deadline of a key that is there.
@@ -509,6 +522,25 @@ impl<'a> WriteView<'a> {
             self.emptied = true;
         }
         Ok(Some(result))
+    }
+
+    /// Lends the stream to `change`, which changes no more of it than who has read what: so nobody
+    /// is told who watches the key or keeps a copy of it, and no change is counted yet. `None` when
+    /// there is no stream.
+    pub fn change_readers<R>(&mut self, change: impl FnOnce(&mut Stream) -> R) -> Option<R> {
+        let slot = self.slot?;
+        let entry = self.shard.change_unseen(slot, self.key.place(), self.epoch)?;
+        let changed = entry.change_collection(self.key.key, |stream: &mut Box<Stream>| {
+            (change(stream), stream.take_copied_bytes())
+        });
+        let (result, copied_bytes) = changed?;
+        self.shard.note_copied(copied_bytes, self.epoch);
+        Some(result)
+    }
+
+    /// Serves those who wait for more of what the key holds, or for its end.
+    pub fn serve_waiters(&mut self) {
+        self.shard.note_news(self.key.place(), self.after);
     }
 
     /// As [`change_collection`](Self::change_collection) of a key that is there, but not counted:

@@ -38,6 +38,17 @@ impl Ticket {
     }
 }
 
+/// In which line one waits at a key, among those who wait for the same type of value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Line {
+    /// What one of them is given is gone for the others: the one that came first is served first,
+    /// and when nothing is left for it nothing is left for the others. Lines with different numbers
+    /// take nothing from each other.
+    InTurn(u64),
+    /// Nothing is taken: everyone is served for whom there is something.
+    Each,
+}
+
 /// One who waits for keys.
 ///
 /// Whoever serves it and whoever has it give up agree by one step that only one of them can take:
@@ -47,14 +58,18 @@ pub trait Waiter: fmt::Debug + Send + Sync {
     fn ticket(&self) -> Ticket;
     /// The type of value that it waits for; always the same.
     fn value_type(&self) -> ValueType;
+    /// The line in which it waits; always the same.
+    fn line(&self) -> Line {
+        Line::InTurn(0)
+    }
     /// All keys of its command: those that it waits for, then those that it needs beside them.
     fn keys(&self) -> SmallVec<[LocatedKey<'_>; 4]>;
     /// How many of the first keys it waits for.
     fn waited_count(&self) -> usize;
     /// True until it was served or has given up.
     fn is_waiting(&self) -> bool;
-    /// Serves it if it still waits and key number `ready` has what it waits for; the view is of all
-    /// its keys.
+    /// Serves it if it still waits and key number `ready` has what it waits for, or is gone for
+    /// good; the view is of all its keys.
     fn serve(&self, view: &mut WriteManyView<'_, '_>, ready: usize);
     /// Tells it that it was served; no lock is held.
     fn wake(&self);
@@ -65,6 +80,15 @@ pub trait Waiter: fmt::Debug + Send + Sync {
 pub struct ReadyKey {
     pub(super) shard: usize,
     pub(super) wanted: Wanted,
+    /// The only line that is served, if not all are.
+    pub(super) line: Option<Line>,
+}
+
+impl ReadyKey {
+    /// A key, for all who wait for this.
+    pub(super) fn new(shard: usize, wanted: Wanted) -> Self {
+        Self { shard, wanted, line: None }
+    }
 }
 
 impl Keyspace {
@@ -73,8 +97,27 @@ impl Keyspace {
     ///
     /// Cost: that of the commands that are served, and O(log n) each for n who wait.
     pub fn serve_waiters(&self, ready: ReadyKey, now: UnixMillis, after: &mut AfterUnlock) {
-        let next = || self.shards.read(ready.shard, |shard| shard.next_waiter(ready.wanted));
-        while let Some((waiter, number)) = next() {
+        let lines = match ready.line {
+            Some(line) => vec![line],
+            None => self.shards.read(ready.shard, |shard| shard.lines(ready.wanted)),
+        };
+        for line in lines {
+            self.serve_line(ready, line, now, after);
+        }
+    }
+
+    fn serve_line(&self, ready: ReadyKey, line: Line, now: UnixMillis, after: &mut AfterUnlock) {
+        // Whoever comes later has seen for itself what is there.
+        let last = Ticket::take();
+        let mut passed = Ticket(0);
+        loop {
+            let next = self
+                .shards
+                .read(ready.shard, |shard| shard.next_waiter(ready.wanted, line, passed));
+            let Some((waiter, number)) = next else { return };
+            if line == Line::Each && waiter.ticket() > last {
+                return;
+            }
             let keys = waiter.keys();
             let order = LockOrder::new(keys.iter().map(|key| key.shard));
             let has_ended = self.shards.write_many(&order, |shards, epoch| {
@@ -82,23 +125,26 @@ impl Keyspace {
                 let has_ended = !waiter.is_waiting();
                 if has_ended {
                     for_each_wanted(&*waiter, &keys, |key, wanted| {
-                        shards.shard(key.shard).stop_waiting(wanted, waiter.ticket());
+                        shards.shard(key.shard).stop_waiting(wanted, line, waiter.ticket());
                     });
                 }
                 has_ended
             });
-            if !has_ended {
+            match (has_ended, line) {
+                (true, _) => waiter.wake(),
                 // The key is gone. Whoever makes it appear again begins with this one.
-                return;
+                (false, Line::InTurn(_)) => return,
+                (false, Line::Each) => passed = waiter.ticket(),
             }
-            waiter.wake();
         }
     }
 
     /// Takes one who has given up out of all queues. Cost: O(keys), each shard locked for a moment.
     pub fn stop_waiting(&self, waiter: &dyn Waiter) {
         for_each_wanted(waiter, &waiter.keys(), |key, wanted| {
-            self.shards.write(key.shard, |shard, _| shard.stop_waiting(wanted, waiter.ticket()));
+            self.shards.write(key.shard, |shard, _| {
+                shard.stop_waiting(wanted, waiter.line(), waiter.ticket());
+            });
         });
     }
 }
@@ -116,25 +162,29 @@ fn for_each_wanted(
 }
 
 impl WriteManyView<'_, '_> {
-    /// True when somebody waits already for a value of this type in one of the first `count` keys.
+    /// True when somebody waits already in this line for a value of this type in one of the first
+    /// `count` keys.
     #[must_use]
-    pub fn has_waiters(&self, count: usize, value_type: ValueType) -> bool {
+    pub fn has_waiters(&self, count: usize, value_type: ValueType, line: Line) -> bool {
         self.keys.iter().take(count).any(|key| {
-            self.shards.read(key.shard).has_waiters(Wanted { place: key.place(), value_type })
+            let wanted = Wanted { place: key.place(), value_type };
+            self.shards.read(key.shard).has_waiters(wanted, line)
         })
     }
 
     /// Puts `waiter`, whose keys are those of the view, into the queues of the keys it waits for.
     ///
-    /// If a key is there already, because others are in front of it, the queue will be served.
-    pub fn wait(&mut self, waiter: &Arc<dyn Waiter>) {
+    /// If a key is there already although it waits, because others are in front of it
+    /// (`is_behind`), the queue will be served.
+    pub fn wait(&mut self, waiter: &Arc<dyn Waiter>, is_behind: bool) {
         for (number, key) in self.keys.iter().enumerate().take(waiter.waited_count()) {
             let shard = self.shards.shard(key.shard);
             let is_there = shard.get(key.place(), key.key).is_some();
             let unseen = [Bug::UnseenAppearance, Bug::LateWait].into_iter().any(planted::is_on);
-            if is_there && !unseen {
+            if is_there && is_behind && !unseen {
                 let wanted = Wanted { place: key.place(), value_type: waiter.value_type() };
-                self.after.note_ready(ReadyKey { shard: key.shard, wanted });
+                let line = Some(waiter.line());
+                self.after.note_ready(ReadyKey { shard: key.shard, wanted, line });
             }
             shard.wait(key.place(), number, waiter);
         }

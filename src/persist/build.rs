@@ -58,6 +58,7 @@ impl Builder {
                 extend_sorted_set(&mut set, scored)?;
                 Value::SortedSet(set)
             }
+            RdbValue::Stream(stream) => Value::Stream(stream),
         };
         Ok(Self { value })
     }
@@ -71,7 +72,9 @@ impl Builder {
             (Value::Hash(hash), RdbValue::Hash(pairs)) => extend_hash(hash, pairs),
             (Value::Set(set), RdbValue::Set(members)) => extend_set(set, members),
             (Value::SortedSet(set), RdbValue::ZSet(scored)) => extend_sorted_set(set, scored),
-            _ => unreachable!("all parts of a value are of its type, and a string is one part"),
+            _ => unreachable!(
+                "all parts of a value are of its type, and a string or a stream is one part"
+            ),
         }
     }
 

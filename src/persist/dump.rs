@@ -10,6 +10,7 @@ use crate::persist::file::TemporaryFile;
 use crate::persist::format::CHECKSUM_BYTES;
 use crate::persist::lzf::Packer;
 use crate::persist::saver::SaveError;
+use crate::persist::stream;
 use crate::persist::write::{self, ChecksumWriter, Header, Sizes, WrittenType};
 use crate::stats::Memory;
 use crate::util::clock::UnixMillis;
@@ -221,6 +222,16 @@ struct Encoder<'a> {
     named: HashSet<DatabaseNumber>,
 }
 
+impl stream::Sink for Encoder<'_> {
+    fn target(&mut self) -> (&mut Vec<u8>, Option<&mut Packer>) {
+        (&mut self.output.bytes, self.packer.as_mut())
+    }
+
+    fn relieve(&mut self) {
+        self.output.relieve();
+    }
+}
+
 impl<'a> Encoder<'a> {
     fn new(options: &DumpOptions, output: Output<'a>) -> Self {
         let packer = options.compress.then(Packer::new);
@@ -248,6 +259,7 @@ impl<'a> Encoder<'a> {
             ValueRef::Hash(_) => WrittenType::Hash,
             ValueRef::Set(_) => WrittenType::Set,
             ValueRef::SortedSet(_) => WrittenType::ZSet,
+            ValueRef::Stream(stream) => stream::written_type(stream),
         };
         write::encode_key_prefix(
             &mut self.output.bytes,
@@ -265,6 +277,7 @@ impl<'a> Encoder<'a> {
             },
             ValueRef::Set(set) => self.set(set),
             ValueRef::SortedSet(set) => self.sorted_set(set),
+            ValueRef::Stream(stream) => stream::encode(stream, head, self),
         }
         self.output.relieve();
     }

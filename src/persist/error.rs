@@ -98,6 +98,8 @@ pub enum Reason {
     BadScore,
     /// The deadline of a field of a hash is no moment.
     BadFieldDeadline,
+    /// The parts of a stream do not fit together.
+    BadStream(&'static str),
     /// The checksum at the end is not that of the bytes before it.
     WrongChecksum {
         /// As the file states it.
@@ -200,6 +202,7 @@ impl Reason {
             Self::DuplicateKey => f.write_str("this key is in the file twice"),
             Self::BadScore => f.write_str("a score is not a number"),
             Self::BadFieldDeadline => f.write_str("the deadline of a field is no moment"),
+            Self::BadStream(problem) => write!(f, "damaged stream: {problem}"),
             Self::WrongChecksum { stored, computed } => write!(
                 f,
                 "the checksum of the file is {stored:016x} but its bytes give {computed:016x}"

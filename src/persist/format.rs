@@ -2,9 +2,10 @@
 //!
 //! The file is Redis' own RDB, so that data moves between this server and Redis, Valkey, KeyDB or
 //! Dragonfly with the file alone. Written is version 9 with the plain types only, which every one
-//! of them since Redis 5.0 reads; nothing is lost by that but some compactness. The exception is a
-//! hash whose fields have deadlines, which only Redis 7.4 and later can read. Read is whatever
-//! Redis 2.4 to 7.4 and Valkey 8 write for strings, lists, hashes, sets and sorted sets.
+//! of them since Redis 5.0 reads; nothing is lost by that but some compactness. The exceptions are
+//! a hash whose fields have deadlines, which only Redis 7.4 and later can read, and a stream that
+//! did more than grow, which Redis 7.0 and later can; `stream` has its form. Read is whatever Redis
+//! 2.4 to 7.4 and Valkey 8 write for values that are not of modules.
 //!
 //! ```text
 //!   "REDIS" "0009"                              magic and version, ASCII
@@ -53,6 +54,8 @@ pub const VERSION_WRITTEN: u32 = 9;
 pub const VERSION_READ_MAX: u32 = 12;
 /// The first version with deadlines of fields: that of Redis 7.4.
 pub const VERSION_WITH_FIELD_DEADLINES: u32 = 12;
+/// The first version with streams that remember what was deleted: that of Redis 7.0.
+pub const VERSION_WITH_STREAM_2: u32 = 10;
 /// From this version on a checksum follows the end mark.
 pub const VERSION_WITH_CHECKSUM: u32 = 5;
 /// Bytes of the checksum at the end of the file.

@@ -23,6 +23,7 @@ pub mod read;
 pub mod saver;
 mod skim;
 mod source;
+mod stream;
 #[cfg(test)]
 mod tests;
 pub mod value;

@@ -12,9 +12,10 @@ use crate::data::{TimedHash, Value, ValueRef};
 use crate::persist::build::Builder;
 use crate::persist::checksum::Checksum;
 use crate::persist::format::{CHECKSUM_BYTES, MAGIC, VERSION_READ_MAX, VERSION_WRITTEN};
-use crate::persist::format::{VERSION_WITH_FIELD_DEADLINES, opcode};
+use crate::persist::format::{VERSION_WITH_FIELD_DEADLINES, VERSION_WITH_STREAM_2, opcode};
 use crate::persist::lzf::Packer;
 use crate::persist::read::{Item, RdbReader, ReadOptions, Record};
+use crate::persist::stream::{self, BufferSink};
 use crate::persist::value::{DuplicateFinder, RdbValue};
 use crate::persist::write::{self, WrittenType};
 use std::fmt;
@@ -94,6 +95,15 @@ pub fn encode(value: ValueRef<'_>, deadlines: Option<&TimedHash>, compress: bool
                 string(&mut out, member);
                 write::encode_score(&mut out, score);
             });
+        }
+        ValueRef::Stream(_) => {}
+    }
+    if let ValueRef::Stream(stream) = value {
+        let head = stream::written_type(stream);
+        out.push(head.code());
+        stream::encode(stream, head, &mut BufferSink(&mut out, packer.as_mut()));
+        if head == WrittenType::Stream {
+            version = VERSION_WITH_STREAM_2;
         }
     }
     out.extend_from_slice(&(version as u16).to_le_bytes());
@@ -188,6 +198,7 @@ mod tests {
                 set.as_ref().for_each(|member| assert!(all.insert(member.to_vec())));
                 format!("{all:?}")
             }
+            Value::Stream(stream) => format!("{stream:?}"),
             Value::SortedSet(set) => {
                 let mut all = Vec::new();
                 let ranks = 0..set.as_ref().len();

@@ -13,6 +13,8 @@
 //! buffer, and what packed strings unpack to (at most 88 times their bytes and 512 MB each).
 //! Finding duplicates takes up to 18 bytes a member for the time of one collection.
 
+mod stream;
+
 use crate::persist::compact;
 use crate::persist::compact::CompactError;
 use crate::persist::error::RdbError;
@@ -489,6 +491,9 @@ impl<R: Read> RdbReader<R> {
             kind::SET_LISTPACK => RdbValue::Set(self.compact("listpack", compact::read_listpack)?),
             kind::LIST_QUICKLIST => RdbValue::List(self.quicklist(false, left, part_bytes)?),
             kind::LIST_QUICKLIST_2 => RdbValue::List(self.quicklist(true, left, part_bytes)?),
+            code @ (kind::STREAM | kind::STREAM_2 | kind::STREAM_3) => {
+                RdbValue::Stream(self.stream(code)?)
+            }
             code => {
                 let reason = Reason::UnsupportedType { code, name: kind_name(code) };
                 return Err(RdbError::new(*offset, reason));

@@ -16,6 +16,10 @@ use crate::persist::source::split_plain_string;
 
 /// Bytes of a score in binary form.
 const SCORE_BYTES: usize = 8;
+/// Bytes of an id of a stream as one number.
+const ID_BYTES: usize = 16;
+/// Bytes of a moment in a stream.
+const MOMENT_BYTES: usize = 8;
 /// First byte of a decimal score: from this on it stands for a whole score.
 const SCORE_SPECIAL: usize = 253;
 
@@ -68,8 +72,32 @@ fn after_value(kind: u8, bytes: &[u8]) -> Option<&[u8]> {
             if length < SCORE_SPECIAL { rest.get(length..) } else { Some(rest) }
         }),
         kind::LIST_QUICKLIST_2 => after_each(bytes, |rest| after_string(split_length(rest)?.1)),
+        kind::STREAM | kind::STREAM_2 | kind::STREAM_3 => after_stream(kind, bytes),
         _ => None,
     }
+}
+
+/// What follows a stream of this type.
+fn after_stream(kind: u8, bytes: &[u8]) -> Option<&[u8]> {
+    let is_plain = kind == kind::STREAM;
+    let rest = after_each(bytes, |rest| after_string(after_string(rest)?))?;
+    let rest = after_lengths(rest, if is_plain { 3 } else { 8 })?;
+    after_each(rest, |rest| {
+        let rest = after_lengths(after_string(rest)?, if is_plain { 2 } else { 3 })?;
+        let rest = after_each(rest, |rest| after_lengths(rest.get(ID_BYTES + MOMENT_BYTES..)?, 1))?;
+        let moments = if kind == kind::STREAM_3 { 2 } else { 1 };
+        after_each(rest, |rest| {
+            let rest = after_string(rest)?.get(moments * MOMENT_BYTES..)?;
+            after_each(rest, |rest| rest.get(ID_BYTES..))
+        })
+    })
+}
+
+fn after_lengths(mut bytes: &[u8], count: usize) -> Option<&[u8]> {
+    for _ in 0..count {
+        bytes = split_length(bytes)?.1;
+    }
+    Some(bytes)
 }
 
 /// What follows a count and so many elements.

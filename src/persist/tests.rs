@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use crate::data::stream_group::{Group, Pending};
+use crate::data::stream_log::{BlockLimits, Trim};
+use crate::data::{Stream, StreamId};
 use crate::persist::checksum::Checksum;
 use crate::persist::error::RdbError;
 use crate::persist::error::Reason;
@@ -14,6 +17,7 @@ use crate::persist::read::Item;
 use crate::persist::read::RdbReader;
 use crate::persist::read::ReadOptions;
 use crate::persist::source::BUFFER_BYTES;
+use crate::persist::stream::{self, BufferSink};
 use crate::persist::value::Elements;
 use crate::persist::value::Pairs;
 use crate::persist::value::RdbValue;
@@ -30,6 +34,7 @@ use crate::persist::write::encode_key_prefix;
 use crate::persist::write::encode_length;
 use crate::persist::write::encode_score;
 use crate::persist::write::encode_string;
+use crate::util::clock::UnixMillis;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -120,6 +125,9 @@ fn encode_value(out: &mut Vec<u8>, value: &RdbValue, mut packer: Option<&mut Pac
                 string(out, value);
             }
         }
+        RdbValue::Stream(stream) => {
+            stream::encode(stream, stream::written_type(stream), &mut BufferSink(out, packer));
+        }
         RdbValue::ZSet(scored) => {
             encode_length(out, scored.len() as u64);
             for (member, score) in scored.iter() {
@@ -137,6 +145,7 @@ fn written_type(value: &RdbValue) -> WrittenType {
         RdbValue::Set(_) => WrittenType::Set,
         RdbValue::Hash(_) => WrittenType::Hash,
         RdbValue::ZSet(_) => WrittenType::ZSet,
+        RdbValue::Stream(stream) => stream::written_type(stream),
     }
 }
 
@@ -229,6 +238,7 @@ pub(super) fn value() -> impl Strategy<Value = RdbValue> {
     let score = any::<f64>().prop_filter("scores are numbers", |score| !score.is_nan());
     prop_oneof![
         text().prop_map(RdbValue::String),
+        any_stream().prop_map(RdbValue::Stream),
         vec(text(), 1..24).prop_map(|list| RdbValue::List(list.iter().collect())),
         unique().prop_map(|set| RdbValue::Set(set.iter().collect())),
         (unique(), vec(text(), 24)).prop_map(|(fields, values)| {
@@ -242,6 +252,45 @@ pub(super) fn value() -> impl Strategy<Value = RdbValue> {
             RdbValue::ZSet(scored)
         }),
     ]
+}
+
+/// Streams with all that there can be in them: entries with fields of their own, deleted and trimmed
+/// ones, groups with and without counters, consumers, and pending entries.
+pub(super) fn any_stream() -> impl Strategy<Value = Box<Stream>> {
+    let pairs = prop_oneof![
+        4 => Just(vec![b"field".to_vec(), b"value".to_vec()]),
+        1 => vec(text(), 1..4).prop_map(|texts| [texts.clone(), texts].concat()),
+    ];
+    let entries = vec((0_u64..4, 0_u64..300, pairs), 0..40);
+    let groups = vec((text(), 0_usize..50, any::<bool>(), vec((text(), 0_usize..50), 0..5)), 0..4);
+    (entries, vec(0_usize..50, 0..8), 0_u64..60, groups).prop_map(|(entries, gone, len, groups)| {
+        let mut stream = Box::<Stream>::default();
+        let mut ids = vec![StreamId::MIN];
+        for (ms, seq, pairs) in entries {
+            let last = stream.entries.last_id();
+            let seq = if ms == 0 { last.seq + 1 + seq } else { seq };
+            ids.push(StreamId::new(last.ms + 1_000 * ms, seq));
+            let pairs = pairs.iter().map(Vec::as_slice);
+            let limits = BlockLimits { bytes: 0, entries: 7 };
+            stream.entries.append(*ids.last().unwrap(), pairs, limits);
+        }
+        let id = |index: usize| ids[index % ids.len()];
+        stream.entries.trim(Trim::Length(len), false, 0);
+        stream.entries.delete(gone.into_iter().map(id));
+        for (name, read, is_known, pending) in groups {
+            let last = id(read);
+            let count = stream.entries.distance_from_start(last);
+            let mut group = Group::new(&name, last, count.or(is_known.then_some(read as i64)));
+            for (consumer, index) in pending {
+                let seen = UnixMillis(1_700_000_000_000 + index as i64);
+                let (consumer, _) = group.add_consumer(&consumer, seen);
+                let deliveries = index as u64;
+                group.deliver(Pending { id: id(index), delivered: seen, deliveries, consumer });
+            }
+            stream.add_group(group);
+        }
+        stream
+    })
 }
 
 pub(super) fn noise(length: usize, seed: u64) -> Vec<u8> {
@@ -419,6 +468,16 @@ fn transcript_line(entry: &Entry) -> String {
                 pairs.into_iter().flat_map(|(field, value)| [token(field), token(value)]).collect(),
             )
         }
+        RdbValue::Stream(stream) => {
+            let mut words = Vec::new();
+            for entry in stream.entries.range(StreamId::MIN, StreamId::MAX) {
+                words.push(token(&entry.id.text()));
+                entry.for_each(|field, value| {
+                    words.extend([field, value].map(|text| token(&text.to_vec())));
+                });
+            }
+            ("stream", words)
+        }
         RdbValue::ZSet(scored) => {
             let mut members: Vec<(&[u8], f64)> = scored.iter().collect();
             members.sort_by(|one, other| one.1.total_cmp(&other.1).then(one.0.cmp(other.0)));
@@ -484,7 +543,6 @@ fn dumps_of_real_servers_hold_what_those_servers_held() {
 #[test]
 fn dumps_with_what_is_not_supported_are_refused_by_name() {
     for (name, message) in [
-        ("refused-stream", "key \"a stream\": type 19 (stream) is not supported"),
         ("refused-function", "a record of kind 245 (function library) is not supported"),
         ("refused-database", "keys of database 3, which this server does not have"),
         ("refused-valkey-9.1.2", "at byte 0: a dump in the format of Valkey 9 or newer"),
@@ -492,6 +550,85 @@ fn dumps_with_what_is_not_supported_are_refused_by_name() {
         let error = read(&sample(name), ReadOptions::default()).expect_err(name).to_string();
         assert!(error.contains(message), "{name}: {error}");
         assert!(error.starts_with("at byte "), "{name}: {error}");
+    }
+}
+
+#[test]
+fn streams_of_redis_are_read_whole_and_come_back() {
+    let bytes = sample("redis-7.0.15-streams");
+    let mut reader = RdbReader::new(&bytes[..], bytes.len() as u64, UNCHECKED).unwrap();
+    let mut found = BTreeMap::new();
+    while let Some(item) = reader.next_item().unwrap() {
+        if let Item::Entry(Entry { key, value: RdbValue::Stream(stream), .. }) = item {
+            found.insert(key, stream);
+        }
+    }
+    let shown = found.values().map(|stream| {
+        let pending: usize = stream.groups().map(|group| group.pending().len()).sum();
+        let consumers: usize = stream.groups().map(Group::consumer_count).sum();
+        (stream.entries.len(), stream.groups().len(), consumers, pending)
+    });
+    assert_eq!(shown.collect::<Vec<_>>(), [(1, 0, 0, 0), (32, 2, 4, 21), (0, 1, 0, 0)]);
+    let records: Vec<Record> =
+        found.into_iter().map(|(key, stream)| (key, None, RdbValue::Stream(stream))).collect();
+    for packed in [false, true] {
+        let file = write(&records, packed, true);
+        let mut reader =
+            RdbReader::new(&file[..], file.len() as u64, ReadOptions::default()).unwrap();
+        let mut again = Vec::new();
+        while let Some(item) = reader.next_item().unwrap() {
+            if let Item::Entry(Entry { key, value, .. }) = item {
+                again.push((key, None, value));
+            }
+        }
+        assert_eq!(again, records);
+    }
+}
+
+/// The listpack of a block with the entry `a b`.
+const LISTPACK: &[u8] =
+    b"\x20\0\0\0\x0A\0\x01\x01\0\x01\x01\x01\x81a\x02\0\x01\x02\x01\0\x01\0\x01\x81b\x02\
+                          \x04\x01\xFF";
+
+#[test]
+fn streams_that_contradict_themselves_are_refused() {
+    let mut listpack = LISTPACK.to_vec();
+    listpack[0] = listpack.len() as u8;
+    let id = StreamId::new(1, 1).to_bytes();
+    let head = [&b"\x0F\x01k\x01\x10"[..], &id, &[listpack.len() as u8], &listpack].concat();
+    let body = |rest: &[u8]| [&head[..], rest].concat();
+    let group = |rest: &[u8]| [&head[..], b"\x01\x01\x01\x01\x01g\x01\x01", rest].concat();
+    let pending = [&id[..], &[0; 8], &[1]].concat();
+    let good = group(&[&b"\x01"[..], &pending, b"\x01\x01c", &[0; 8], b"\x01", &id].concat());
+    let outcome = read(&file_of(&good), UNCHECKED);
+    assert!(outcome.is_ok(), "{:?}", outcome.err());
+    let cases: [(&str, Vec<u8>); 9] = [
+        ("the number of entries is not the one stated", body(b"\x02\x01\x01\0")),
+        ("the last id is below that of an entry", body(b"\x01\x01\0\0")),
+        ("an entry is pending for no consumer", group(&[&b"\x01"[..], &pending, b"\0"].concat())),
+        ("an entry is pending twice", group(&[&b"\x02"[..], &pending, &pending, b"\0"].concat())),
+        ("but not in its group", group(&[&b"\0\x01\x01c"[..], &[0; 8], b"\x01", &id].concat())),
+        (
+            "two consumers of a group have one name",
+            group(&[&b"\0\x02\x01c"[..], &[0; 8], b"\0\x01c", &[0; 8], b"\0"].concat()),
+        ),
+        (
+            "two groups have one name",
+            [&head[..], b"\x01\x01\x01\x02\x01g\0\0\0\0\x01g\0\0\0\0"].concat(),
+        ),
+        ("the id of a block has not 16 bytes", b"\x0F\x01k\x01\x01x\x01y0123456789012345".to_vec()),
+        ("elements cannot be in", b"\x0F\x01k\x81\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF".to_vec()),
+    ];
+    for (message, body) in cases {
+        let error = refusal(&body).to_string();
+        assert!(error.contains(", key \"k\": ") && error.contains(message), "{error}");
+    }
+    for at in 0..listpack.len() {
+        for byte in [0, 1, 0x7F, 0x80, 0xC0, 0xF0, 0xF4, 0xFF, listpack[at] ^ 1] {
+            let mut changed = good.clone();
+            changed[head.len() - listpack.len() + at] = byte;
+            drop(read(&file_of(&changed), UNCHECKED));
+        }
     }
 }
 
@@ -637,7 +774,7 @@ fn records_before_a_key_belong_to_that_key_alone() {
 #[test]
 fn damaged_values_are_refused_with_their_key() {
     let nan = f64::NAN.to_le_bytes();
-    let cases: [(&str, Vec<u8>); 13] = [
+    let cases: [(&str, Vec<u8>); 12] = [
         ("\"x\" is in it twice", b"\x02\x01k\x02\x01x\x01x".to_vec()),
         ("\"1\" is in it twice", b"\x02\x01k\x02\x011\xC0\x01".to_vec()),
         ("\"f\" is in it twice", b"\x04\x01k\x02\x01f\x01v\x01f\x01w".to_vec()),
@@ -646,7 +783,6 @@ fn damaged_values_are_refused_with_their_key() {
         ("a score is not a number", b"\x03\x01k\x01\x01m\xFD".to_vec()),
         ("a score is not a number", b"\x03\x01k\x01\x01m\x03abc".to_vec()),
         ("a score is not a number", b"\x03\x01k\x01\x01m\x03nan".to_vec()),
-        ("type 15 (stream) is not supported", b"\x0F\x01k".to_vec()),
         ("type 7 (module value) is not supported", b"\x07\x01k".to_vec()),
         ("a list node of the unknown form 3", b"\x12\x01k\x01\x03\x01x".to_vec()),
         ("starts with the unknown byte 0xc4", b"\x00\x01k\xC4".to_vec()),
@@ -700,7 +836,7 @@ fn empty_collections_are_told_apart() {
 
 #[test]
 fn long_keys_are_escaped_and_cut_in_messages() {
-    let mut body = vec![0x0F];
+    let mut body = vec![0x07];
     encode_string(&mut body, &b"\r\n\"\xFF".repeat(1_000), None);
     let message = refusal(&body).to_string();
     assert!(message.starts_with("at byte 9, key \"\\r\\n\\\"\\xff\\r"), "{message}");

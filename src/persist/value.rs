@@ -9,6 +9,7 @@
 //!   block: [ length | bytes ][ length | bytes ] ...     length: 7 bits a byte, low bits first
 //! ```
 
+use crate::data::Stream;
 use ahash::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -42,14 +43,16 @@ pub enum RdbValue {
     Hash(Pairs),
     /// A sorted set, in the order of the file.
     ZSet(Scored),
+    /// A stream.
+    Stream(Box<Stream>),
 }
 
 impl RdbValue {
-    /// Elements, pairs or members; 1 for a string.
+    /// Elements, pairs or members; 1 for a string and for a stream, which may be empty.
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
-            Self::String(_) => 1,
+            Self::String(_) | Self::Stream(_) => 1,
             Self::List(elements) | Self::Set(elements) => elements.len(),
             Self::Hash(pairs) => pairs.len(),
             Self::ZSet(scored) => scored.len(),
@@ -397,7 +400,7 @@ impl DuplicateFinder {
     /// Cost: O(members), 9 to 18 bytes of memory for each while it runs.
     pub fn find<'a>(&mut self, value: &'a RdbValue) -> Option<&'a [u8]> {
         match value {
-            RdbValue::String(_) | RdbValue::List(_) => None,
+            RdbValue::String(_) | RdbValue::List(_) | RdbValue::Stream(_) => None,
             RdbValue::Set(members) => self.find_in(members, 1),
             RdbValue::Hash(pairs) => self.find_field(pairs),
             RdbValue::ZSet(scored) => self.find_in(&scored.members, 1),

@@ -46,6 +46,10 @@ pub enum WrittenType {
     TimedHash,
     /// Then follow [`encode_length`] and so many pairs of a string and an [`encode_score`].
     ZSet,
+    /// A stream that the older type can hold; `persist::stream` has the rest.
+    PlainStream,
+    /// A stream; `persist::stream` has the rest.
+    Stream,
 }
 
 impl WrittenType {
@@ -58,6 +62,8 @@ impl WrittenType {
             Self::Hash => kind::HASH,
             Self::TimedHash => kind::HASH_DEADLINES,
             Self::ZSet => kind::ZSET,
+            Self::PlainStream => kind::STREAM,
+            Self::Stream => kind::STREAM_2,
         }
     }
 }

@@ -74,10 +74,19 @@ impl<'a> Args<'a> {
     /// A copy that outlives the input. Cost: O(bytes).
     #[must_use]
     pub fn to_owned(self) -> OwnedArgs {
+        self.to_owned_with(&[])
+    }
+
+    /// As [`to_owned`](Self::to_owned), with others in the place of some arguments, which are named
+    /// by their numbers.
+    #[must_use]
+    pub fn to_owned_with(self, others: &[(usize, Vec<u8>)]) -> OwnedArgs {
         let bytes = self.iter_from(0).map(<[u8]>::len).sum();
         let mut buffer = Vec::with_capacity(bytes);
         let mut places = Vec::with_capacity(self.len());
-        for argument in self.iter_from(0) {
+        for (index, argument) in self.iter_from(0).enumerate() {
+            let other = others.iter().find(|(number, _)| *number == index);
+            let argument = other.map_or(argument, |(_, argument)| argument);
             // No longer than the request, in which the places are of the same type.
             let start = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
             let len = u32::try_from(argument.len()).unwrap_or(u32::MAX);

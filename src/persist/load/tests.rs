@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use crate::data::ValueRef;
+use crate::data::{Stream, ValueRef};
 use crate::keyspace::Keyspace;
 use crate::persist::error::RdbError;
 use crate::persist::error::Reason;
@@ -13,6 +13,7 @@ use crate::persist::load::LoadProgress;
 use crate::persist::load::Loaded;
 use crate::persist::load::load;
 use crate::persist::load::load_with;
+use crate::persist::payload;
 use crate::persist::read::Item;
 use crate::persist::read::RdbReader;
 use crate::persist::read::ReadOptions;
@@ -118,6 +119,7 @@ fn content(keyspace: &Keyspace) -> Content {
                     set.for_each(|member| members.push((member.to_vec(), Vec::new())));
                     sorted(members)
                 }
+                ValueRef::Stream(stream) => vec![dumped(stream)],
                 ValueRef::SortedSet(set) => {
                     let mut members = Vec::new();
                     set.for_all(|member, score| {
@@ -131,6 +133,11 @@ fn content(keyspace: &Keyspace) -> Content {
         });
     }
     content
+}
+
+/// All that is in a stream.
+fn dumped(stream: &Stream) -> Vec<u8> {
+    payload::encode(ValueRef::Stream(stream), None, false)
 }
 
 /// -0 and 0 are the same score.
@@ -170,6 +177,7 @@ fn read_in_order(file: &[u8]) -> Result<Content, RdbError> {
             RdbValue::Set(members) => {
                 sorted(members.iter().map(|member| (member.to_vec(), Vec::new())).collect())
             }
+            RdbValue::Stream(stream) => vec![dumped(stream)],
             RdbValue::ZSet(scored) => {
                 let pair = |(member, score): (&[u8], f64)| (member.to_vec(), bytes_of(score));
                 sorted(scored.iter().map(pair).collect())

@@ -163,10 +163,29 @@ def tune_all(run, entries, value):
             tune(run, f"{kind}-max-{family}-value", value)
 
 
+def streams(run):
+    run("XADD", "a stream", "1-1", "field", "value")
+    run("CONFIG", "SET", "stream-node-max-entries", 7)
+    for number in range(1, 41):
+        other = ["other field", "x" * number] if number % 3 == 0 else ["number", number * number]
+        run("XADD", "changed", f"{number}-{number % 4}", "field", "value", *other)
+    run("XDEL", "changed", "20-0", "21-1", "39-3")
+    run("XTRIM", "changed", "MAXLEN", 33)
+    run("XGROUP", "CREATE", "changed", "readers", 0)
+    run("XGROUP", "CREATE", "changed", "counted", "10-2", "ENTRIESREAD", 10)
+    for consumer, count in (("alice", 9), ("bob", 12), ("alice", 3)):
+        run("XREADGROUP", "GROUP", "readers", consumer, "COUNT", count, "STREAMS", "changed", ">")
+    run("XACK", "changed", "readers", "9-1", "11-3", "22-2")
+    run("XCLAIM", "changed", "readers", "carol", 0, "12-0", "13-1", "TIME", 1700000000000)
+    run("XDEL", "changed", "13-1")
+    run("XGROUP", "CREATECONSUMER", "changed", "readers", "dave")
+    run("XGROUP", "CREATE", "empty", "waiting", "$", "MKSTREAM")
+
+
 def refused(run):
     run("SET", "before", "value")
     if VARIANT == "stream":
-        run("XADD", "a stream", "1-1", "field", "value")
+        streams(run)
     elif VARIANT == "function":
         run("FUNCTION", "LOAD", "#!lua name=l\nredis.register_function('f', function() end)")
     elif VARIANT == "database":

@@ -26,6 +26,7 @@ pub fn read_dump(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
             ValueRef::Hash(hash) => hash.len().to_string().into_bytes(),
             ValueRef::Set(set) => set.len().to_string().into_bytes(),
             ValueRef::SortedSet(set) => set.len().to_string().into_bytes(),
+            ValueRef::Stream(stream) => stream.entries.len().to_string().into_bytes(),
         };
         content.insert(entry.key().to_vec(), value);
     };
