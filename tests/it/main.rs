@@ -26,3 +26,4 @@ mod persistence;
 mod protocol;
 mod regressions;
 mod samples;
+mod streams;

@@ -42,7 +42,19 @@ impl Pair {
 }
 
 /// Commands that may write: their misses are told by Redis only (docs/differences.md).
-const MISSES_UNTOLD: &[&str] = &["GETEX", "GETDEL", "SORT", "COPY", "BITOP", "PFMERGE"];
+const MISSES_UNTOLD: &[&str] = &[
+    "GETEX",
+    "GETDEL",
+    "SORT",
+    "COPY",
+    "BITOP",
+    "PFMERGE",
+    "XREAD",
+    "XREADGROUP",
+    "XACK",
+    "XCLAIM",
+    "XAUTOCLAIM",
+];
 
 fn without_misses(events: &str) -> String {
     events
@@ -225,6 +237,49 @@ fn sorted_sets_tell_what_happens_to_them() {
         "ZMPOP 1 z MAX COUNT 9",
         "ZSCORE none a",
         "ZRANGE none 0 -1",
+    ]);
+}
+
+#[test]
+fn streams_tell_what_happens_to_them() {
+    expect_the_same_events(&[
+        "XADD s 1 a b",
+        "XADD s 1 a b",
+        "XADD s MAXLEN 1 2 a b",
+        "XADD s MAXLEN 5 3 a b",
+        "XTRIM s MAXLEN 5",
+        "XTRIM s MAXLEN 1",
+        "XADD s 4 a b",
+        "XDEL s 9",
+        "XDEL s 3 9",
+        "XDEL none 3",
+        "XSETID s 5",
+        "XSETID none 5",
+        "XGROUP CREATE s g 0",
+        "XGROUP CREATE s g 0",
+        "XGROUP CREATE new g 0 MKSTREAM",
+        "XGROUP SETID s g 0",
+        "XGROUP CREATECONSUMER s g c",
+        "XGROUP CREATECONSUMER s g c",
+        "XREADGROUP GROUP g c STREAMS s >",
+        "XREADGROUP GROUP g d STREAMS s >",
+        "XREADGROUP GROUP g e STREAMS s 0",
+        "XCLAIM s g f 0 4",
+        "XAUTOCLAIM s g h 0 0",
+        "XREAD STREAMS none 0",
+        "XACK s g 4",
+        "XACK none g 4",
+        "XGROUP DELCONSUMER s g c",
+        "XGROUP DELCONSUMER s g c",
+        "XGROUP DESTROY s g",
+        "XGROUP DESTROY s g",
+        "XLEN none",
+        "XRANGE none - +",
+        "XPENDING none g",
+        "XINFO STREAM none",
+        "COPY s t",
+        "RENAME s u",
+        "DEL u t",
     ]);
 }
 

@@ -13,7 +13,7 @@ const NULL_ARRAY: &str = "*-1\r\n";
 
 /// Waits until so many clients wait in blocking commands.
 #[track_caller]
-fn until_blocked(addr: SocketAddr, count: usize) {
+pub(super) fn until_blocked(addr: SocketAddr, count: usize) {
     let (mut wire, began) = (Wire::connect(addr), Instant::now());
     let field = format!("\r\nblocked_clients:{count}\r\n");
     while !String::from_utf8(wire.run("INFO clients")).unwrap().contains(&field) {
@@ -24,7 +24,7 @@ fn until_blocked(addr: SocketAddr, count: usize) {
 
 /// New clients that each wait in one of these commands, in this order.
 #[track_caller]
-fn blocked(addr: SocketAddr, lines: &[&str]) -> Vec<Wire> {
+pub(super) fn blocked(addr: SocketAddr, lines: &[&str]) -> Vec<Wire> {
     let before = {
         let info = String::from_utf8(Wire::connect(addr).run("INFO clients")).unwrap();
         let count = info.lines().find_map(|line| line.strip_prefix("blocked_clients:"));

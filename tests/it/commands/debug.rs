@@ -52,6 +52,7 @@ fn the_digest_of_the_same_data_is_that_of_redis() {
         "SADD set b a",
         "ZADD zset 1 a -0 b inf c 0.1 d 1e21 e 3.0000000000000004 f",
         "HSET hash f1 v1 f2 v2",
+        "XADD log 1-1 a b c 7",
         "SELECT 3",
         "SET text hello",
         "SELECT 0",
@@ -65,7 +66,8 @@ fn the_digest_of_the_same_data_is_that_of_redis() {
     let mut seen = HashSet::new();
     for line in [&["SAVE"], FILL].concat() {
         assert_eq!(ours.run(line), redis.run(line), "{line}");
-        for asked in ["DEBUG DIGEST", "DEBUG DIGEST-VALUE text nosuch list set zset hash dying"] {
+        for asked in ["DEBUG DIGEST", "DEBUG DIGEST-VALUE text nosuch list set zset hash dying log"]
+        {
             let digest = ours.run(asked);
             assert_eq!(shown(&digest), shown(&redis.run(asked)), "{asked} after {line}");
             if asked == "DEBUG DIGEST" && !line.starts_with("SELECT") {

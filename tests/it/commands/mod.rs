@@ -121,6 +121,8 @@ mod server;
 mod set;
 mod sort;
 mod sorted_set;
+mod stream;
+mod stream_blocking;
 mod string;
 mod tracking;
 mod transaction;
@@ -327,6 +329,38 @@ const CHANGES: &[(&str, u64)] = &[
     ("BLPOP none 0.001", 0),
     ("ZADD z 1 a 2 b 3 c 4 d", 4),
     ("BZPOPMIN z 0", 1),
+    ("XADD x 1 a b", 1),
+    ("XADD x 1 a b", 0),
+    ("XADD x MAXLEN 1 2 a b", 1),
+    ("XADD x 3 a b", 1),
+    ("XADD x 4 a b", 1),
+    ("XTRIM x MAXLEN 9", 0),
+    ("XTRIM x MAXLEN ~ 1", 0),
+    ("XTRIM x MAXLEN 1", 2),
+    ("XDEL x 2 3", 0),
+    ("XADD x 5 a b", 1),
+    ("XGROUP CREATE x g 0", 1),
+    ("XGROUP CREATE x g 0", 0),
+    ("XGROUP CREATE y g 0 MKSTREAM", 1),
+    ("XREADGROUP GROUP g c STREAMS x >", 2),
+    ("XREADGROUP GROUP g c STREAMS x >", 0),
+    ("XREADGROUP GROUP g c STREAMS x 0", 1),
+    ("XREADGROUP GROUP g d STREAMS x 0", 2),
+    ("XCLAIM x g e 0 4 5", 3),
+    ("XCLAIM x g e 1000000 4 5", 0),
+    ("XAUTOCLAIM x g f 0 0 COUNT 1", 2),
+    ("XACK x g 4 9", 1),
+    ("XACK x g 4 9", 0),
+    ("XGROUP CREATECONSUMER x g h", 1),
+    ("XGROUP CREATECONSUMER x g h", 0),
+    ("XGROUP DELCONSUMER x g h", 1),
+    ("XGROUP DELCONSUMER x g h", 0),
+    ("XGROUP SETID x g 0", 1),
+    ("XGROUP DESTROY x g", 1),
+    ("XGROUP DESTROY x g", 0),
+    ("XSETID x 9", 1),
+    ("XSETID x 1", 0),
+    ("XDEL x 4 5 6", 2),
     ("BZPOPMAX none z 0", 1),
     ("BZMPOP 0 1 z MIN COUNT 9", 2),
     ("SETNX s2 1", 1),
