@@ -17,6 +17,7 @@ mod compare;
 mod generate;
 mod odd;
 mod places;
+mod streams;
 mod values;
 
 use std::collections::HashMap;
@@ -308,6 +309,7 @@ impl Run {
                 b"+list\r\n" => &["LRANGE", "0", "-1"],
                 b"+set\r\n" => &["SMEMBERS"],
                 b"+zset\r\n" => &["ZRANGE", "0", "-1", "WITHSCORES"],
+                b"+stream\r\n" => &["XRANGE", "-", "+"],
                 _ => &["HGETALL"],
             };
             let asked: [&[&str]; 3] = [&["TYPE"], content, &["PEXPIRETIME"]];

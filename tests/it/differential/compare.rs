@@ -10,6 +10,9 @@ use crate::harness::wire::escape;
 /// How far apart two servers may be in the time left to one relative deadline.
 const CLOCK_TOLERANCE_MS: i64 = 3_000;
 
+/// From here on a number is a moment.
+const MOMENT_MIN: i64 = 1_000_000_000;
+
 /// What may differ between two replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
@@ -31,6 +34,8 @@ pub enum Rule {
     /// What was drawn at random: the number of elements must be the same. Or a form of a value that
     /// is the server's own.
     Drawn,
+    /// When something was delivered or somebody was heard of, or how long ago that is.
+    Moments,
     /// The connection's id.
     Greeting,
     /// Which of the forms of a string it has: Redis' depends on how it came to be.
@@ -64,6 +69,8 @@ impl Rule {
             (b"SORT" | b"SORT_RO", _) => Self::of_sort(args),
             (b"HRANDFIELD" | b"RANDOMKEY", _) => Self::Kind,
             (b"DUMP", _) => Self::Drawn,
+            (b"XADD", _) if args.iter().skip(2).any(|arg| arg == b"*") => Self::Kind,
+            (b"XPENDING" | b"XINFO", _) => Self::Moments,
             (b"OBJECT", b"ENCODING") => Self::StringEncoding,
             (b"OBJECT", b"REFCOUNT" | b"IDLETIME") => Self::Kind,
             (b"CLIENT", b"ID" | b"INFO" | b"LIST") => Self::Kind,
@@ -113,6 +120,7 @@ impl Rule {
                 let shape = |node: &Node| (node.kind, node.is_null(), node.children.len());
                 shape(&left) == shape(&right)
             }
+            Self::Moments => left.without_moments() == right.without_moments(),
             Self::Greeting => left.kind == right.kind && left.without_id() == right.without_id(),
             Self::StringEncoding => {
                 let forms: [&[u8]; 3] = [b"int", b"embstr", b"raw"];
@@ -263,6 +271,24 @@ impl Node {
         std::str::from_utf8(&self.text).ok()?.parse().ok()
     }
 
+    /// The same, with 0 in the place of moments, which are large numbers, and of what is idle for
+    /// some time: the number behind that word, and the third part of four that begin with an id.
+    fn without_moments(&self) -> Self {
+        let mut node = self.clone();
+        let is_pending = matches!(&node.children[..], [id, name, idle, count]
+            if [id, name, idle, count].map(|part| part.kind) == *b"$$::");
+        let mut was_idle = false;
+        for (number, child) in node.children.iter_mut().enumerate() {
+            *child = child.without_moments();
+            let is_moment = child.integer().is_some_and(|n| n >= MOMENT_MIN);
+            if child.kind == b':' && (is_moment || was_idle || (is_pending && number == 2)) {
+                child.text = b"0".to_vec();
+            }
+            was_idle = child.text == b"idle";
+        }
+        node
+    }
+
     fn without_id(&self) -> Vec<Node> {
         let pairs = self.children.chunks(2).filter(|pair| pair[0].text != b"id");
         pairs.flatten().cloned().collect()
@@ -409,6 +435,16 @@ mod tests {
         ("SORT a BY n", "*2\r\n+a\r\n+b\r\n", "*2\r\n+b\r\n+a\r\n", true),
         ("SORT a BY n*", "*2\r\n+a\r\n+b\r\n", "*2\r\n+b\r\n+a\r\n", false),
         ("SORT a ALPHA", "*2\r\n+a\r\n+b\r\n", "*2\r\n+b\r\n+c\r\n", false),
+        ("XINFO CONSUMERS a g", "*2\r\n$4\r\nidle\r\n:1\r\n", "*2\r\n$4\r\nidle\r\n:2\r\n", true),
+        ("XINFO CONSUMERS a g", "*2\r\n$4\r\nidla\r\n:1\r\n", "*2\r\n$4\r\nidla\r\n:2\r\n", false),
+        ("XPENDING a g - + 1",
+            "*1\r\n*4\r\n$1\r\n5\r\n$1\r\nc\r\n:7\r\n:1\r\n",
+            "*1\r\n*4\r\n$1\r\n5\r\n$1\r\nc\r\n:9\r\n:1\r\n", true),
+        ("XPENDING a g - + 1",
+            "*1\r\n*4\r\n$1\r\n5\r\n$1\r\nc\r\n:7\r\n:1\r\n",
+            "*1\r\n*4\r\n$1\r\n5\r\n$1\r\nc\r\n:7\r\n:2\r\n", false),
+        ("XADD a * b c", "$3\r\n1-1\r\n", "$3\r\n2-1\r\n", true),
+        ("XADD a 1 b c", "$3\r\n1-1\r\n", "$3\r\n2-1\r\n", false),
         ("DUMP a", "$2\r\nab\r\n", "$1\r\na\r\n", true),
         ("DUMP a", "$2\r\nab\r\n", "$-1\r\n", false),
         ("OBJECT ENCODING a", "$6\r\nembstr\r\n", "$3\r\nraw\r\n", true),

@@ -15,7 +15,7 @@
 //! - members that leave a set at random would leave two servers with different sets: SPOP takes
 //!   all or none.
 
-use super::{places, values};
+use super::{places, streams, values};
 use crate::harness::random::Random;
 
 /// Restricts a run to the commands it names, in capitals with commas between.
@@ -528,7 +528,7 @@ const WAITS: &[&str] = &["0.001", "0.001", "0.002", "1e-3", "0.0001", "-1", "x",
 
 /// The templates of all families.
 pub fn all_forms() -> impl Iterator<Item = &'static (usize, &'static str)> {
-    FORMS.iter().chain(values::FORMS).chain(places::FORMS)
+    FORMS.iter().chain(values::FORMS).chain(places::FORMS).chain(streams::FORMS)
 }
 
 /// Makes the stream; the same seed makes the same stream.
@@ -538,6 +538,8 @@ pub struct Generator {
     weights_sum: usize,
     /// How many relative deadlines were handed out: none is used twice.
     deadlines: i64,
+    /// The moment of the last new id of a stream.
+    number: u64,
     /// The pool of keys for the request being made.
     keys: &'static [&'static [u8]],
 }
@@ -552,7 +554,7 @@ impl Generator {
             assert!(!forms.is_empty(), "{ONLY_VARIABLE} leaves no command");
         }
         let weights_sum = forms.iter().map(|(weight, _)| weight).sum();
-        Self { random: Random::new(seed), forms, weights_sum, deadlines: 0, keys: PLAIN }
+        Self { random: Random::new(seed), forms, weights_sum, deadlines: 0, number: 0, keys: PLAIN }
     }
 
     /// The generator's own source of chance.
@@ -613,7 +615,11 @@ impl Generator {
         if let [request] = requests.as_mut_slice() {
             self.spoil(&mut request.args, big);
         }
-        requests.retain(|request| !is_guessed(&request.args) && !waits_long(&request.args));
+        requests.retain(|request| {
+            !is_guessed(&request.args)
+                && !waits_long(&request.args)
+                && !streams::is_unlike(&request.args)
+        });
         requests
     }
 
@@ -959,6 +965,15 @@ impl Generator {
     }
 
     /// Whole thousands of seconds in an order that goes up and down, each only once.
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.number += 1;
+        self.number
+    }
+
+    pub(super) fn last_number(&self) -> u64 {
+        self.number
+    }
+
     pub(super) fn fresh_seconds(&mut self) -> i64 {
         self.deadlines += 1;
         1_000 * (1 + self.deadlines * 7_919 % 1_000_003)

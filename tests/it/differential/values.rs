@@ -255,7 +255,7 @@ impl Generator {
                 }
             }),
             "lcs_options" => self.repeat(0, 3, args, Self::lcs_option),
-            _ => self.of_places(name, args),
+            _ => self.of_streams(name, args),
         }
     }
 
