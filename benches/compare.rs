@@ -16,12 +16,14 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
-use support::{OURS, Outcome, Server, check_programs, heading, median, number, pinned, request};
+use support::{
+    Client, OURS, Outcome, Server, check_programs, heading, median, number, pinned, request,
+};
 
 const USAGE: &str = "\
 usage: cargo bench --bench compare -- [OPTION...]
 
-  --tests LIST      of set,get,incr,lpush,lpop,hset,hget (default: all)
+  --tests LIST      of set,get,incr,lpush,lpop,hset,hget,xadd,xreadgroup (default: all)
   --pipelines LIST  requests sent at once, for example 1,16,64 (default)
   --rounds N        turns of each server (default 3)
   --requests N      requests a turn without pipeline (default 300000); more with pipeline
@@ -42,6 +44,11 @@ const TESTS: &[(&str, &[&str])] = &[
     ("lpop", &["LPOP", "list:__rand_int__"]),
     ("hset", &["HSET", "hash:__rand_int__", "field", "xxxxxxxx"]),
     ("hget", &["HGET", "hash:__rand_int__", "field"]),
+    ("xadd", &["XADD", "stream", "*", "field", "xxxxxxxxxxxxxxxx", "number", "__rand_int__"]),
+    (
+        "xreadgroup",
+        &["XREADGROUP", "GROUP", "g", "consumer", "COUNT", "1", "STREAMS", "stream", ">"],
+    ),
 ];
 
 /// The head of the table of speeds.
@@ -148,6 +155,12 @@ fn prepare(server: &Server, options: &Options, test: &str, pipeline: usize) -> O
         "hset" | "hget" => server.fill(keys.map(|number| {
             request(&[b"HSET", format!("hash:{number:012}").as_bytes(), b"field", b"xxxxxxxx"])
         })),
+        // As many entries as will be read.
+        "xreadgroup" => {
+            let mut client = Client::connect(server.port)?;
+            client.ask(&[b"XGROUP", b"CREATE", b"stream", b"g", b"$", b"MKSTREAM"])?;
+            (0..options.rounds).try_for_each(|_| turn(server, options, "xadd", pipeline).map(drop))
+        }
         _ => Ok(()),
     }
 }
@@ -233,6 +246,8 @@ const KINDS: &[Kind] = &[
     Kind::new("string of 200 bytes", "SET", 1, 200),
     Kind::new("hash of 8 fields of 8 bytes", "HSET", 8, 8),
     Kind::new("list of 8 items of 8 bytes", "RPUSH", 8, 8),
+    Kind::new("entry of a stream, 2 values of 8 bytes", "XADD", 2, 8),
+    Kind::new("stream of one entry, 2 values of 8 bytes", "XADD 1", 2, 8),
 ];
 
 impl Kind {
@@ -244,10 +259,17 @@ impl Kind {
         let value = vec![b'x'; self.value_bytes];
         let fields: Vec<String> = (0..self.values).map(|field| format!("field{field}")).collect();
         (0..keys).map(move |number| {
-            let key = format!("key:{number:012}");
-            let mut args: Vec<&[u8]> = vec![self.command.as_bytes(), key.as_bytes()];
+            // All entries are of one stream, or each is of one of its own.
+            let is_entry = self.command == "XADD";
+            let key = format!("key:{:012}", if is_entry { 0 } else { number });
+            let id = format!("{}-0", 1_700_000_000_000 + number);
+            let command = self.command.split(' ').next().unwrap_or_default();
+            let mut args: Vec<&[u8]> = vec![command.as_bytes(), key.as_bytes()];
+            if command == "XADD" {
+                args.push(id.as_bytes());
+            }
             for field in &fields {
-                if self.command == "HSET" {
+                if self.has_fields() {
                     args.push(field.as_bytes());
                 }
                 args.push(&value);
@@ -256,9 +278,21 @@ impl Kind {
         })
     }
 
-    /// The bytes of a key, its fields and its values.
+    fn has_fields(&self) -> bool {
+        self.command == "HSET" || self.command.starts_with("XADD")
+    }
+
+    /// Lines of a reply.
+    fn reply_lines(&self) -> usize {
+        if self.command.starts_with("XADD") { 2 } else { 1 }
+    }
+
+    /// The bytes of a key, its fields and its values; of an entry of a stream only of the values.
     fn payload_bytes(&self) -> usize {
-        let field_bytes = if self.command == "HSET" { "field0".len() } else { 0 };
+        if self.command == "XADD" {
+            return self.values * self.value_bytes;
+        }
+        let field_bytes = if self.has_fields() { "field0".len() } else { 0 };
         "key:".len() + 12 + self.values * (field_bytes + self.value_bytes)
     }
 }
@@ -278,7 +312,7 @@ fn memory(options: &Options) -> Outcome<()> {
         for program in [&options.redis, &options.ours] {
             let server = Server::start(program, options.core("0"))?;
             let before = server.memory_bytes()?;
-            server.fill(kind.requests(options.keys))?;
+            server.fill_lines(kind.requests(options.keys), kind.reply_lines())?;
             std::thread::sleep(Duration::from_secs(1));
             let grown = server.memory_bytes()? - before;
             let overhead = grown / options.keys as f64 - kind.payload_bytes() as f64;

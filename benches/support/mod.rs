@@ -110,19 +110,26 @@ impl Server {
 
     /// Sends requests that are answered by one line each; an error is an error.
     pub fn fill(&self, requests: impl Iterator<Item = Vec<u8>>) -> Outcome<()> {
+        self.fill_lines(requests, 1)
+    }
+
+    /// As [`fill`](Self::fill), with so many lines for an answer.
+    pub fn fill_lines(&self, requests: impl Iterator<Item = Vec<u8>>, lines: usize) -> Outcome<()> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).map_err(text)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(text)?;
         let mut requests = requests.peekable();
         let mut chunk = vec![0; 64 * 1024];
         while requests.peek().is_some() {
             let batch: Vec<Vec<u8>> = requests.by_ref().take(FILL_BATCH).collect();
-            let mut missing = batch.len();
+            let mut missing = batch.len() * lines;
             let mut writer = stream.try_clone().map_err(text)?;
             let writing = std::thread::spawn(move || writer.write_all(&batch.concat()));
             while missing > 0 {
                 let length = stream.read(&mut chunk).map_err(text)?;
                 let replies = chunk.get(..length).unwrap_or_default();
-                if length == 0 || replies.contains(&b'-') {
+                let is_error =
+                    replies.starts_with(b"-") || replies.windows(2).any(|two| two == b"\n-");
+                if length == 0 || is_error {
                     return Err(format!("answered {}", String::from_utf8_lossy(replies)));
                 }
                 missing -= replies.iter().filter(|byte| **byte == b'\n').count().min(missing);
