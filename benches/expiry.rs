@@ -47,7 +47,9 @@ fn name(number: usize) -> Vec<u8> {
 
 fn set(keyspace: &Keyspace, key: &[u8], deadline: Option<i64>, after: &mut AfterUnlock) {
     let deadline = NewDeadline::Set(deadline.map(UnixMillis));
-    keyspace.write(keyspace.locate(key), NOW, after, |view| view.set_string(VALUE, deadline));
+    keyspace
+        .write(keyspace.locate(key), NOW, after, |view| view.set_string(VALUE, deadline))
+        .unwrap();
 }
 
 /// A keyspace whose keys have deadlines that `deadline` chooses.
@@ -81,9 +83,11 @@ fn deadlines(criterion: &mut Criterion) {
             for _ in 0..STEP_KEYS {
                 ms += 1;
                 let deadline = Some(UnixMillis(ms));
-                keyspace.write(keyspace.locate(b"key:000000000000"), NOW, &mut after, |view| {
-                    view.set_deadline(deadline);
-                });
+                keyspace
+                    .write(keyspace.locate(b"key:000000000000"), NOW, &mut after, |view| {
+                        view.set_deadline(deadline);
+                    })
+                    .unwrap();
             }
         });
     });

@@ -62,9 +62,11 @@ fn filled(keys: usize, value: impl Fn(usize) -> Vec<u8>) -> Keyspace {
     let mut after = AfterUnlock::default();
     for n in 0..keys {
         let (key, value) = (format!("key:{n:012}"), value(n));
-        keyspace.write(keyspace.locate(key.as_bytes()), NOW, &mut after, |view| {
-            view.set_string(&value, NewDeadline::Set(None));
-        });
+        keyspace
+            .write(keyspace.locate(key.as_bytes()), NOW, &mut after, |view| {
+                view.set_string(&value, NewDeadline::Set(None));
+            })
+            .unwrap();
     }
     keyspace
 }

@@ -52,11 +52,13 @@ fn work(keyspace: &Keyspace, names: &[Vec<u8>], read_percent: u64, operations: u
         let number = chance.next();
         let key = &names[(number >> 32) as usize % KEYS];
         if number % 100 < read_percent {
-            black_box(keyspace.read(keyspace.locate(key), NOW, &tally, value_len));
+            black_box(keyspace.read(keyspace.locate(key), NOW, &tally, value_len)).unwrap();
         } else {
-            keyspace.write(keyspace.locate(key), NOW, &mut after, |view| {
-                view.set_string(VALUE, NewDeadline::Set(None));
-            });
+            keyspace
+                .write(keyspace.locate(key), NOW, &mut after, |view| {
+                    view.set_string(VALUE, NewDeadline::Set(None));
+                })
+                .unwrap();
         }
     }
 }

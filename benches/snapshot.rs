@@ -301,13 +301,13 @@ fn holds(options: &Options) {
     for number in 0..options.keys {
         let key = format!("key:{number:012}");
         let set = |view: &mut WriteView<'_>| view.set_string(VALUE, NewDeadline::Set(None));
-        keyspace.write(keyspace.locate(key.as_bytes()), now, &mut after, set);
+        keyspace.write(keyspace.locate(key.as_bytes()), now, &mut after, set).unwrap();
     }
     let mut push = |count| {
         let push = |list: &mut List| (0..count).for_each(|_| list.push(End::Right, b"12345678"));
         let change = |view: &mut WriteView<'_>| view.change_collection(true, push).unwrap();
         let began = Instant::now();
-        keyspace.write(keyspace.locate(b"list"), now, &mut after, change);
+        keyspace.write(keyspace.locate(b"list"), now, &mut after, change).unwrap();
         began.elapsed()
     };
     push(options.elements);
@@ -320,7 +320,7 @@ fn holds(options: &Options) {
         };
         let change = |view: &mut WriteView<'_>| view.change_collection(true, set).unwrap();
         let began = Instant::now();
-        keyspace.write(keyspace.locate(b"hash"), now, &mut after, change);
+        keyspace.write(keyspace.locate(b"hash"), now, &mut after, change).unwrap();
         began.elapsed()
     };
     set(0, options.elements);

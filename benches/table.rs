@@ -122,9 +122,11 @@ fn names(count: usize) -> Vec<Vec<u8>> {
 }
 
 fn set(keyspace: &Keyspace, key: &[u8], after: &mut AfterUnlock) {
-    keyspace.write(keyspace.locate(key), NOW, after, |view| {
-        view.set_string(VALUE, NewDeadline::Set(None))
-    });
+    keyspace
+        .write(keyspace.locate(key), NOW, after, |view| {
+            view.set_string(VALUE, NewDeadline::Set(None))
+        })
+        .unwrap();
 }
 
 /// Reads one key as GET does; true when it is there.
@@ -132,7 +134,7 @@ fn is_there(keyspace: &Keyspace, key: &[u8], tally: &Tally) -> bool {
     let value_len = |view: &my_redis::keyspace::ReadView<'_>| {
         view.string().ok().flatten().map(|value| black_box(value.bytes()).len())
     };
-    keyspace.read(keyspace.locate(key), NOW, tally, value_len).is_some()
+    keyspace.read(keyspace.locate(key), NOW, tally, value_len).unwrap().is_some()
 }
 
 fn keyspace(criterion: &mut Criterion) {
@@ -175,7 +177,9 @@ fn keyspace(criterion: &mut Criterion) {
                 for _ in 0..STEP_KEYS {
                     let key = &names[next()];
                     assert!(
-                        keyspace.write(keyspace.locate(key), NOW, &mut after, |view| view.remove())
+                        keyspace
+                            .write(keyspace.locate(key), NOW, &mut after, |view| view.remove())
+                            .unwrap()
                     );
                     set(&keyspace, key, &mut after);
                 }

@@ -63,35 +63,41 @@ fn keys_in_different_shards(keyspace: &Keyspace, count: usize) -> Vec<Vec<u8>> {
 
 fn set(keyspace: &Keyspace, key: &[u8], value: &[u8]) {
     let mut after = AfterUnlock::default();
-    keyspace.write(keyspace.locate(key), NOW, &mut after, |view| {
-        view.set_string(value, NewDeadline::Set(None));
-    });
+    keyspace
+        .write(keyspace.locate(key), NOW, &mut after, |view| {
+            view.set_string(value, NewDeadline::Set(None));
+        })
+        .unwrap();
 }
 
 fn rename(keyspace: &Keyspace, from: &[u8], to: &[u8]) {
     let keys = [keyspace.locate(from), keyspace.locate(to)];
     let mut after = AfterUnlock::default();
-    keyspace.write_many(&keys, NOW, &mut after, |view| {
-        let taken = view.key(0).unwrap().take();
-        if let Some(entry) = taken {
-            view.key(1).unwrap().put(entry);
-        }
-    });
+    keyspace
+        .write_many(&keys, NOW, &mut after, |view| {
+            let taken = view.key(0).unwrap().take();
+            if let Some(entry) = taken {
+                view.key(1).unwrap().put(entry);
+            }
+        })
+        .unwrap();
 }
 
 fn set_both(keyspace: &Keyspace, first: &[u8], second: &[u8], value: &[u8]) {
     let keys: [LocatedKey<'_>; 2] = [keyspace.locate(first), keyspace.locate(second)];
     let mut after = AfterUnlock::default();
-    keyspace.write_many(&keys, NOW, &mut after, |view| {
-        for number in 0..2 {
-            view.key(number).unwrap().set_string(value, NewDeadline::Set(None));
-        }
-    });
+    keyspace
+        .write_many(&keys, NOW, &mut after, |view| {
+            for number in 0..2 {
+                view.key(number).unwrap().set_string(value, NewDeadline::Set(None));
+            }
+        })
+        .unwrap();
 }
 
 fn remove(keyspace: &Keyspace, key: &[u8]) {
     let mut after = AfterUnlock::default();
-    keyspace.write(keyspace.locate(key), NOW, &mut after, |view| view.remove());
+    keyspace.write(keyspace.locate(key), NOW, &mut after, |view| view.remove()).unwrap();
 }
 
 type Dump = Vec<(Vec<u8>, Vec<u8>)>;
@@ -190,7 +196,7 @@ fn deleted_and_set_again() {
         remove(&writing, &names[1]);
         set(&writing, &names[1], b"new");
         let mut after = AfterUnlock::default();
-        writing.flush(&mut after);
+        writing.flush(&mut after).unwrap();
         set(&writing, &names[0], b"last");
     });
     let dump = dump(&keyspace);
@@ -212,9 +218,11 @@ fn renamed_over_another() {
     let writer = shuttle::thread::spawn(move || {
         rename(&writing, &names[0], &names[1]);
         let mut after = AfterUnlock::default();
-        writing.write(writing.locate(&names[1]), NOW, &mut after, |view| {
-            view.set_string(b"third", NewDeadline::Set(Some(UnixMillis(NOW.0 + 10))));
-        });
+        writing
+            .write(writing.locate(&names[1]), NOW, &mut after, |view| {
+                view.set_string(b"third", NewDeadline::Set(Some(UnixMillis(NOW.0 + 10))));
+            })
+            .unwrap();
     });
     let dump = dump(&keyspace);
     writer.join().unwrap();
@@ -243,9 +251,11 @@ fn dump_of_databases(keyspace: &Keyspace) -> Databases {
 
 fn set_in(keyspace: &Keyspace, database: DatabaseNumber, key: &[u8], value: &[u8]) {
     let key = keyspace.locate(key).in_database(database);
-    keyspace.write(key, NOW, &mut AfterUnlock::default(), |view| {
-        view.set_string(value, NewDeadline::Set(None));
-    });
+    keyspace
+        .write(key, NOW, &mut AfterUnlock::default(), |view| {
+            view.set_string(value, NewDeadline::Set(None));
+        })
+        .unwrap();
 }
 
 /// Two databases change their numbers while a dump is made, and one is written to and flushed
@@ -258,9 +268,9 @@ fn swapped_databases() {
     }
     let (swapping, names) = (Arc::clone(&keyspace), keys.clone());
     let swapper = shuttle::thread::spawn(move || {
-        swapping.swap_databases(0, 1, NOW, &mut AfterUnlock::default());
+        swapping.swap_databases(0, 1, NOW, &mut AfterUnlock::default()).unwrap();
         set_in(&swapping, 0, &names[1], b"later");
-        swapping.flush_database(1, &mut AfterUnlock::default());
+        swapping.flush_database(1, &mut AfterUnlock::default()).unwrap();
     });
     let dump = dump_of_databases(&keyspace);
     swapper.join().unwrap();
@@ -289,10 +299,12 @@ fn moved_token() {
         for (from, to) in [(0, 1), (1, 0), (0, 1)] {
             let key = |database| moving.locate(b"token").in_database(database);
             let keys = [key(from), key(to)];
-            moving.write_many(&keys, NOW, &mut AfterUnlock::default(), |view| {
-                let token = view.key(0).unwrap().take().unwrap();
-                view.key(1).unwrap().put(token);
-            });
+            moving
+                .write_many(&keys, NOW, &mut AfterUnlock::default(), |view| {
+                    let token = view.key(0).unwrap().take().unwrap();
+                    view.key(1).unwrap().put(token);
+                })
+                .unwrap();
         }
     });
     let dump = dump_of_databases(&keyspace);
@@ -317,23 +329,25 @@ fn watched_counter() {
                 let (mut after, tally) = (AfterUnlock::default(), Tally::default());
                 let mut watches = Watches::new(Arc::clone(&keyspace));
                 let key = keyspace.locate(&keys[0]);
-                watches.add(key, NOW, &mut after);
-                let old = keyspace.read(key, NOW, &tally, count);
+                watches.add(key, NOW, &mut after).unwrap();
+                let old = keyspace.read(key, NOW, &tally, count).unwrap();
                 let mut shards = ShardSet::default();
                 keys.iter().for_each(|key| shards.add(keyspace.locate(key)));
                 let added = keyspace.hold(&shards, Some(&watches), NOW, |held| {
                     held.write(key, NOW, &mut after, |view| {
                         let new = (old + 1).to_string();
                         view.set_string(new.as_bytes(), NewDeadline::Set(None));
-                    });
+                    })
+                    .unwrap();
                 });
-                u64::from(added.is_some())
+                u64::from(added.unwrap().is_some())
             })
         })
         .collect();
     let added: u64 = adders.into_iter().map(|adder| adder.join().unwrap()).sum();
     let key = keyspace.locate(&keys[0]);
-    assert_eq!(keyspace.read(key, NOW, &Tally::default(), count), added, "an addition is lost");
+    let counted = keyspace.read(key, NOW, &Tally::default(), count).unwrap();
+    assert_eq!(counted, added, "an addition is lost");
     assert!(added > 0, "both were refused");
 }
 
@@ -365,16 +379,21 @@ impl Popper {
         let mut after = AfterUnlock::default();
         let key = self.keyspace.locate(&self.key);
         let is_late = planted::is_on(Bug::LateWait);
-        let taken = self.keyspace.write_many(&[key], NOW, &mut after, |view| {
-            let is_behind = view.has_waiters(1, ValueType::List, Line::InTurn(0));
-            let taken = if is_behind { None } else { Self::pop(view) };
-            if taken.is_none() && !is_late {
-                view.wait(&waiter, is_behind);
-            }
-            taken
-        });
+        let taken = self
+            .keyspace
+            .write_many(&[key], NOW, &mut after, |view| {
+                let is_behind = view.has_waiters(1, ValueType::List, Line::InTurn(0));
+                let taken = if is_behind { None } else { Self::pop(view) };
+                if taken.is_none() && !is_late {
+                    view.wait(&waiter, is_behind);
+                }
+                taken
+            })
+            .unwrap();
         if taken.is_none() && is_late {
-            self.keyspace.write_many(&[key], NOW, &mut after, |view| view.wait(&waiter, true));
+            self.keyspace
+                .write_many(&[key], NOW, &mut after, |view| view.wait(&waiter, true))
+                .unwrap();
         }
         serve(&self.keyspace, &mut after);
         taken
@@ -436,10 +455,12 @@ fn serve(keyspace: &Keyspace, after: &mut AfterUnlock) {
 
 fn push(keyspace: &Keyspace, key: &[u8], element: &[u8]) {
     let mut after = AfterUnlock::default();
-    keyspace.write(keyspace.locate(key), NOW, &mut after, |view| {
-        let push = |list: &mut List| list.push(End::Right, element);
-        view.change_collection(true, push).unwrap();
-    });
+    keyspace
+        .write(keyspace.locate(key), NOW, &mut after, |view| {
+            let push = |list: &mut List| list.push(End::Right, element);
+            view.change_collection(true, push).unwrap();
+        })
+        .unwrap();
     serve(keyspace, &mut after);
 }
 
@@ -480,15 +501,17 @@ fn handed_over_or_given_up() {
     let mut seen: Vec<Vec<u8>> = poppers.into_iter().filter_map(|p| p.join().unwrap()).collect();
     pushers.into_iter().for_each(|pusher| pusher.join().unwrap());
     let keys = [keyspace.locate(b"list")];
-    keyspace.write_many(&keys, NOW, &mut AfterUnlock::default(), |view| {
-        assert!(
-            !view.has_waiters(1, ValueType::List, Line::InTurn(0)),
-            "one who has given up is still in the queue"
-        );
-        while let Some(element) = Popper::pop(view) {
-            seen.push(element);
-        }
-    });
+    keyspace
+        .write_many(&keys, NOW, &mut AfterUnlock::default(), |view| {
+            assert!(
+                !view.has_waiters(1, ValueType::List, Line::InTurn(0)),
+                "one who has given up is still in the queue"
+            );
+            while let Some(element) = Popper::pop(view) {
+                seen.push(element);
+            }
+        })
+        .unwrap();
     seen.sort();
     assert_eq!(seen, [b"a", b"b"], "an element is lost or doubled");
 }
@@ -691,7 +714,7 @@ fn served_in_the_order_of_coming() {
     let other = Arc::clone(&keyspace);
     let taker = shuttle::thread::spawn(move || {
         let keys = [other.locate(b"list")];
-        other.write_many(&keys, NOW, &mut AfterUnlock::default(), Popper::pop).is_some()
+        other.write_many(&keys, NOW, &mut AfterUnlock::default(), Popper::pop).unwrap().is_some()
     });
     pushers.into_iter().for_each(|pusher| pusher.join().unwrap());
     let is_taken = taker.join().unwrap();
@@ -717,7 +740,7 @@ fn opposite_renames() {
     let seen = keyspace.read_many(&located, NOW, &Tally::default(), |view| {
         view.iter().filter(|key| key.exists()).count()
     });
-    assert_eq!(seen, 1);
+    assert_eq!(seen.unwrap(), 1);
     for renamer in renamers {
         renamer.join().unwrap();
     }
@@ -729,20 +752,23 @@ fn expiry_against_overwrite() {
     let mut after = AfterUnlock::default();
     let deadline = NewDeadline::Set(Some(UnixMillis(NOW.0 + 10)));
     keyspace
-        .write(keyspace.locate(b"key"), NOW, &mut after, |view| view.set_string(b"old", deadline));
+        .write(keyspace.locate(b"key"), NOW, &mut after, |view| view.set_string(b"old", deadline))
+        .unwrap();
     let later = UnixMillis(NOW.0 + 20);
     let sweeping = Arc::clone(&keyspace);
     let sweeper = shuttle::thread::spawn(move || {
         sweeping.sweep_expired(later, EventSet::NONE, |_| ()).removed
     });
-    keyspace.write(keyspace.locate(b"key"), later, &mut after, |view| {
-        assert!(!view.exists(), "expired for this writer");
-        view.set_string(b"new", NewDeadline::Set(None));
-    });
+    keyspace
+        .write(keyspace.locate(b"key"), later, &mut after, |view| {
+            assert!(!view.exists(), "expired for this writer");
+            view.set_string(b"new", NewDeadline::Set(None));
+        })
+        .unwrap();
     sweeper.join().unwrap();
     let there =
         keyspace.read(keyspace.locate(b"key"), later, &Tally::default(), |view| view.exists());
-    assert!(there, "the sweeper took the new value");
+    assert!(there.unwrap(), "the sweeper took the new value");
 }
 
 #[test]

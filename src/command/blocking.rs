@@ -395,7 +395,7 @@ impl Gate {
                     view.wait(&waiter, is_behind);
                 }
                 Ok::<_, CommandError>(tried)
-            })?;
+            })??;
             let (timeout, others) = match tried {
                 Tried::Served => return Ok(()),
                 Tried::Waits(timeout) => (timeout, Vec::new()),

@@ -73,7 +73,7 @@ fn swap(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>) -> Outcome {
     let number = |at, text| integer_32(call.args.at(at)).map_err(|_| CommandError::Text(text));
     let a = number(1, "ERR invalid first DB index")?;
     let b = number(2, "ERR invalid second DB index")?;
-    if !sweeper.swap(a, b) {
+    if !sweeper.swap(a, b)? {
         return Err(CommandError::DatabaseOutOfRange);
     }
     call.reply.ok();

@@ -182,7 +182,7 @@ fn digest(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>) -> Outcome {
         digest.mix(entry.key());
         digest.add_value(entry.value_at(call.now), entry.deadline().is_some());
         databases.entry(number).or_default().add(digest.bytes());
-    });
+    })?;
     let mut all = Digest::default();
     for (number, digest) in databases {
         all.mix(&number.to_be_bytes());

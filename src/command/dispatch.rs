@@ -329,23 +329,23 @@ impl Gate {
         match spec.run {
             Run::Read(run) => {
                 let key = self.locate(first_key(spec, call.args), database);
-                keyspace.read(key, now, tally, |view| run(view, call))
+                keyspace.read(key, now, tally, |view| run(view, call))?
             }
             Run::Write(run) => {
                 let key = self.locate(first_key(spec, call.args), database);
-                keyspace.write(key, now, after, |view| run(view, call))
+                keyspace.write(key, now, after, |view| run(view, call))?
             }
             Run::ReadMany(run) => {
                 let keys = self.locate_keys(spec, call.args, database);
-                keyspace.read_many(&keys, now, tally, |view| run(view, call))
+                keyspace.read_many(&keys, now, tally, |view| run(view, call))?
             }
             Run::WriteMany(run) => {
                 let keys = self.locate_keys(spec, call.args, database);
-                keyspace.write_many(&keys, now, after, |view| run(view, call))
+                keyspace.write_many(&keys, now, after, |view| run(view, call))?
             }
             Run::WriteAcross(destination, run) => {
                 let keys = self.locate_across(destination, spec, call.args, database)?;
-                keyspace.write_many(&keys, now, after, |view| run(view, call))
+                keyspace.write_many(&keys, now, after, |view| run(view, call))?
             }
             Run::Sweep(run) => {
                 let mut sweep =
@@ -360,7 +360,7 @@ impl Gate {
             Run::Block(..) => self.try_or_wait(context, after, spec, call),
             Run::ReadOrBlock(_, read, _) => {
                 let keys = self.locate_keys(spec, call.args, database);
-                match keyspace.read_many(&keys, now, tally, |view| read(view, call))? {
+                match keyspace.read_many(&keys, now, tally, |view| read(view, call))?? {
                     Tried::Served => Ok(()),
                     _ => self.try_or_wait(context, after, spec, call),
                 }
@@ -423,7 +423,7 @@ fn changes(spec: &CommandSpec) -> bool {
 }
 
 /// Runs what may take long, letting other tasks of this thread move to another one.
-pub(super) fn blocking<R>(run: impl FnOnce() -> R) -> R {
+pub fn blocking<R>(run: impl FnOnce() -> R) -> R {
     use tokio::runtime::{Handle, RuntimeFlavor};
     match Handle::try_current().map(|handle| handle.runtime_flavor()) {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(run),

@@ -1,6 +1,6 @@
 //! Every error that a command can answer with, and its exact text.
 
-use crate::keyspace::WrongType;
+use crate::keyspace::{Busy, NotHeld, WrongType};
 use crate::util::text::until_zero_byte;
 use std::fmt;
 
@@ -50,6 +50,8 @@ pub enum CommandError {
     NoAuth,
     /// The dump is still being loaded.
     Loading,
+    /// A script has run for too long, and what it holds is needed.
+    Busy(Busy),
     /// Saving failed, so writes are refused.
     Misconfigured,
     /// A client of RESP2 that listens to channels may not use the command with this full name.
@@ -154,6 +156,14 @@ impl fmt::Display for CommandError {
             Self::InvalidCursor => "ERR invalid cursor",
             Self::DatabaseOutOfRange => "ERR DB index is out of range",
             Self::NoAuth => "NOAUTH Authentication required.",
+            Self::Busy(Busy::Script) => {
+                "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN \
+                 NOSAVE."
+            }
+            Self::Busy(Busy::Function) => {
+                "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN \
+                 NOSAVE."
+            }
             Self::Loading => "LOADING Redis is loading the dataset in memory",
             Self::OnlyListens(name) => {
                 return write!(
@@ -185,5 +195,17 @@ impl std::error::Error for CommandError {}
 impl From<WrongType> for CommandError {
     fn from(_: WrongType) -> Self {
         Self::WrongType
+    }
+}
+
+impl From<Busy> for CommandError {
+    fn from(busy: Busy) -> Self {
+        Self::Busy(busy)
+    }
+}
+
+impl From<NotHeld> for CommandError {
+    fn from(_: NotHeld) -> Self {
+        Self::Text("ERR a key was asked for whose shard is not locked")
     }
 }

@@ -278,7 +278,7 @@ fn copy(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
 }
 
 fn random_key(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>) -> Outcome {
-    match sweeper.random_key(&mut call.random) {
+    match sweeper.random_key(&mut call.random)? {
         Some(key) => call.reply.bulk(&key),
         None => call.reply.null(),
     }
@@ -305,7 +305,7 @@ fn keys(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>) -> Outcome {
         if pattern.shows(key) {
             found.add(key, call);
         }
-    });
+    })?;
     found.reply(call);
     Ok(())
 }
@@ -319,7 +319,7 @@ fn scan(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>) -> Outcome {
         if options.pattern.shows(entry.key()) && options.type_name.is_none_or(has_type) {
             found.add(entry.key(), call);
         }
-    });
+    })?;
     found.reply_with_cursor(next, call);
     Ok(())
 }
@@ -341,14 +341,14 @@ fn check_flush(call: &Call<'_>) -> Outcome {
 
 fn flush_all(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>) -> Outcome {
     check_flush(call)?;
-    sweeper.flush_all();
+    sweeper.flush_all()?;
     call.reply.ok();
     Ok(())
 }
 
 fn flush_selected(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>) -> Outcome {
     check_flush(call)?;
-    sweeper.flush_selected();
+    sweeper.flush_selected()?;
     call.reply.ok();
     Ok(())
 }

@@ -625,7 +625,7 @@ fn search_or_store(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>, form: For
     let mut named: SmallVec<[&[u8]; 4]> = SmallVec::from_slice(&[key]);
     named.extend(words.filter(|(word, _)| is_store(word)).map(|(_, key)| key));
     if named.len() == 1 {
-        return sweeper.read_any(Some(&named), |view| search(&view.key(key), call, form));
+        return sweeper.read_any(Some(&named), |view| search(&view.key(key), call, form))?;
     }
     sweeper.write_any(Some(&named), |view| {
         let source = view.key(key);
@@ -639,7 +639,7 @@ fn search_or_store(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>, form: For
         let stored = set.map_or_else(SortedSet::new, |set| query.to_store(set));
         store(view.key(destination), call, stored, "georadiusstore");
         Ok(())
-    })
+    })?
 }
 
 fn georadius(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>) -> Outcome {

@@ -401,7 +401,7 @@ fn sort(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>) -> Outcome {
             destination.notify(EventSet::GENERIC, "del");
         }
         Ok::<usize, CommandError>(output.len())
-    })?;
+    })??;
     call.reply.count(stored);
     Ok(())
 }
@@ -419,7 +419,7 @@ fn sort_and_reply(
     let key = call.args.at(1);
     let named = [key];
     let locked = (!options.names_keys()).then_some(&named[..]);
-    let output = sweeper.read_any(locked, |mut view| sorted(key, options, &mut view))?;
+    let output = sweeper.read_any(locked, |mut view| sorted(key, options, &mut view))??;
     call.reply.array(output.len());
     for element in output {
         match element {

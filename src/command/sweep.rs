@@ -1,9 +1,10 @@
 //! The keyspace as a whole, as commands may see it: KEYS, SCAN, DBSIZE, FLUSHALL, SORT.
 //!
 //! The walk decides how shards are locked; a command only says what it wants. SORT does not name
-//! all of its keys: it finds them in the values of others.
+//! all of its keys: it finds them in the values of others. What needs a shard that a busy script
+//! holds is not done, and returns [`Busy`].
 
-use crate::keyspace::{AfterUnlock, AllHeld, DatabaseNumber, Entry, Keyspace};
+use crate::keyspace::{AfterUnlock, AllHeld, Busy, DatabaseNumber, Entry, Keyspace};
 use crate::keyspace::{ReadAnyView, Tally, WriteAnyView};
 use crate::util::clock::UnixMillis;
 use crate::util::hash::Position;
@@ -54,11 +55,11 @@ impl<'a, 'l> Sweeper<'a, 'l> {
         &self,
         keys: Option<&[&[u8]]>,
         read: impl FnOnce(&ReadAnyView<'_, '_>) -> R,
-    ) -> R {
+    ) -> Result<R, Busy> {
         let (database, now) = (self.database, self.now);
         match &self.reach {
             Reach::Doors(keyspace) => keyspace.read_any(database, keys, now, self.tally, read),
-            Reach::Held(held) => held.read_any(database, now, self.tally, read),
+            Reach::Held(held) => Ok(held.read_any(database, now, self.tally, read)),
         }
     }
 
@@ -67,11 +68,11 @@ impl<'a, 'l> Sweeper<'a, 'l> {
         &mut self,
         keys: Option<&[&[u8]]>,
         write: impl FnOnce(&mut WriteAnyView<'_, '_>) -> R,
-    ) -> R {
+    ) -> Result<R, Busy> {
         let (database, now) = (self.database, self.now);
         match &mut self.reach {
             Reach::Doors(keyspace) => keyspace.write_any(database, keys, now, self.after, write),
-            Reach::Held(held) => held.write_any(database, now, self.after, write),
+            Reach::Held(held) => Ok(held.write_any(database, now, self.after, write)),
         }
     }
 
@@ -92,19 +93,28 @@ impl<'a, 'l> Sweeper<'a, 'l> {
     }
 
     /// Calls `each` with every key of the selected database at one moment. Cost: O(keys).
-    pub fn for_each_key(&self, each: impl FnMut(&[u8])) {
+    pub fn for_each_key(&self, each: impl FnMut(&[u8])) -> Result<(), Busy> {
         match &self.reach {
             Reach::Doors(keyspace) => keyspace.for_each_key(self.database, self.now, each),
-            Reach::Held(held) => held.for_each_key(self.database, self.now, each),
+            Reach::Held(held) => {
+                held.for_each_key(self.database, self.now, each);
+                Ok(())
+            }
         }
     }
 
     /// Calls `each` with every entry of all databases at one moment, and the number of its
     /// database. Cost: O(keys).
-    pub fn for_each_of_all(&self, each: impl FnMut(DatabaseNumber, &Entry)) {
+    pub fn for_each_of_all(
+        &self,
+        each: impl FnMut(DatabaseNumber, &Entry),
+    ) -> Result<(), Busy> {
         match &self.reach {
             Reach::Doors(keyspace) => keyspace.for_each_of_all(self.now, each),
-            Reach::Held(held) => held.for_each_of_all(self.now, each),
+            Reach::Held(held) => {
+                held.for_each_of_all(self.now, each);
+                Ok(())
+            }
         }
     }
 
@@ -115,54 +125,56 @@ impl<'a, 'l> Sweeper<'a, 'l> {
         cursor: Position,
         count: usize,
         each: impl FnMut(&Entry),
-    ) -> Option<Position> {
+    ) -> Result<Option<Position>, Busy> {
         let (database, now) = (self.database, self.now);
         match &self.reach {
             Reach::Doors(keyspace) => keyspace.scan(database, cursor, count, now, each),
-            Reach::Held(held) => held.scan(database, cursor, count, now, each),
+            Reach::Held(held) => Ok(held.scan(database, cursor, count, now, each)),
         }
     }
 
     /// A key drawn at random, each as likely; `None` when there are none. Cost: O(shards) expected.
-    pub fn random_key(&self, random: &mut Random) -> Option<Vec<u8>> {
+    pub fn random_key(&self, random: &mut Random) -> Result<Option<Vec<u8>>, Busy> {
         match &self.reach {
             Reach::Doors(keyspace) => keyspace.random_key(self.database, self.now, random),
-            Reach::Held(held) => held.random_key(self.database, self.now, random),
+            Reach::Held(held) => Ok(held.random_key(self.database, self.now, random)),
         }
     }
 
     /// Removes every key of the selected database at one moment. Cost: O(shards) under the locks.
-    pub fn flush_selected(&mut self) {
-        self.after.note_flushed();
+    pub fn flush_selected(&mut self) -> Result<(), Busy> {
         match &mut self.reach {
-            Reach::Doors(keyspace) => keyspace.flush_database(self.database, self.after),
+            Reach::Doors(keyspace) => keyspace.flush_database(self.database, self.after)?,
             Reach::Held(held) => held.flush_database(self.database, self.after),
         }
+        self.after.note_flushed();
+        Ok(())
     }
 
     /// Removes every key of all databases at one moment. Cost: O(shards * databases) under the
     /// locks.
-    pub fn flush_all(&mut self) {
-        self.after.note_flushed();
+    pub fn flush_all(&mut self) -> Result<(), Busy> {
         match &mut self.reach {
-            Reach::Doors(keyspace) => keyspace.flush(self.after),
+            Reach::Doors(keyspace) => keyspace.flush(self.after)?,
             Reach::Held(held) => held.flush(self.after),
         }
+        self.after.note_flushed();
+        Ok(())
     }
 
     /// Lets two databases change their numbers at one moment; false when one of them is not there.
     /// Cost: O(shards) under the locks.
-    pub fn swap(&mut self, a: i64, b: i64) -> bool {
+    pub fn swap(&mut self, a: i64, b: i64) -> Result<bool, Busy> {
         let number = |number| match &self.reach {
             Reach::Doors(keyspace) => keyspace.database_number(number),
             Reach::Held(held) => held.database_number(number),
         };
-        let (Some(a), Some(b)) = (number(a), number(b)) else { return false };
-        self.after.note_flushed();
+        let (Some(a), Some(b)) = (number(a), number(b)) else { return Ok(false) };
         match &mut self.reach {
-            Reach::Doors(keyspace) => keyspace.swap_databases(a, b, self.now, self.after),
+            Reach::Doors(keyspace) => keyspace.swap_databases(a, b, self.now, self.after)?,
             Reach::Held(held) => held.swap_databases(a, b, self.now, self.after),
         }
-        true
+        self.after.note_flushed();
+        Ok(true)
     }
 }

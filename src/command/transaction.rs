@@ -181,7 +181,7 @@ impl Gate {
         }
         for key in keys_of(spec, call.args) {
             let key = self.locate(key, context.database);
-            context.watches.add(key, call.now, after);
+            context.watches.add(key, call.now, after)?;
         }
         call.reply.ok();
         Ok(())
@@ -232,6 +232,7 @@ impl Gate {
             })
         };
         let executed = if is_slow { blocking(execute) } else { execute() };
+        let executed = executed.map_err(|busy| discarded_because_of(&busy.into()))?;
         if executed.is_none() {
             call.reply.null_array();
         }
@@ -309,38 +310,38 @@ impl Gate {
         match spec.run {
             Run::Read(run) => {
                 let key = self.locate(first_key(spec, call.args), database);
-                held.read(key, now, tally, |view| run(view, call))
+                held.read(key, now, tally, |view| run(view, call))?
             }
             Run::Write(run) => {
                 let key = self.locate(first_key(spec, call.args), database);
-                held.write(key, now, after, |view| run(view, call))
+                held.write(key, now, after, |view| run(view, call))?
             }
             Run::ReadMany(run) => {
                 let keys = self.locate_keys(spec, call.args, database);
-                held.read_many(&keys, now, tally, |view| run(view, call))
+                held.read_many(&keys, now, tally, |view| run(view, call))?
             }
             Run::WriteMany(run) => {
                 let keys = self.locate_keys(spec, call.args, database);
-                held.write_many(&keys, now, after, |view| run(view, call))
+                held.write_many(&keys, now, after, |view| run(view, call))?
             }
             Run::WriteAcross(destination, run) => {
                 let keys = self.locate_across(destination, spec, call.args, database)?;
-                held.write_many(&keys, now, after, |view| run(view, call))
+                held.write_many(&keys, now, after, |view| run(view, call))?
             }
             Run::Block(_, run) => {
                 let keys = self.locate_keys(spec, call.args, database);
-                held.write_many(&keys, now, after, |view| run(view, call, Attempt::Only)).map(drop)
+                held.write_many(&keys, now, after, |view| run(view, call, Attempt::Only))?.map(drop)
             }
             Run::ReadOrBlock(_, read, _) => {
                 let keys = self.locate_keys(spec, call.args, database);
-                let tried = held.read_many(&keys, now, tally, |view| read(view, call))?;
+                let tried = held.read_many(&keys, now, tally, |view| read(view, call))??;
                 if tried != Tried::Served {
                     call.reply.null_array();
                 }
                 Ok(())
             }
             Run::Sweep(run) => {
-                run(&mut Sweeper::of_held(held.all(), database, now, tally, after), call)
+                run(&mut Sweeper::of_held(held.all()?, database, now, tally, after), call)
             }
             // It would wait for commands that cannot come.
             Run::Client(_) if spec.name == "MONITOR" => {

@@ -1,4 +1,8 @@
-//! The shards of a transaction: locked once, and lent to one command after the other.
+//! The shards of a transaction or a script: locked once, and lent to one command after the other.
+//!
+//! A command that asks for a shard that is not held gets an error, never a lock: it would come out
+//! of order. A transaction never does. A script that does was wrongly taken for one that keeps to
+//! its keys.
 //!
 //! The views are the same ones that the doors lend, so a command does not know whether it runs by
 //! itself or in a transaction. All of it is one change: it reads one epoch, and is in a snapshot as
@@ -7,7 +11,7 @@
 use crate::keyspace::after::AfterUnlock;
 use crate::keyspace::database::DatabaseNumber;
 use crate::keyspace::entry::Entry;
-use crate::keyspace::lock::{Epoch, LockOrder, Locked, Readable};
+use crate::keyspace::lock::{Busy, Epoch, LockOrder, Locked, Readable};
 use crate::keyspace::planted::{self, Bug};
 use crate::keyspace::shard::Shard;
 use crate::keyspace::view::{LocatedKey, ReadManyView, ReadView, Tally, WriteManyView, WriteView};
@@ -17,6 +21,7 @@ use crate::keyspace::{DRAWS_MAX, Keyspace, draw_shard, first_key, scan_shards};
 use crate::util::clock::UnixMillis;
 use crate::util::hash::Position;
 use crate::util::random::Random;
+use std::convert::Infallible;
 
 /// Which shards a transaction needs.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -26,6 +31,12 @@ pub struct ShardSet {
 }
 
 impl ShardSet {
+    /// All shards.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { numbers: Vec::new(), all: true }
+    }
+
     /// Adds the shard of a key.
     pub fn add(&mut self, key: LocatedKey<'_>) {
         if !self.all {
@@ -45,27 +56,40 @@ pub struct Held<'a, 'l> {
     keyspace: &'a Keyspace,
     shards: &'a mut Locked<'l>,
     epoch: Epoch,
+    gave_notice: bool,
 }
+
+/// A key, or the keyspace as a whole, was asked for whose shards are not held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotHeld;
 
 impl Keyspace {
     /// Lends shards to several commands in turn, as one change; `None`, and nothing runs, when a
-    /// watched key has changed. The keys that the commands name must be of these shards.
+    /// watched key has changed. The commands reach the keys of these shards and no others.
+    ///
+    /// # Errors
+    /// When one of the shards is held by a busy script; nothing runs then.
     pub fn hold<R>(
         &self,
         shards: &ShardSet,
         watches: Option<&Watches>,
         now: UnixMillis,
         run: impl FnOnce(&mut Held<'_, '_>) -> R,
-    ) -> Option<R> {
+    ) -> Result<Option<R>, Busy> {
         let order = match shards.all {
-            true => LockOrder::new(0..self.shards.len()),
+            true => LockOrder::all(&self.shards),
             false => LockOrder::new(shards.numbers.iter().copied()),
         };
         let is_changed = || watches.is_some_and(|watches| watches.has_changed(now));
         let early = planted::is_on(Bug::EarlyWatch).then(is_changed);
         self.shards.write_many(&order, |shards, epoch| {
             let is_changed = early.unwrap_or_else(is_changed);
-            (!is_changed).then(|| run(&mut Held { keyspace: self, shards, epoch }))
+            (!is_changed).then(|| {
+                let mut held = Held { keyspace: self, shards, epoch, gave_notice: false };
+                let result = run(&mut held);
+                held.end_notice();
+                result
+            })
         })
     }
 }
@@ -78,8 +102,9 @@ impl<'l> Held<'_, 'l> {
         now: UnixMillis,
         tally: &Tally,
         read: impl FnOnce(&ReadView<'_>) -> R,
-    ) -> R {
-        read(&ReadView::new(self.shards.read(key.shard), key, now, tally))
+    ) -> Result<R, NotHeld> {
+        self.must_have(&[key])?;
+        Ok(read(&ReadView::new(self.shards.read(key.shard), key, now, tally)))
     }
 
     /// As [`Keyspace::write`].
@@ -89,9 +114,10 @@ impl<'l> Held<'_, 'l> {
         now: UnixMillis,
         after: &mut AfterUnlock,
         write: impl FnOnce(&mut WriteView<'_>) -> R,
-    ) -> R {
+    ) -> Result<R, NotHeld> {
+        self.must_have(&[key])?;
         let shard = self.shards.shard(key.shard);
-        write(&mut WriteView::new(shard, key, now, self.epoch, after))
+        Ok(write(&mut WriteView::new(shard, key, now, self.epoch, after)))
     }
 
     /// As [`Keyspace::read_many`].
@@ -101,8 +127,9 @@ impl<'l> Held<'_, 'l> {
         now: UnixMillis,
         tally: &Tally,
         read: impl FnOnce(&ReadManyView<'_, '_>) -> R,
-    ) -> R {
-        read(&ReadManyView { shards: Readable::Locked(self.shards), keys, now, tally })
+    ) -> Result<R, NotHeld> {
+        self.must_have(keys)?;
+        Ok(read(&ReadManyView { shards: Readable::Locked(self.shards), keys, now, tally }))
     }
 
     /// As [`Keyspace::write_many`].
@@ -112,14 +139,51 @@ impl<'l> Held<'_, 'l> {
         now: UnixMillis,
         after: &mut AfterUnlock,
         write: impl FnOnce(&mut WriteManyView<'_, '_>) -> R,
-    ) -> R {
+    ) -> Result<R, NotHeld> {
+        self.must_have(keys)?;
         let epoch = self.epoch;
-        write(&mut WriteManyView { shards: self.shards, keys, now, epoch, after })
+        Ok(write(&mut WriteManyView { shards: self.shards, keys, now, epoch, after }))
     }
 
-    /// All shards of the keyspace together, which must be held. Cost: O(shards).
-    pub fn all(&mut self) -> AllHeld<'_, 'l> {
-        AllHeld { keyspace: self.keyspace, shards: self.shards, epoch: self.epoch }
+    /// All shards of the keyspace together.
+    ///
+    /// # Errors
+    /// When only some are held.
+    pub fn all(&mut self) -> Result<AllHeld<'_, 'l>, NotHeld> {
+        if !self.has_all() {
+            return Err(NotHeld);
+        }
+        Ok(AllHeld { keyspace: self.keyspace, shards: self.shards, epoch: self.epoch })
+    }
+
+    /// True when all these shards are held.
+    #[must_use]
+    pub fn has(&self, shards: &ShardSet) -> bool {
+        match shards.all {
+            true => self.has_all(),
+            false => shards.numbers.iter().all(|number| self.shards.has(*number)),
+        }
+    }
+
+    fn has_all(&self) -> bool {
+        self.shards.len() == self.keyspace.shards.len()
+    }
+
+    #[inline]
+    fn must_have(&self, keys: &[LocatedKey<'_>]) -> Result<(), NotHeld> {
+        keys.iter().all(|key| self.shards.has(key.shard)).then_some(()).ok_or(NotHeld)
+    }
+
+    /// From now on until they are released, whoever needs one of the shards gives up at once.
+    pub fn give_notice(&mut self, busy: Busy) {
+        self.gave_notice = true;
+        self.keyspace.shards.set_notice(self.shards, Some(busy));
+    }
+
+    fn end_notice(&self) {
+        if self.gave_notice {
+            self.keyspace.shards.set_notice(self.shards, None);
+        }
     }
 }
 
@@ -169,9 +233,13 @@ impl AllHeld<'_, '_> {
         now: UnixMillis,
         mut each: impl FnMut(&Entry),
     ) -> Option<Position> {
-        scan_shards(self.keyspace.shards.bits(), cursor, count, |number, position, left| {
-            self.shards.read(number).scan(database, position, left, now, &mut each)
-        })
+        let bits = self.keyspace.shards.bits();
+        let Ok(next) = scan_shards(bits, cursor, count, |number, position, left| {
+            Ok::<_, Infallible>(
+                self.shards.read(number).scan(database, position, left, now, &mut each),
+            )
+        });
+        next
     }
 
     /// As [`Keyspace::random_key`].
@@ -190,7 +258,11 @@ impl AllHeld<'_, '_> {
                 return Some(key);
             }
         }
-        first_key(|cursor, each| self.scan(database, cursor, 1, now, each))
+        let scan = |cursor, each: &mut dyn FnMut(&Entry)| {
+            Ok::<_, Infallible>(self.scan(database, cursor, 1, now, each))
+        };
+        let Ok(first) = first_key(scan);
+        first
     }
 
     /// As [`Keyspace::read_any`].

@@ -12,6 +12,10 @@
 //! A change that panics ends the process: it may have left a shard half changed, and the next save
 //! would keep that.
 //!
+//! A script may hold shards for as long as it likes. Once it has lasted too long it gives notice,
+//! and who waits for one of its shards, or comes for one, gives up (`mod waiting`). The doors of
+//! commands then return `Busy`. Work in the background waits on, holding nothing.
+//!
 //! With the feature `shuttle` the locks and the epoch are those of a scheduler that tries
 //! interleavings.
 
@@ -23,8 +27,8 @@ use crate::util::clock::UnixMillis;
 use crossbeam_utils::CachePadded;
 use smallvec::SmallVec;
 use std::sync::atomic::AtomicI64;
-use std::sync::atomic::AtomicU64 as PlainAtomicU64;
 use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU8 as PlainAtomicU8, AtomicU64 as PlainAtomicU64};
 
 #[cfg(not(feature = "shuttle"))]
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -37,12 +41,27 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// A shared lock on one shard.
 pub type SharedGuard<'a> = RwLockReadGuard<'a, Shard>;
+/// An exclusive lock on one shard.
+type ExclusiveGuard<'a> = RwLockWriteGuard<'a, Shard>;
 
 /// Keys that are looked up together ahead of time at most.
 pub const LOOK_AHEAD_MAX: usize = 16;
 
 /// Shards that a command of a few keys locks without an allocation.
 pub const FEW_SHARDS: usize = 8;
+
+/// A script that has lasted too long holds a shard that is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Busy {
+    /// It was sent by EVAL.
+    Script = 1,
+    /// It is a function.
+    Function = 2,
+}
+
+/// Runs its argument once, where it does not hold up others although it may wait for long.
+pub type LongWait = fn(&mut dyn FnMut());
 
 /// The snapshot epoch as a change finds it once it holds its locks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,6 +203,8 @@ impl ShardFigures {
 struct LockedShard {
     shard: RwLock<Shard>,
     figures: ShardFigures,
+    /// The notice of the script that holds it, as a [`Busy`], or 0.
+    notice: PlainAtomicU8,
 }
 
 /// All shards, each behind its lock.
@@ -196,6 +217,7 @@ pub struct Shards {
     /// without the other.
     epoch: CachePadded<AtomicU64>,
     aside: CachePadded<AsideLimit>,
+    long_wait: LongWait,
 }
 
 /// What the one snapshot at a time may keep in memory beyond the data.
@@ -209,19 +231,32 @@ struct AsideLimit {
     bytes_max: AtomicU64,
 }
 
+type ExclusiveGuards<'a> = SmallVec<[ExclusiveGuard<'a>; FEW_SHARDS]>;
+
 /// Exclusive locks on several shards, in ascending order.
 pub struct Locked<'a> {
-    guards: SmallVec<[RwLockWriteGuard<'a, Shard>; FEW_SHARDS]>,
+    guards: ExclusiveGuards<'a>,
     numbers: &'a [usize],
 }
 
 /// Shared locks on several shards, in ascending order.
 pub struct Shared<'a> {
-    guards: SmallVec<[RwLockReadGuard<'a, Shard>; FEW_SHARDS]>,
+    guards: SmallVec<[SharedGuard<'a>; FEW_SHARDS]>,
     numbers: &'a [usize],
 }
 
 impl Locked<'_> {
+    /// True when the shard with this number is one of them. Cost: O(log n).
+    #[inline]
+    pub fn has(&self, number: usize) -> bool {
+        index_of(self.numbers, number) != usize::MAX
+    }
+
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
     /// The shard with this number, which must be one of those asked for.
     #[inline]
     pub fn shard(&mut self, number: usize) -> &mut Shard {
@@ -308,14 +343,19 @@ impl LockOrder {
         numbers.dedup();
         Self(numbers)
     }
+
+    /// Every shard.
+    pub fn all(shards: &Shards) -> Self {
+        Self((0..shards.len()).collect())
+    }
 }
 
 impl Shards {
     /// `1 << bits` empty shards for so many databases.
     pub fn new(bits: u32, databases: usize) -> Self {
         let shard = |number| {
-            let shard = RwLock::new(Shard::new(number, bits));
-            CachePadded::new(LockedShard { shard, figures: ShardFigures::new(databases) })
+            let (shard, notice) = (RwLock::new(Shard::new(number, bits)), PlainAtomicU8::new(0));
+            CachePadded::new(LockedShard { shard, figures: ShardFigures::new(databases), notice })
         };
         Self {
             shards: (0..1_usize << bits).map(shard).collect(),
@@ -327,7 +367,13 @@ impl Shards {
                 bytes: AtomicU64::new(0),
                 bytes_max: AtomicU64::new(u64::MAX),
             }),
+            long_wait: |wait| wait(),
         }
+    }
+
+    /// Has those who wait for long do so by `long_wait`.
+    pub fn set_long_wait(&mut self, long_wait: LongWait) {
+        self.long_wait = long_wait;
     }
 
     /// Number of shards.
@@ -370,17 +416,17 @@ impl Shards {
 
     /// Runs `read` with a shared lock on one shard.
     #[inline]
-    pub fn read<R>(&self, number: usize, read: impl FnOnce(&Shard) -> R) -> R {
+    pub fn read<R>(&self, number: usize, read: impl FnOnce(&Shard) -> R) -> Result<R, Busy> {
         let _nesting = nesting::enter();
-        let guard = self.locked(number).shard.read();
-        read(&guard)
+        let guard = self.shared(number)?;
+        Ok(read(&guard))
     }
 
     /// As [`read`](Self::read), for background work that comes again and again: hands the lock
-    /// over to whoever waits.
+    /// over to whoever waits, and waits for busy scripts.
     pub fn read_fair<R>(&self, number: usize, read: impl FnOnce(&Shard) -> R) -> R {
         let _nesting = nesting::enter();
-        let guard = self.locked(number).shard.read();
+        let guard = self.patiently(|| self.shared(number));
         let result = read(&guard);
         #[cfg(not(feature = "shuttle"))]
         RwLockReadGuard::unlock_fair(guard);
@@ -405,24 +451,29 @@ impl Shards {
 
     /// Runs `write` with an exclusive lock on one shard.
     #[inline]
-    pub fn write<R>(&self, number: usize, write: impl FnOnce(&mut Shard, Epoch) -> R) -> R {
+    pub fn write<R>(
+        &self,
+        number: usize,
+        write: impl FnOnce(&mut Shard, Epoch) -> R,
+    ) -> Result<R, Busy> {
         let _nesting = nesting::enter();
         let early = planted::is_on(Bug::EarlyEpoch).then(|| self.epoch());
         let locked = self.locked(number);
-        let mut guard = locked.shard.write();
+        let mut guard = self.exclusive(number)?;
         let epoch = early.unwrap_or_else(|| self.epoch());
         let changing = Changing::begin();
         let result = write(&mut guard, epoch);
         drop(changing);
         self.note(locked, &mut guard, epoch);
-        result
+        Ok(result)
     }
 
-    /// As [`write`](Self::write), for background work that comes again and again.
+    /// As [`write`](Self::write), for background work that comes again and again: as
+    /// [`read_fair`](Self::read_fair).
     pub fn write_fair<R>(&self, number: usize, write: impl FnOnce(&mut Shard, Epoch) -> R) -> R {
         let _nesting = nesting::enter();
         let locked = self.locked(number);
-        let mut guard = locked.shard.write();
+        let mut guard = self.patiently(|| self.exclusive(number));
         let changing = Changing::begin();
         let epoch = self.epoch();
         let result = write(&mut guard, epoch);
@@ -436,10 +487,14 @@ impl Shards {
     }
 
     /// Runs `read` with shared locks on all shards of `order`.
-    pub fn read_many<R>(&self, order: &LockOrder, read: impl FnOnce(&Shared<'_>) -> R) -> R {
+    pub fn read_many<R>(
+        &self,
+        order: &LockOrder,
+        read: impl FnOnce(&Shared<'_>) -> R,
+    ) -> Result<R, Busy> {
         let _nesting = nesting::enter();
-        let guards = order.0.iter().map(|number| self.locked(*number).shard.read()).collect();
-        read(&Shared { guards, numbers: &order.0 })
+        let guards = order.0.iter().map(|number| self.shared(*number)).collect::<Result<_, _>>()?;
+        Ok(read(&Shared { guards, numbers: &order.0 }))
     }
 
     /// Runs `write` with exclusive locks on all shards of `order`.
@@ -447,10 +502,36 @@ impl Shards {
         &self,
         order: &LockOrder,
         write: impl FnOnce(&mut Locked<'_>, Epoch) -> R,
-    ) -> R {
+    ) -> Result<R, Busy> {
         let _nesting = nesting::enter();
         let early = planted::is_on(Bug::EarlyEpoch).then(|| self.epoch());
-        let guards = order.0.iter().map(|number| self.locked(*number).shard.write()).collect();
+        let guards = self.exclusive_all(order)?;
+        Ok(self.change(order, guards, early, write))
+    }
+
+    /// As [`write_many`](Self::write_many), for background work: waits for busy scripts, holding
+    /// nothing.
+    pub fn write_many_patiently<R>(
+        &self,
+        order: &LockOrder,
+        write: impl FnOnce(&mut Locked<'_>, Epoch) -> R,
+    ) -> R {
+        let _nesting = nesting::enter();
+        let guards = self.patiently(|| self.exclusive_all(order));
+        self.change(order, guards, None, write)
+    }
+
+    fn exclusive_all(&self, order: &LockOrder) -> Result<ExclusiveGuards<'_>, Busy> {
+        order.0.iter().map(|number| self.exclusive(*number)).collect()
+    }
+
+    fn change<'s, R>(
+        &'s self,
+        order: &'s LockOrder,
+        guards: ExclusiveGuards<'s>,
+        early: Option<Epoch>,
+        write: impl FnOnce(&mut Locked<'_>, Epoch) -> R,
+    ) -> R {
         let mut locked = Locked { guards, numbers: &order.0 };
         let epoch = early.unwrap_or_else(|| self.epoch());
         let changing = Changing::begin();
@@ -464,26 +545,28 @@ impl Shards {
 
     /// Runs `read` on every shard with shared locks taken on all of them first, in order; each is
     /// released as soon as it was read. All calls see one moment.
-    pub fn read_all(&self, mut read: impl FnMut(&Shard)) {
+    pub fn read_all(&self, mut read: impl FnMut(&Shard)) -> Result<(), Busy> {
         let _nesting = nesting::enter();
-        let guards: Vec<_> = self.shards.iter().map(|locked| locked.shard.read()).collect();
-        for guard in guards {
+        let guards = (0..self.len()).map(|number| self.shared(number));
+        for guard in guards.collect::<Result<Vec<_>, _>>()? {
             read(&guard);
         }
+        Ok(())
     }
 
     /// Runs `write` on every shard with exclusive locks on all of them.
-    pub fn write_all(&self, mut write: impl FnMut(&mut Shard, Epoch)) {
-        let _nesting = nesting::enter();
-        let mut guards: Vec<_> = self.shards.iter().map(|locked| locked.shard.write()).collect();
-        let epoch = self.epoch();
-        let changing = Changing::begin();
-        for guard in &mut guards {
-            write(guard, epoch);
-        }
-        drop(changing);
-        for (locked, guard) in self.shards.iter().zip(&mut guards) {
-            self.note(locked, guard, epoch);
+    pub fn write_all(&self, mut write: impl FnMut(&mut Shard, Epoch)) -> Result<(), Busy> {
+        self.write_many(&LockOrder::all(self), |locked, epoch| {
+            locked.all_mut().for_each(|shard| write(shard, epoch));
+        })
+    }
+
+    /// Has whoever waits for one of these shards, or comes for one, give up; with `None` no
+    /// longer. To be called by who holds them.
+    pub fn set_notice(&self, held: &Locked<'_>, notice: Option<Busy>) {
+        for number in held.numbers {
+            let notice = notice.map_or(0, |busy| busy as u8);
+            self.locked(*number).notice.store(notice, Ordering::SeqCst);
         }
     }
 
@@ -554,6 +637,109 @@ impl Shards {
     }
 }
 
+/// How a shard is waited for: the fast path is one step, as if nobody could ever give up.
+#[cfg(not(feature = "shuttle"))]
+mod waiting {
+    use super::{Busy, ExclusiveGuard, LockedShard, Shards, SharedGuard};
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    /// Who waits no longer than this keeps its thread.
+    const SHORT_WAIT: Duration = Duration::from_millis(20);
+    /// Who waits longer looks for a notice this often.
+    const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+    impl Shards {
+        /// A shared lock, unless a script that holds the shard has given notice.
+        #[inline]
+        pub(super) fn shared(&self, number: usize) -> Result<SharedGuard<'_>, Busy> {
+            let locked = self.locked(number);
+            match locked.shard.try_read() {
+                Some(guard) => Ok(guard),
+                None => self.wait(locked, |limit| locked.shard.try_read_for(limit)),
+            }
+        }
+
+        /// The same for an exclusive lock.
+        #[inline]
+        pub(super) fn exclusive(&self, number: usize) -> Result<ExclusiveGuard<'_>, Busy> {
+            let locked = self.locked(number);
+            match locked.shard.try_write() {
+                Some(guard) => Ok(guard),
+                None => self.wait(locked, |limit| locked.shard.try_write_for(limit)),
+            }
+        }
+
+        #[cold]
+        fn wait<Guard>(
+            &self,
+            locked: &LockedShard,
+            try_for: impl Fn(Duration) -> Option<Guard>,
+        ) -> Result<Guard, Busy> {
+            let try_once = |limit| match locked.notice() {
+                Some(busy) => Some(Err(busy)),
+                None => try_for(limit).map(Ok),
+            };
+            let mut outcome = try_once(SHORT_WAIT);
+            loop {
+                if let Some(outcome) = outcome {
+                    return outcome;
+                }
+                (self.long_wait)(&mut || {
+                    while outcome.is_none() {
+                        outcome = try_once(LOOK_EVERY);
+                    }
+                });
+            }
+        }
+
+        /// Tries until no busy script is in the way; between two tries nothing is held.
+        #[inline]
+        pub(super) fn patiently<Guards>(
+            &self,
+            attempt: impl Fn() -> Result<Guards, Busy>,
+        ) -> Guards {
+            loop {
+                if let Ok(guards) = attempt() {
+                    return guards;
+                }
+                (self.long_wait)(&mut || std::thread::sleep(LOOK_EVERY));
+            }
+        }
+    }
+
+    impl LockedShard {
+        fn notice(&self) -> Option<Busy> {
+            let notice = self.notice.load(Ordering::SeqCst);
+            [Busy::Script, Busy::Function].into_iter().find(|busy| *busy as u8 == notice)
+        }
+    }
+}
+
+/// Under the scheduler of interleavings nobody gives up: there is no time.
+#[cfg(feature = "shuttle")]
+mod waiting {
+    use super::{Busy, ExclusiveGuard, Shards, SharedGuard};
+
+    impl Shards {
+        pub(super) fn shared(&self, number: usize) -> Result<SharedGuard<'_>, Busy> {
+            Ok(self.locked(number).shard.read())
+        }
+
+        pub(super) fn exclusive(&self, number: usize) -> Result<ExclusiveGuard<'_>, Busy> {
+            Ok(self.locked(number).shard.write())
+        }
+
+        pub(super) fn patiently<G>(&self, attempt: impl Fn() -> Result<G, Busy>) -> G {
+            loop {
+                if let Ok(guards) = attempt() {
+                    return guards;
+                }
+            }
+        }
+    }
+}
+
 /// Ends the process when it is dropped by a panic that began after it.
 struct Changing {
     panicked_before: bool,
@@ -621,7 +807,7 @@ mod tests {
     #[cfg(debug_assertions)]
     fn a_nested_lock_is_refused_in_debug_builds() {
         let shards = Shards::new(2, 1);
-        shards.read(0, |_| shards.read(1, |_| ()));
+        shards.read(0, |_| shards.read(1, |_| ())).unwrap().unwrap();
     }
 
     #[test]

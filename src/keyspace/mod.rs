@@ -19,6 +19,9 @@
 //! | `for_each_key` | all shards, each released once walked | all keys of one moment |
 //! | `flush`, `swap_databases` | all shards | everything changes at one moment |
 //! | `scan`, `sweep_expired`, snapshot steps | one shard at a time | see each |
+//!
+//! The doors of commands return [`Busy`], and nothing was run, when a script that has lasted too
+//! long holds a shard that they need. Work in the background waits for it instead.
 
 mod after;
 mod database;
@@ -43,8 +46,8 @@ pub use database::DatabaseNumber;
 pub use entry::{Entry, Version};
 pub use events::KeyEvent;
 pub use expiry::STALE_ITEMS_ALLOWED;
-pub use held::{AllHeld, Held, ShardSet};
-pub use lock::ShardFigures;
+pub use held::{AllHeld, Held, NotHeld, ShardSet};
+pub use lock::{Busy, LongWait, ShardFigures};
 pub use snapshot::{AsideExceeded, Snapshot};
 pub use view::{
     DEADLINE_SLOT_BYTES, KEY_SLOT_BYTES, LocatedKey, NewDeadline, ReadAnyView, ReadManyView,
@@ -205,6 +208,14 @@ impl Keyspace {
         Self { shards: Shards::new(shards.trailing_zeros(), databases), databases }
     }
 
+    /// The same, with `long_wait` run whenever a thread has to wait for a shard for long: it may
+    /// have the thread's other work done elsewhere.
+    #[must_use]
+    pub fn with_long_wait(mut self, long_wait: LongWait) -> Self {
+        self.shards.set_long_wait(long_wait);
+        self
+    }
+
     /// Number of databases.
     #[must_use]
     pub fn database_count(&self) -> usize {
@@ -297,7 +308,7 @@ impl Keyspace {
         now: UnixMillis,
         tally: &Tally,
         read: impl FnOnce(&ReadView<'_>) -> R,
-    ) -> R {
+    ) -> Result<R, Busy> {
         self.shards.read(key.shard, |shard| read(&ReadView::new(shard, key, now, tally)))
     }
 
@@ -309,7 +320,7 @@ impl Keyspace {
         now: UnixMillis,
         after: &mut AfterUnlock,
         write: impl FnOnce(&mut WriteView<'_>) -> R,
-    ) -> R {
+    ) -> Result<R, Busy> {
         self.shards.write(key.shard, |shard, epoch| {
             write(&mut WriteView::new(shard, key, now, epoch, after))
         })
@@ -322,7 +333,7 @@ impl Keyspace {
         now: UnixMillis,
         tally: &Tally,
         read: impl FnOnce(&ReadManyView<'_, '_>) -> R,
-    ) -> R {
+    ) -> Result<R, Busy> {
         let order = LockOrder::new(keys.iter().map(|key| key.shard));
         self.shards.read_many(&order, |shards| {
             read(&ReadManyView { shards: Readable::Shared(shards), keys, now, tally })
@@ -336,7 +347,7 @@ impl Keyspace {
         now: UnixMillis,
         after: &mut AfterUnlock,
         write: impl FnOnce(&mut WriteManyView<'_, '_>) -> R,
-    ) -> R {
+    ) -> Result<R, Busy> {
         let order = LockOrder::new(keys.iter().map(|key| key.shard));
         self.shards.write_many(&order, |shards, epoch| {
             write(&mut WriteManyView { shards, keys, now, epoch, after })
@@ -347,7 +358,7 @@ impl Keyspace {
     fn order_of(&self, keys: Option<&[&[u8]]>) -> LockOrder {
         match keys {
             Some(keys) => LockOrder::new(keys.iter().map(|key| self.locate(key).shard)),
-            None => LockOrder::new(0..self.shards.len()),
+            None => LockOrder::all(&self.shards),
         }
     }
 
@@ -360,7 +371,7 @@ impl Keyspace {
         now: UnixMillis,
         tally: &Tally,
         read: impl FnOnce(&ReadAnyView<'_, '_>) -> R,
-    ) -> R {
+    ) -> Result<R, Busy> {
         let order = self.order_of(keys);
         self.shards.read_many(&order, |shards| {
             let shards = Readable::Shared(shards);
@@ -376,7 +387,7 @@ impl Keyspace {
         now: UnixMillis,
         after: &mut AfterUnlock,
         write: impl FnOnce(&mut WriteAnyView<'_, '_>) -> R,
-    ) -> R {
+    ) -> Result<R, Busy> {
         let order = self.order_of(keys);
         self.shards.write_many(&order, |shards, epoch| {
             write(&mut WriteAnyView { shards, keyspace: self, database, now, epoch, after })
@@ -391,15 +402,22 @@ impl Keyspace {
         database: DatabaseNumber,
         now: UnixMillis,
         mut each: impl FnMut(&[u8]),
-    ) {
+    ) -> Result<(), Busy> {
         let mut each = |entry: &Entry| each(entry.key());
-        self.shards.read_all(|shard| shard.for_each_entry(database, now, &mut each));
+        self.shards.read_all(|shard| shard.for_each_entry(database, now, &mut each))
     }
 
     /// Calls `each` with every entry of all databases that is there at one moment, and the number
     /// of its database. Locks and cost as those of [`for_each_key`](Self::for_each_key).
-    pub fn for_each_of_all(&self, now: UnixMillis, mut each: impl FnMut(DatabaseNumber, &Entry)) {
-        self.shards.read_all(|shard| shard.for_each_of_all(now, &mut each));
+    ///
+    /// # Errors
+    /// When a busy script holds one of the shards.
+    pub fn for_each_of_all(
+        &self,
+        now: UnixMillis,
+        mut each: impl FnMut(DatabaseNumber, &Entry),
+    ) -> Result<(), Busy> {
+        self.shards.read_all(|shard| shard.for_each_of_all(now, &mut each))
     }
 
     /// Calls `each` with at least `count` entries of a database from `cursor` on, fewer only at the
@@ -414,7 +432,7 @@ impl Keyspace {
         count: usize,
         now: UnixMillis,
         mut each: impl FnMut(&Entry),
-    ) -> Option<Position> {
+    ) -> Result<Option<Position>, Busy> {
         scan_shards(self.shards.bits(), cursor, count, |number, from, left| {
             self.shards.read(number, |shard| shard.scan(database, from, left, now, &mut each))
         })
@@ -429,12 +447,13 @@ impl Keyspace {
         database: DatabaseNumber,
         now: UnixMillis,
         random: &mut Random,
-    ) -> Option<Vec<u8>> {
+    ) -> Result<Option<Vec<u8>>, Busy> {
         for _ in 0..DRAWS_MAX {
-            let number = draw_shard(self.figures().map(|shard| shard.keys_of(database)), random)?;
+            let lens = self.figures().map(|shard| shard.keys_of(database));
+            let Some(number) = draw_shard(lens, random) else { return Ok(None) };
             let draw = |shard: &shard::Shard| shard.random_key(database, now, random);
-            if let Some(key) = self.shards.read(number, draw) {
-                return Some(key);
+            if let Some(key) = self.shards.read(number, draw)? {
+                return Ok(Some(key));
             }
         }
         first_key(|cursor, each| self.scan(database, cursor, 1, now, each))
@@ -442,14 +461,18 @@ impl Keyspace {
 
     /// Removes every key of all databases at one moment. Cost: O(shards * databases) under the
     /// locks; the values are freed by whoever takes them from `after`.
-    pub fn flush(&self, after: &mut AfterUnlock) {
-        self.shards.write_all(|shard, epoch| shard.clear_all(epoch, after));
+    pub fn flush(&self, after: &mut AfterUnlock) -> Result<(), Busy> {
+        self.shards.write_all(|shard, epoch| shard.clear_all(epoch, after))
     }
 
     /// Removes every key of one database at one moment. Cost: O(shards) under the locks; the values
     /// are freed by whoever takes them from `after`.
-    pub fn flush_database(&self, database: DatabaseNumber, after: &mut AfterUnlock) {
-        self.shards.write_all(|shard, epoch| shard.clear(database, epoch, after));
+    pub fn flush_database(
+        &self,
+        database: DatabaseNumber,
+        after: &mut AfterUnlock,
+    ) -> Result<(), Busy> {
+        self.shards.write_all(|shard, epoch| shard.clear(database, epoch, after))
     }
 
     /// Lets two databases change their numbers at one moment. Cost: O(shards) under the locks.
@@ -459,14 +482,14 @@ impl Keyspace {
         b: DatabaseNumber,
         now: UnixMillis,
         after: &mut AfterUnlock,
-    ) {
+    ) -> Result<(), Busy> {
         let mut counted = false;
         self.shards.write_all(|shard, epoch| {
             if !std::mem::replace(&mut counted, true) {
                 shard.note_changes(1, epoch);
             }
             shard.swap(a, b, now, epoch, after);
-        });
+        })
     }
 
     /// The earliest deadline of all shards; `None` when no key has one. Cost: O(shards), no locks.
@@ -529,7 +552,7 @@ impl Keyspace {
             if keys.is_empty() {
                 continue;
             }
-            self.shards.write(number, |shard, epoch| {
+            self.shards.write_fair(number, |shard, epoch| {
                 for LoadKey { place, offset, mut entry } in keys.drain(..) {
                     if shard.find(place, entry.key()).is_some() {
                         duplicate(offset, entry.key());
@@ -560,31 +583,31 @@ fn draw_shard(lens: impl Iterator<Item = u64>, random: &mut Random) -> Option<us
 }
 
 /// The first key that a walk by `scan` shows.
-fn first_key(
-    scan: impl Fn(Position, &mut dyn FnMut(&Entry)) -> Option<Position>,
-) -> Option<Vec<u8>> {
+fn first_key<E>(
+    scan: impl Fn(Position, &mut dyn FnMut(&Entry)) -> Result<Option<Position>, E>,
+) -> Result<Option<Vec<u8>>, E> {
     let (mut cursor, mut first) = (Some(0), None);
     while let Some(position) = cursor.filter(|_| first.is_none()) {
         cursor = scan(position, &mut |entry| {
             first.get_or_insert_with(|| entry.key().to_vec());
-        });
+        })?;
     }
-    first
+    Ok(first)
 }
 
 /// Walks shard after shard with `step`, which gets the number of a shard, the position to go on
 /// from and how many entries are left to see, until none is; returns where to go on.
-fn scan_shards(
+fn scan_shards<E>(
     bits: u32,
     cursor: Position,
     count: usize,
-    mut step: impl FnMut(usize, Position, &mut usize) -> Position,
-) -> Option<Position> {
+    mut step: impl FnMut(usize, Position, &mut usize) -> Result<Position, E>,
+) -> Result<Option<Position>, E> {
     let mut position = cursor;
     let mut left = count.max(1);
     while position < POSITION_END && left > 0 {
         let hash = KeyHash::from_bits(position << (64 - POSITION_BITS));
-        position = step(hash.shard(bits), position, &mut left);
+        position = step(hash.shard(bits), position, &mut left)?;
     }
-    (position < POSITION_END).then_some(position)
+    Ok((position < POSITION_END).then_some(position))
 }

@@ -81,11 +81,13 @@ impl Stress {
 
     fn rename(&self, from: &[u8], to: &[u8], chance: &mut Chance, after: &mut AfterUnlock) {
         let keys = [from, to].map(|key| self.keyspace.locate(key).in_database(chance.database()));
-        self.keyspace.write_many(&keys, self.now(), after, |view| {
-            if let Some(entry) = view.key(0).unwrap().take() {
-                view.key(1).unwrap().put(entry);
-            }
-        });
+        self.keyspace
+            .write_many(&keys, self.now(), after, |view| {
+                if let Some(entry) = view.key(0).unwrap().take() {
+                    view.key(1).unwrap().put(entry);
+                }
+            })
+            .unwrap();
     }
 
     /// Changes both counters of a pair: adds one, or renames them, or deletes them.
@@ -97,25 +99,27 @@ impl Stress {
             .each_ref()
             .map(|name| self.keyspace.locate(name.as_bytes()).in_database(database));
         let what = chance.below(20);
-        self.keyspace.write_many(&keys, self.now(), after, |view| {
-            let (here, there) = if view.key(0).unwrap().exists() { (0, 2) } else { (2, 0) };
-            for half in 0..2 {
-                let mut key = view.key(here + half).unwrap();
-                match what {
-                    0 => drop(key.remove()),
-                    1..5 => {
-                        if let Some(entry) = key.take() {
-                            view.key(there + half).unwrap().put(entry);
+        self.keyspace
+            .write_many(&keys, self.now(), after, |view| {
+                let (here, there) = if view.key(0).unwrap().exists() { (0, 2) } else { (2, 0) };
+                for half in 0..2 {
+                    let mut key = view.key(here + half).unwrap();
+                    match what {
+                        0 => drop(key.remove()),
+                        1..5 => {
+                            if let Some(entry) = key.take() {
+                                view.key(there + half).unwrap().put(entry);
+                            }
+                        }
+                        _ => {
+                            let old = key.read().string().unwrap().map_or(0, count_of);
+                            let deadline = NewDeadline::Keep;
+                            key.set_string((old + 1).to_string().as_bytes(), deadline);
                         }
                     }
-                    _ => {
-                        let old = key.read().string().unwrap().map_or(0, count_of);
-                        let deadline = NewDeadline::Keep;
-                        key.set_string((old + 1).to_string().as_bytes(), deadline);
-                    }
                 }
-            }
-        });
+            })
+            .unwrap();
     }
 
     fn change_one(&self, chance: &mut Chance, after: &mut AfterUnlock) {
@@ -125,64 +129,66 @@ impl Stress {
         let field = number.to_string().into_bytes();
         let end = if number % 2 == 0 { End::Left } else { End::Right };
         let key = self.keyspace.locate(&key).in_database(chance.database());
-        self.keyspace.write(key, self.now(), after, |view| match kind {
-            0 => view.set_string(&value, NewDeadline::Set(None)),
-            1 => view.set_string(&value, NewDeadline::Set(deadline)),
-            2 => view.set_string(&value, NewDeadline::Keep),
-            3 => drop(view.append(&value)),
-            4 => drop(view.remove()),
-            5 => view.set_deadline(None),
-            6 | 7 => view.set_deadline(deadline),
-            8 | 9 => drop(view.change_collection(true, |list: &mut List| {
-                (0..count).for_each(|_| list.push(end, &value));
-            })),
-            10 => drop(view.change_collection(false, |list: &mut List| {
-                let _popped = (0..2 * count).filter_map(|_| list.pop(end, |_| ())).count();
-            })),
-            11 | 12 => drop(view.change_collection(true, |hash: &mut Hash| {
-                let _new = (0..=count).filter(|n| hash.set(&n.to_le_bytes(), &field)).count();
-            })),
-            13 => drop(view.change_collection(false, |hash: &mut Hash| {
-                let _gone = (0..2 * count).filter(|n| hash.remove(&n.to_le_bytes())).count();
-            })),
-            14 => drop(view.change_collection(true, |set: &mut Set| {
-                let _new = (0..=5 * count).filter(|n| set.insert(&n.to_le_bytes())).count();
-            })),
-            15 => drop(view.change_collection(false, |set: &mut Set| {
-                let _gone = (0..9 * count).filter(|n| set.remove(&n.to_le_bytes())).count();
-            })),
-            16 => drop(view.change_collection(true, |set: &mut SortedSet| {
-                (0..=5 * count).for_each(|n| {
-                    set.set((n * number % 97) as f64, &n.to_le_bytes());
-                });
-            })),
-            17 => drop(view.change_collection(false, |set: &mut SortedSet| {
-                set.remove_ranks(0..2 * count as usize, number % 2 == 0, |_, _| ());
-            })),
-            18 => drop(view.change_collection(false, |hash: &mut Hash| {
-                for field in (0..=count).map(u64::to_le_bytes) {
-                    if hash.as_ref().get(&field).is_some() {
-                        hash.set_deadline(&field, deadline.filter(|_| end == End::Left));
+        self.keyspace
+            .write(key, self.now(), after, |view| match kind {
+                0 => view.set_string(&value, NewDeadline::Set(None)),
+                1 => view.set_string(&value, NewDeadline::Set(deadline)),
+                2 => view.set_string(&value, NewDeadline::Keep),
+                3 => drop(view.append(&value)),
+                4 => drop(view.remove()),
+                5 => view.set_deadline(None),
+                6 | 7 => view.set_deadline(deadline),
+                8 | 9 => drop(view.change_collection(true, |list: &mut List| {
+                    (0..count).for_each(|_| list.push(end, &value));
+                })),
+                10 => drop(view.change_collection(false, |list: &mut List| {
+                    let _popped = (0..2 * count).filter_map(|_| list.pop(end, |_| ())).count();
+                })),
+                11 | 12 => drop(view.change_collection(true, |hash: &mut Hash| {
+                    let _new = (0..=count).filter(|n| hash.set(&n.to_le_bytes(), &field)).count();
+                })),
+                13 => drop(view.change_collection(false, |hash: &mut Hash| {
+                    let _gone = (0..2 * count).filter(|n| hash.remove(&n.to_le_bytes())).count();
+                })),
+                14 => drop(view.change_collection(true, |set: &mut Set| {
+                    let _new = (0..=5 * count).filter(|n| set.insert(&n.to_le_bytes())).count();
+                })),
+                15 => drop(view.change_collection(false, |set: &mut Set| {
+                    let _gone = (0..9 * count).filter(|n| set.remove(&n.to_le_bytes())).count();
+                })),
+                16 => drop(view.change_collection(true, |set: &mut SortedSet| {
+                    (0..=5 * count).for_each(|n| {
+                        set.set((n * number % 97) as f64, &n.to_le_bytes());
+                    });
+                })),
+                17 => drop(view.change_collection(false, |set: &mut SortedSet| {
+                    set.remove_ranks(0..2 * count as usize, number % 2 == 0, |_, _| ());
+                })),
+                18 => drop(view.change_collection(false, |hash: &mut Hash| {
+                    for field in (0..=count).map(u64::to_le_bytes) {
+                        if hash.as_ref().get(&field).is_some() {
+                            hash.set_deadline(&field, deadline.filter(|_| end == End::Left));
+                        }
+                    }
+                })),
+                _ => {
+                    if let Some(entry) = view.take() {
+                        view.put(entry);
                     }
                 }
-            })),
-            _ => {
-                if let Some(entry) = view.take() {
-                    view.put(entry);
-                }
-            }
-        });
+            })
+            .unwrap();
     }
 
     fn change(&self, number: u64, chance: &mut Chance) {
         let mut after = AfterUnlock::default();
         while self.goes_on() {
             match chance.below(1_000) {
-                0 => self.keyspace.flush(&mut after),
-                1 => self.keyspace.flush_database(chance.database(), &mut after),
+                0 => self.keyspace.flush(&mut after).unwrap(),
+                1 => self.keyspace.flush_database(chance.database(), &mut after).unwrap(),
                 2 => {
                     let (a, b) = (chance.database(), chance.database());
-                    self.keyspace.swap_databases(a, b, self.now(), &mut after);
+                    self.keyspace.swap_databases(a, b, self.now(), &mut after).unwrap();
                 }
                 3..150 => self.rename(&chance.key(), &chance.key(), chance, &mut after),
                 150..400 => self.change_pair(number, chance, &mut after),
@@ -252,10 +258,16 @@ impl Stress {
         for database in 0..DatabaseNumber::try_from(DATABASES).unwrap() {
             let (mut cursor, before) = (Some(0), keys.len());
             while let Some(from) = cursor {
-                cursor = self.keyspace.scan(database, from, 3, UnixMillis(i64::MIN), |entry| {
-                    assert!(keys.insert((database, entry.key().to_vec())), "a key is there twice");
-                    with_deadline += usize::from(entry.deadline().is_some());
-                });
+                cursor = self
+                    .keyspace
+                    .scan(database, from, 3, UnixMillis(i64::MIN), |entry| {
+                        assert!(
+                            keys.insert((database, entry.key().to_vec())),
+                            "a key is there twice"
+                        );
+                        with_deadline += usize::from(entry.deadline().is_some());
+                    })
+                    .unwrap();
             }
             assert_eq!(self.keyspace.database_len(database), keys.len() - before);
         }
@@ -263,7 +275,7 @@ impl Stress {
         for (database, key) in &keys {
             let key = self.keyspace.locate(key).in_database(*database);
             let there = self.keyspace.read(key, UnixMillis(i64::MIN), &tally, |view| view.exists());
-            assert!(there, "a key that a walk finds cannot be looked up");
+            assert!(there.unwrap(), "a key that a walk finds cannot be looked up");
         }
         (keys.len(), with_deadline)
     }
@@ -272,7 +284,7 @@ impl Stress {
     fn alive_at(&self, moment: UnixMillis) -> usize {
         let mut alive = 0;
         for database in 0..DatabaseNumber::try_from(DATABASES).unwrap() {
-            self.keyspace.for_each_key(database, moment, |_| alive += 1);
+            self.keyspace.for_each_key(database, moment, |_| alive += 1).unwrap();
         }
         alive
     }
@@ -347,7 +359,7 @@ fn writers_give_a_snapshot_up_that_would_keep_too_much_and_lose_nothing() {
         for number in 0..KEYS {
             let deadline = NewDeadline::Set(Some(UnixMillis(1_000)));
             let set = |view: &mut WriteView<'_>| view.set_string(&VALUE, deadline);
-            keyspace.write(keyspace.locate(&number.to_le_bytes()), now, &mut after, set);
+            keyspace.write(keyspace.locate(&number.to_le_bytes()), now, &mut after, set).unwrap();
         }
     };
     set_all();
@@ -382,13 +394,13 @@ fn a_changed_list_of_a_million_is_counted_by_its_pointers_and_copied_pieces() {
             view.change_collection(true, change).unwrap()
         })
     };
-    push(ELEMENTS);
+    push(ELEMENTS).unwrap();
     let mut snapshot = keyspace.begin_snapshot(u64::MAX).unwrap();
-    push(1);
+    push(1).unwrap();
     let first = sum(&keyspace, ShardFigures::aside_bytes);
     let packed = ELEMENTS as u64 * 9;
     assert!((packed / 4_096 * 8..packed / 100).contains(&first), "{first} of {packed} bytes");
-    push(1);
+    push(1).unwrap();
     let second = sum(&keyspace, ShardFigures::aside_bytes);
     assert_eq!(second, first, "the last piece is the list's own by now");
     let mut saved = 0;

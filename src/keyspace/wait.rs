@@ -99,7 +99,7 @@ impl Keyspace {
     pub fn serve_waiters(&self, ready: ReadyKey, now: UnixMillis, after: &mut AfterUnlock) {
         let lines = match ready.line {
             Some(line) => vec![line],
-            None => self.shards.read(ready.shard, |shard| shard.lines(ready.wanted)),
+            None => self.shards.read_fair(ready.shard, |shard| shard.lines(ready.wanted)),
         };
         for line in lines {
             self.serve_line(ready, line, now, after);
@@ -113,14 +113,14 @@ impl Keyspace {
         loop {
             let next = self
                 .shards
-                .read(ready.shard, |shard| shard.next_waiter(ready.wanted, line, passed));
+                .read_fair(ready.shard, |shard| shard.next_waiter(ready.wanted, line, passed));
             let Some((waiter, number)) = next else { return };
             if line == Line::Each && waiter.ticket() > last {
                 return;
             }
             let keys = waiter.keys();
             let order = LockOrder::new(keys.iter().map(|key| key.shard));
-            let has_ended = self.shards.write_many(&order, |shards, epoch| {
+            let has_ended = self.shards.write_many_patiently(&order, |shards, epoch| {
                 waiter.serve(&mut WriteManyView { shards, keys: &keys, now, epoch, after }, number);
                 let has_ended = !waiter.is_waiting();
                 if has_ended {
@@ -142,7 +142,7 @@ impl Keyspace {
     /// Takes one who has given up out of all queues. Cost: O(keys), each shard locked for a moment.
     pub fn stop_waiting(&self, waiter: &dyn Waiter) {
         for_each_wanted(waiter, &waiter.keys(), |key, wanted| {
-            self.shards.write(key.shard, |shard, _| {
+            self.shards.write_fair(key.shard, |shard, _| {
                 shard.stop_waiting(wanted, waiter.line(), waiter.ticket());
             });
         });

@@ -12,6 +12,7 @@
 use crate::keyspace::Keyspace;
 use crate::keyspace::after::AfterUnlock;
 use crate::keyspace::database::Place;
+use crate::keyspace::lock::Busy;
 use crate::keyspace::observe::{WatchFlag, WatcherId};
 use crate::keyspace::view::{LocatedKey, WriteView};
 use crate::util::clock::UnixMillis;
@@ -65,7 +66,15 @@ impl Watches {
     /// Watches one more key; one that is watched already stays so.
     ///
     /// A key whose deadline has passed is removed first: that it goes is no change any more.
-    pub fn add(&mut self, key: LocatedKey<'_>, now: UnixMillis, after: &mut AfterUnlock) {
+    ///
+    /// # Errors
+    /// When its shard is held by a busy script; it is not watched then.
+    pub fn add(
+        &mut self,
+        key: LocatedKey<'_>,
+        now: UnixMillis,
+        after: &mut AfterUnlock,
+    ) -> Result<(), Busy> {
         let (place, id) = (key.place(), self.id);
         let flag = self.flag.get_or_insert_default();
         let deadline = self.keyspace.shards.write(key.shard, |shard, epoch| {
@@ -73,8 +82,9 @@ impl Watches {
             let deadline = view.read().next_deadline();
             shard.watch(place, id, flag);
             deadline
-        });
+        })?;
         self.keys.push(WatchedKey { shard: key.shard, place, deadline });
+        Ok(())
     }
 
     /// True when a watched key has changed, or its deadline passed, since it was watched.
@@ -87,7 +97,7 @@ impl Watches {
     /// Watches nothing any more. Cost: O(watched keys), each shard locked for a moment.
     pub fn clear(&mut self) {
         for WatchedKey { shard, place, .. } in std::mem::take(&mut self.keys) {
-            self.keyspace.shards.write(shard, |shard, _| shard.unwatch(place, self.id));
+            self.keyspace.shards.write_fair(shard, |shard, _| shard.unwatch(place, self.id));
         }
         if let Some(flag) = &self.flag {
             flag.lower();

@@ -22,6 +22,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
+/// While a busy script holds shards, it is tried again after this.
+const BUSY_RETRY: Duration = Duration::from_millis(20);
+
 /// The niceness of a thread that saves. With 10 it gets a tenth of the time that a serving thread
 /// gets when there are not enough cores for both.
 const SAVER_NICENESS: i32 = 10;
@@ -295,7 +298,9 @@ impl Saver {
         let spawned = thread.spawn(move || {
             saver.disarm();
             let mut after = AfterUnlock::default();
-            saver.keyspace.flush(&mut after);
+            while saver.keyspace.flush(&mut after).is_err() {
+                std::thread::sleep(BUSY_RETRY);
+            }
             drop(after);
             let progress = LoadProgress::default();
             let (path, cancelled) = (saver.path(), AtomicBool::new(false));

@@ -12,7 +12,7 @@ pub use log::start_log;
 
 use crate::command::clients::Clients;
 use crate::command::context::{Services, ShutdownMode, ShutdownOrder, ShutdownRequest};
-use crate::command::dispatch::Gate;
+use crate::command::dispatch::{Gate, blocking};
 use crate::command::table;
 use crate::config::{Config, Effect, StartOptions};
 use crate::keyspace::{Figures, Keyspace};
@@ -111,7 +111,8 @@ impl Server {
             }
             shards => shards,
         };
-        let keyspace = Arc::new(Keyspace::with_databases(shards, options.databases));
+        let keyspace = Keyspace::with_databases(shards, options.databases);
+        let keyspace = Arc::new(keyspace.with_long_wait(|wait| blocking(wait)));
         let (sender, orders) = mpsc::unbounded_channel();
         let services = Arc::new(Services {
             config: Config::new(options),

@@ -101,36 +101,38 @@ fn content(keyspace: &Keyspace) -> Content {
     let mut content = Content::new();
     let mut cursor = Some(0);
     while let Some(from) = cursor {
-        cursor = keyspace.scan(0, from, 1_000, NOW, |entry| {
-            let value = match entry.value() {
-                ValueRef::String(string) => vec![string.bytes().to_vec()],
-                ValueRef::List(list) => {
-                    let mut elements = Vec::new();
-                    list.for_each(0, usize::MAX, |element| elements.push(element.to_vec()));
-                    elements
-                }
-                ValueRef::Hash(hash) => {
-                    let mut pairs = Vec::new();
-                    hash.for_each(|field, value| pairs.push((field.to_vec(), value.to_vec())));
-                    sorted(pairs)
-                }
-                ValueRef::Set(set) => {
-                    let mut members = Vec::new();
-                    set.for_each(|member| members.push((member.to_vec(), Vec::new())));
-                    sorted(members)
-                }
-                ValueRef::Stream(stream) => vec![dumped(stream)],
-                ValueRef::SortedSet(set) => {
-                    let mut members = Vec::new();
-                    set.for_all(|member, score| {
-                        members.push((member.to_vec(), bytes_of(score)));
-                    });
-                    sorted(members)
-                }
-            };
-            let deadline_ms = entry.deadline().map(|deadline| deadline.0);
-            assert!(content.insert(entry.key().to_vec(), (deadline_ms, value)).is_none());
-        });
+        cursor = keyspace
+            .scan(0, from, 1_000, NOW, |entry| {
+                let value = match entry.value() {
+                    ValueRef::String(string) => vec![string.bytes().to_vec()],
+                    ValueRef::List(list) => {
+                        let mut elements = Vec::new();
+                        list.for_each(0, usize::MAX, |element| elements.push(element.to_vec()));
+                        elements
+                    }
+                    ValueRef::Hash(hash) => {
+                        let mut pairs = Vec::new();
+                        hash.for_each(|field, value| pairs.push((field.to_vec(), value.to_vec())));
+                        sorted(pairs)
+                    }
+                    ValueRef::Set(set) => {
+                        let mut members = Vec::new();
+                        set.for_each(|member| members.push((member.to_vec(), Vec::new())));
+                        sorted(members)
+                    }
+                    ValueRef::Stream(stream) => vec![dumped(stream)],
+                    ValueRef::SortedSet(set) => {
+                        let mut members = Vec::new();
+                        set.for_all(|member, score| {
+                            members.push((member.to_vec(), bytes_of(score)));
+                        });
+                        sorted(members)
+                    }
+                };
+                let deadline_ms = entry.deadline().map(|deadline| deadline.0);
+                assert!(content.insert(entry.key().to_vec(), (deadline_ms, value)).is_none());
+            })
+            .unwrap();
     }
     content
 }

@@ -32,7 +32,7 @@ pub fn read_dump(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     };
     let mut cursor = Some(0);
     while let Some(from) = cursor {
-        cursor = keyspace.scan(0, from, 1_000, UnixMillis(0), &mut add);
+        cursor = keyspace.scan(0, from, 1_000, UnixMillis(0), &mut add).unwrap();
     }
     content
 }
