@@ -39,6 +39,7 @@ pub mod pause;
 pub mod pubsub;
 pub mod replication;
 pub mod scan;
+mod script_keys;
 pub mod server;
 pub mod set;
 pub mod set_algebra;
