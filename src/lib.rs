@@ -8,6 +8,7 @@ pub mod net;
 pub mod persist;
 pub mod protocol;
 pub mod pubsub;
+pub mod script;
 pub mod server;
 pub mod stats;
 pub mod util;

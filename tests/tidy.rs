@@ -20,8 +20,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["util"]),
     ("stats", &["util"]),
     ("pubsub", &["config", "protocol", "util"]),
+    ("script", &["protocol", "util"]),
     ("persist", &["data", "keyspace", "config", "stats", "util"]),
-    ("command", &["config", "data", "keyspace", "persist", "protocol", "pubsub", "stats", "util"]),
+    (
+        "command",
+        &["config", "data", "keyspace", "persist", "protocol", "pubsub", "script", "stats", "util"],
+    ),
     ("server", &["command", "config", "keyspace", "net", "persist", "protocol", "stats", "util"]),
     ("client", &["net", "protocol", "util"]),
 ];

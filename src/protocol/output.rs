@@ -123,6 +123,24 @@ impl OutputBuffer {
         }
     }
 
+    /// Forgets everything, and gives back the memory of a large tail.
+    pub fn clear(&mut self) {
+        self.sealed.clear();
+        self.sealed_bytes = 0;
+        self.tail.clear();
+        self.shrink_when_empty();
+    }
+
+    /// Everything that waits, in one piece. Cost: O(bytes) if it is in several.
+    pub fn in_one_piece(&mut self) -> &[u8] {
+        if !self.sealed.is_empty() {
+            let all = self.copy_to_bytes(self.len());
+            self.clear();
+            self.tail = BytesMut::from(all);
+        }
+        &self.tail
+    }
+
     /// Gives back the memory of a large tail once everything is sent.
     pub fn shrink_when_empty(&mut self) {
         if self.is_empty() && self.tail.capacity() > TAIL_KEPT_BYTES_MAX {

@@ -121,6 +121,15 @@ impl<'a> ReplyWriter<'a> {
         self.output.put(b"\r\n");
     }
 
+    /// A status line with a text from outside; CR and LF become blanks.
+    pub fn status_bytes(&mut self, text: &[u8]) {
+        self.output.put(b"+");
+        for byte in text {
+            self.output.put(&[if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }]);
+        }
+        self.output.put(b"\r\n");
+    }
+
     /// An error line; CR and LF at the end of the text are dropped, others become blanks.
     pub fn error(&mut self, text: &[u8]) {
         let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
@@ -291,15 +300,26 @@ impl<'a> ReplyWriter<'a> {
 
     /// Text for people, as INFO and CLIENT LIST give it.
     pub fn verbatim(&mut self, text: &[u8]) {
+        self.verbatim_in(*b"txt", text);
+    }
+
+    /// Text for people in a format of three letters.
+    pub fn verbatim_in(&mut self, format: [u8; 3], text: &[u8]) {
         match self.protocol {
             Protocol::Resp2 => self.bulk(text),
             Protocol::Resp3 => {
                 self.head_len(b'=', text.len() + 4);
-                self.output.put(b"txt:");
+                self.output.put(&format);
+                self.output.put(b":");
                 self.output.put(text);
                 self.output.put(b"\r\n");
             }
         }
+    }
+
+    /// A part of replies that were written elsewhere, of the same protocol.
+    pub fn part(&mut self, bytes: &[u8]) {
+        self.output.put(bytes);
     }
 
     /// Replies that were written elsewhere, of the same protocol.

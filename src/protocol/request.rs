@@ -16,6 +16,9 @@ use crate::util::number::parse_i64;
 /// Arguments for which room is kept between requests.
 const ARGUMENTS_KEPT_MAX: usize = 1024;
 
+/// Bytes of arguments for which room is kept between those that are put together.
+const BUFFER_BYTES_KEPT_MAX: usize = 64 * 1024;
+
 #[derive(Debug, Clone, Copy)]
 struct Place {
     start: u32,
@@ -64,6 +67,13 @@ impl<'a> Args<'a> {
     #[must_use]
     pub fn skip(self, from: usize) -> Self {
         Self { places: self.places.get(from..).unwrap_or_default(), ..self }
+    }
+
+    /// The first `count` arguments, as if they were a request of their own.
+    #[must_use]
+    pub fn take(self, count: usize) -> Self {
+        let count = count.min(self.places.len());
+        Self { places: self.places.get(..count).unwrap_or_default(), ..self }
     }
 
     /// All arguments from number `from` on.
@@ -115,6 +125,49 @@ impl OwnedArgs {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.buffer.len() + self.places.len() * size_of::<Place>() + size_of::<Self>()
+    }
+}
+
+/// Arguments that are put together one by one, in room that is used again.
+#[derive(Debug, Default)]
+pub struct ArgsBuffer {
+    buffer: Vec<u8>,
+    places: Vec<Place>,
+}
+
+impl ArgsBuffer {
+    /// Forgets the arguments; gives back the room of unusually long ones.
+    pub fn clear(&mut self) {
+        if self.buffer.capacity() > BUFFER_BYTES_KEPT_MAX {
+            self.buffer = Vec::new();
+        }
+        self.buffer.clear();
+        self.places.clear();
+        self.places.shrink_to(ARGUMENTS_KEPT_MAX);
+    }
+
+    /// Adds a copy of one argument. False: all together would be too long to be noted.
+    #[inline]
+    pub fn push(&mut self, argument: &[u8]) -> bool {
+        let start = u32::try_from(self.buffer.len());
+        let (Ok(start), Ok(len)) = (start, u32::try_from(argument.len())) else { return false };
+        self.places.push(Place { start, len });
+        self.buffer.extend_from_slice(argument);
+        true
+    }
+
+    /// Bytes of the arguments.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// The arguments.
+    #[inline]
+    #[must_use]
+    pub fn args(&self) -> Args<'_> {
+        Args { buffer: &self.buffer, places: &self.places }
     }
 }
 

@@ -1,0 +1,565 @@
+//! The interpreter of a thread, and one run in it.
+//!
+//! Each thread that runs scripts has one interpreter, made when it is first needed. It serves all
+//! clients: what a run leaves behind in it is garbage, nothing that the next one could reach.
+//!
+//! What was compiled is found by the address of the source, of which a `Weak` is kept, so that the
+//! address is not used again; from time to time those are dropped whose source is gone.
+
+use crate::protocol::reply::ReplyWriter;
+use crate::protocol::request::Args;
+use crate::script::host::{Host, Limits, ScriptError};
+use crate::script::raised::{Raised, value_of};
+use crate::script::redis_api;
+use crate::script::source::{Library, LibraryFunction, Script};
+use crate::script::state::{Mode, State};
+use crate::script::to_reply::{self, ErrorTable, Kind};
+use bstr::BStr;
+use mlua::{
+    Error, Function, HookTriggers, Lua, LuaOptions, LuaString, MultiValue, Result, StdLib, Table,
+    Value, VmState,
+};
+use std::any::Any;
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+/// What the interpreter is told before the first script.
+const PRELUDE: &str = include_str!("prelude.lua");
+/// The name of the prelude in positions; frames of it are passed over.
+const PRELUDE_NAME: &str = "@prelude";
+
+/// Instructions between two questions whether to go on.
+const INSTRUCTIONS_PER_POLL: u32 = 10_000;
+
+/// Compiled sources before those whose text is gone are looked for.
+const COMPILED_MIN: usize = 256;
+
+/// Garbage of a run that is collected at its end and not when Lua gets to it.
+const GARBAGE_BYTES_KEPT_MAX: usize = 8 * 1024 * 1024;
+
+/// Characters of an error that is no table, as Redis cuts it.
+const BARE_ERROR_BYTES_MAX: usize = 100;
+
+/// Bytes of all interpreters.
+static MEMORY_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static INTERPRETER: Cell<Option<Box<Interpreter>>> = const { Cell::new(None) };
+    static IS_RUNNING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Bytes that the interpreters of all threads use, as of the end of each one's last run.
+#[must_use]
+pub fn memory_bytes() -> usize {
+    MEMORY_BYTES.load(Ordering::Relaxed)
+}
+
+/// Compiles a script.
+///
+/// # Errors
+/// It is not Lua; the text is that of Redis.
+pub fn check_script(script: &Arc<Script>) -> std::result::Result<(), ScriptError> {
+    in_interpreter(None, &Limits::default(), |interpreter| interpreter.script(script).map(|_| ()))
+}
+
+/// Runs a script and writes its reply. Cost: that of the script.
+///
+/// # Errors
+/// The error that answers the command; nothing of a reply was written.
+pub fn run_script(
+    script: &Arc<Script>,
+    keys: Args<'_>,
+    argv: Args<'_>,
+    host: &mut dyn Host,
+    limits: &Limits,
+    reply: &mut ReplyWriter<'_>,
+) -> std::result::Result<(), ScriptError> {
+    in_interpreter(Some(host), limits, |interpreter| {
+        let function = interpreter.script(script)?;
+        let run = &interpreter.glue.run_script;
+        let ended = interpreter.run(run, &function, keys, argv);
+        if interpreter.state.is_environment_changed.take() {
+            interpreter.scripts.forget(script);
+        }
+        interpreter.answer(ended, script.id().as_str().as_bytes(), reply)
+    })
+}
+
+/// Runs the body of a library and returns what it has registered, in that order.
+///
+/// # Errors
+/// It is not Lua, or its body fails; the texts are those of Redis.
+pub fn load_library(
+    library: &Arc<Library>,
+    host: &mut dyn Host,
+    limits: &Limits,
+) -> std::result::Result<Vec<LibraryFunction>, ScriptError> {
+    in_interpreter(Some(host), limits, |interpreter| {
+        let functions = interpreter.load(library)?;
+        let registered = functions.iter().map(|(function, _)| function.clone()).collect();
+        interpreter.keep_library(library, functions);
+        Ok(registered)
+    })
+}
+
+/// Runs a function of a library and writes its reply; loads the library into this thread before.
+///
+/// # Errors
+/// The error that answers the command; nothing of a reply was written.
+pub fn run_function(
+    library: &Arc<Library>,
+    function: &[u8],
+    keys: Args<'_>,
+    argv: Args<'_>,
+    host: &mut dyn Host,
+    limits: &Limits,
+    reply: &mut ReplyWriter<'_>,
+) -> std::result::Result<(), ScriptError> {
+    in_interpreter(Some(host), limits, |interpreter| {
+        let callback = interpreter.function(library, function)?;
+        let ended = interpreter.run(&interpreter.glue.run_function, &callback, keys, argv);
+        interpreter.answer(ended, function, reply)
+    })
+}
+
+/// Does something in the interpreter of this thread, and sees that nothing of it stays behind.
+fn in_interpreter<R>(
+    host: Option<&mut dyn Host>,
+    limits: &Limits,
+    run: impl FnOnce(&mut Interpreter) -> std::result::Result<R, ScriptError>,
+) -> std::result::Result<R, ScriptError> {
+    if IS_RUNNING.replace(true) {
+        return Err(ScriptError::new("ERR a script runs on this thread already"));
+    }
+    let _running = Running;
+    let mut interpreter = match INTERPRETER.take() {
+        Some(interpreter) => interpreter,
+        None => Box::new(Interpreter::new().map_err(|error| unusable(&error))?),
+    };
+    interpreter.begin(limits).map_err(|error| unusable(&error))?;
+    let ended = catch_unwind(AssertUnwindSafe(|| match host {
+        Some(host) => State::lend(host, || run(&mut interpreter)),
+        None => run(&mut interpreter),
+    }));
+    // After a panic the interpreter is dropped: nobody knows in what state it is.
+    match ended {
+        Ok(ended) => {
+            if let Some(panic) = interpreter.end() {
+                resume_unwind(panic);
+            }
+            INTERPRETER.set(Some(interpreter));
+            ended
+        }
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+fn unusable(error: &Error) -> ScriptError {
+    ScriptError::new(format!("ERR there is no interpreter: {error}"))
+}
+
+struct Running;
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        IS_RUNNING.set(false);
+    }
+}
+
+/// What a run has returned: a value and what it is.
+type Returned = Result<(Value, Kind)>;
+
+/// Functions of the prelude, and names of fields.
+pub struct Glue {
+    run_script: Function,
+    run_function: Function,
+    load_library: Function,
+    rest: Function,
+    pub next: Function,
+    pub names: Names,
+}
+
+/// The fields that make a table a reply of a kind.
+pub struct Names {
+    pub err: LuaString,
+    pub ok: LuaString,
+    pub double: LuaString,
+    pub big_number: LuaString,
+    pub verbatim_string: LuaString,
+    pub map: LuaString,
+    pub set: LuaString,
+}
+
+impl Names {
+    fn new(lua: &Lua) -> Result<Self> {
+        Ok(Self {
+            err: lua.create_string("err")?,
+            ok: lua.create_string("ok")?,
+            double: lua.create_string("double")?,
+            big_number: lua.create_string("big_number")?,
+            verbatim_string: lua.create_string("verbatim_string")?,
+            map: lua.create_string("map")?,
+            set: lua.create_string("set")?,
+        })
+    }
+}
+
+/// What was compiled from sources that others own.
+struct Compiled<S, C> {
+    by_address: HashMap<usize, (Weak<S>, C), ahash::RandomState>,
+    clean_at: usize,
+}
+
+impl<S, C> Compiled<S, C> {
+    fn new() -> Self {
+        Self { by_address: HashMap::default(), clean_at: COMPILED_MIN }
+    }
+
+    fn get(&self, source: &Arc<S>) -> Option<&C> {
+        self.by_address.get(&Arc::as_ptr(source).addr()).map(|(_, compiled)| compiled)
+    }
+
+    fn keep(&mut self, source: &Arc<S>, compiled: C) {
+        if self.by_address.len() >= self.clean_at {
+            self.by_address.retain(|_, (source, _)| source.strong_count() > 0);
+            self.clean_at = COMPILED_MIN.max(2 * self.by_address.len());
+        }
+        let address = Arc::as_ptr(source).addr();
+        self.by_address.insert(address, (Arc::downgrade(source), compiled));
+    }
+
+    fn forget(&mut self, source: &Arc<S>) {
+        self.by_address.remove(&Arc::as_ptr(source).addr());
+    }
+}
+
+type Functions = HashMap<Vec<u8>, Function, ahash::RandomState>;
+
+struct Interpreter {
+    glue: Glue,
+    scripts: Compiled<Script, Function>,
+    libraries: Compiled<Library, Functions>,
+    state: Rc<State>,
+    /// Bytes of it in `MEMORY_BYTES`.
+    counted_bytes: usize,
+    /// Bytes in use after the last full collection.
+    settled_bytes: usize,
+    lua: Lua,
+}
+
+impl Drop for Interpreter {
+    fn drop(&mut self) {
+        MEMORY_BYTES.fetch_sub(self.counted_bytes, Ordering::Relaxed);
+    }
+}
+
+impl Interpreter {
+    fn new() -> Result<Self> {
+        let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH;
+        // The functions of Lua itself, not those of mlua that let panics through.
+        let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(true))?;
+        let state = Rc::new(State::new());
+        let exports = Self::run_prelude(&lua, &state)?;
+        let glue = Glue {
+            run_script: exports.raw_get("run_script")?,
+            run_function: exports.raw_get("run_function")?,
+            load_library: exports.raw_get("load_library")?,
+            rest: exports.raw_get("rest")?,
+            next: exports.raw_get("next")?,
+            names: Names::new(&lua)?,
+        };
+        let polled = Rc::clone(&state);
+        let triggers = HookTriggers::new().every_nth_instruction(INSTRUCTIONS_PER_POLL);
+        lua.set_global_hook(triggers, move |_, _| polled.poll().map(|()| VmState::Continue))?;
+        lua.gc_collect()?;
+        let settled_bytes = lua.used_memory();
+        MEMORY_BYTES.fetch_add(settled_bytes, Ordering::Relaxed);
+        Ok(Self {
+            glue,
+            scripts: Compiled::new(),
+            libraries: Compiled::new(),
+            state,
+            counted_bytes: settled_bytes,
+            settled_bytes,
+            lua,
+        })
+    }
+
+    fn run_prelude(lua: &Lua, state: &Rc<State>) -> Result<Table> {
+        let native = lua.create_table()?;
+        add_natives(lua, state, &native)?;
+        native.raw_set("redis", redis_api::table(lua, state)?)?;
+        native.raw_set("math", redis_api::math_table(lua, state)?)?;
+        native.raw_set("string", lua.create_table()?)?;
+        native.raw_set("libraries", lua.create_table()?)?;
+        let prelude = lua.load(PRELUDE).set_name(PRELUDE_NAME).into_function()?;
+        prelude.call(native)
+    }
+
+    fn begin(&mut self, limits: &Limits) -> Result<()> {
+        self.lua.set_memory_limit(0)?;
+        let limit = self.lua.used_memory().saturating_add(limits.memory_bytes_max);
+        self.state.memory_bytes_max.set(limit);
+        self.state.output_bytes_max.set(limits.memory_bytes_max);
+        Ok(())
+    }
+
+    /// Ends what `begin` began; returns the panic of the host, if it has panicked.
+    fn end(&mut self) -> Option<Box<dyn Any + Send>> {
+        let panic = self.state.finish();
+        let is_limited = self.lua.set_memory_limit(0);
+        let mut used = self.lua.used_memory();
+        if used > self.settled_bytes + GARBAGE_BYTES_KEPT_MAX {
+            let rested = self.glue.rest.call::<()>(());
+            // Twice: what the first round finds to be garbage goes in the second.
+            let collected = rested.and_then(|()| self.lua.gc_collect());
+            let _unlikely = collected.and_then(|()| self.lua.gc_collect()).and(is_limited);
+            used = self.lua.used_memory();
+            self.settled_bytes = used;
+        }
+        MEMORY_BYTES.fetch_add(used.wrapping_sub(self.counted_bytes), Ordering::Relaxed);
+        self.counted_bytes = used;
+        panic
+    }
+
+    /// The compiled script.
+    fn script(&mut self, script: &Arc<Script>) -> std::result::Result<Function, ScriptError> {
+        if let Some(function) = self.scripts.get(script) {
+            return Ok(function.clone());
+        }
+        let prefix = "Error compiling script (new function)";
+        let function = self.compile(script.body(), "@user_script", prefix)?;
+        self.scripts.keep(script, function.clone());
+        Ok(function)
+    }
+
+    fn compile(
+        &self,
+        source: &[u8],
+        name: &str,
+        prefix: &str,
+    ) -> std::result::Result<Function, ScriptError> {
+        // Behind a blank the compiler takes compiled code for text, and refuses it.
+        let spaced;
+        let source = if source.first() == Some(&b'\x1b') {
+            spaced = [b" ", source].concat();
+            &spaced
+        } else {
+            source
+        };
+        let limit = self.state.memory_bytes_max.get();
+        let compiled = self.lua.set_memory_limit(limit).and_then(|_| {
+            self.lua
+                .load(source)
+                .set_name(name)
+                .set_mode(mlua::chunk::ChunkMode::Text)
+                .into_function()
+        });
+        let unlimited = self.lua.set_memory_limit(0);
+        compiled.and_then(|function| unlimited.map(|_| function)).map_err(|error| {
+            let text = match &error {
+                Error::SyntaxError { message, .. } => message.clone(),
+                Error::MemoryError(_) => "not enough memory".to_owned(),
+                other => other.to_string(),
+            };
+            ScriptError::new(format!("ERR {prefix}: {text}"))
+        })
+    }
+
+    fn load(
+        &mut self,
+        library: &Arc<Library>,
+    ) -> std::result::Result<Vec<(LibraryFunction, Function)>, ScriptError> {
+        let prefix = "Error compiling function";
+        let body = self.compile(library.body(), "@user_function", prefix)?;
+        self.state.registered.borrow_mut().clear();
+        self.state.mode.set(Mode::Loading);
+        let failure = self.limited(|| self.glue.load_library.call::<Value>(&body));
+        self.state.mode.set(Mode::Idle);
+        let registered = self.state.registered.take();
+        let text = match failure {
+            Ok(Value::Nil) => return Ok(registered),
+            Ok(Value::Table(table)) => ErrorTable::read(&self.lua, &table).map(|error| error.text),
+            Ok(other) => self.bare_text(other).map(|text| [b"ERR ", text.as_slice()].concat()),
+            Err(error) => Err(error),
+        };
+        let text = text.unwrap_or_else(|error| self.text_of(error));
+        let text = [b"ERR Error registering functions: ", text.as_slice()].concat();
+        Err(ScriptError::new(text))
+    }
+
+    fn keep_library(
+        &mut self,
+        library: &Arc<Library>,
+        functions: Vec<(LibraryFunction, Function)>,
+    ) {
+        let functions =
+            functions.into_iter().map(|(about, function)| (about.name, function)).collect();
+        self.libraries.keep(library, functions);
+    }
+
+    fn function(
+        &mut self,
+        library: &Arc<Library>,
+        name: &[u8],
+    ) -> std::result::Result<Function, ScriptError> {
+        if self.libraries.get(library).is_none() {
+            let functions = self.load(library)?;
+            self.keep_library(library, functions);
+        }
+        let function = self.libraries.get(library).and_then(|functions| functions.get(name));
+        function.cloned().ok_or_else(|| ScriptError::new("ERR Function not found"))
+    }
+
+    /// Calls into Lua under the limit of memory.
+    fn limited<R>(&self, call: impl FnOnce() -> Result<R>) -> Result<R> {
+        self.lua.set_memory_limit(self.state.memory_bytes_max.get())?;
+        let ended = call();
+        self.lua.set_memory_limit(0)?;
+        ended
+    }
+
+    fn run(&self, run: &Function, function: &Function, keys: Args<'_>, argv: Args<'_>) -> Returned {
+        let keys = self.strings(keys)?;
+        let argv = self.strings(argv)?;
+        self.state.mode.set(Mode::Running);
+        let (value, kind): (Value, i64) = self.limited(|| run.call((function, &keys, &argv)))?;
+        Ok((value, Kind::from_number(kind)))
+    }
+
+    fn strings(&self, args: Args<'_>) -> Result<Table> {
+        self.lua.create_sequence_from(args.iter_from(0).map(BStr::new))
+    }
+
+    /// Writes the reply to what a run has returned, or makes the error of it.
+    fn answer(
+        &self,
+        ended: Returned,
+        name: &[u8],
+        reply: &mut ReplyWriter<'_>,
+    ) -> std::result::Result<(), ScriptError> {
+        let written = ended.and_then(|(value, kind)| match (kind, value) {
+            (Kind::Failed, Value::Table(table)) => {
+                ErrorTable::read(&self.lua, &table).map(|error| Some(located(error, name)))
+            }
+            (Kind::Failed, other) => self.bare_text(other).map(|text| Some(bare(&text, name))),
+            (kind, value) => {
+                let error =
+                    to_reply::write(&self.glue, &self.lua, &self.state, (value, kind), reply)?;
+                Ok(error
+                    .map(|error| ScriptError { text: error.text, is_counted: error.is_counted }))
+            }
+        });
+        match written {
+            Ok(None) => Ok(()),
+            Ok(Some(error)) => Err(error),
+            Err(error) => Err(bare(&self.text_of(error), name)),
+        }
+    }
+
+    /// The text of an error that is no table.
+    fn bare_text(&self, value: Value) -> Result<Vec<u8>> {
+        let value = value_of(&self.lua, &self.state, value)?;
+        if let Value::Table(table) = &value {
+            return ErrorTable::read(&self.lua, table).map(|error| error.text);
+        }
+        let text = self.lua.coerce_string(value)?;
+        Ok(text.map_or_else(|| b"execution failure".to_vec(), |text| text.as_bytes().to_vec()))
+    }
+
+    /// The text of an error that mlua reports.
+    fn text_of(&self, error: Error) -> Vec<u8> {
+        let text = self.bare_text(Value::Error(Box::new(error)));
+        text.unwrap_or_else(|_| b"not enough memory".to_vec())
+    }
+}
+
+/// An error with its place: `text script: name, on source:line.`
+fn located(error: ErrorTable, name: &[u8]) -> ScriptError {
+    let mut text = error.text;
+    if let (Some(source), Some(line)) = (error.source, error.line) {
+        for part in [b" script: ", name, b", on ", &source, b":", &line, b"."] {
+            text.extend_from_slice(part);
+        }
+    }
+    ScriptError { text, is_counted: error.is_counted }
+}
+
+fn bare(text: &[u8], name: &[u8]) -> ScriptError {
+    let text = text.get(..BARE_ERROR_BYTES_MAX).unwrap_or(text);
+    let mut all = b"ERR Error running script ".to_vec();
+    for part in [name, b", ", text] {
+        all.extend_from_slice(part);
+    }
+    ScriptError::new(all)
+}
+
+/// What the prelude needs that Lua code cannot do, or not without the debug library.
+fn add_natives(lua: &Lua, state: &Rc<State>, native: &Table) -> Result<()> {
+    let shared = Rc::clone(state);
+    // The value of an error, and whether the script has to end.
+    let caught_value = move |lua: &Lua, value: Value| {
+        let value = value_of(lua, &shared, value)?;
+        Ok((value, shared.is_over()))
+    };
+    native.raw_set("caught_value", lua.create_function(caught_value)?)?;
+    let shared = Rc::clone(state);
+    let caught = move |lua: &Lua, value: Value| match shared.is_over() {
+        true => Err(Raised::Over.into()),
+        false => value_of(lua, &shared, value),
+    };
+    native.raw_set("caught", lua.create_function(caught)?)?;
+    let shared = Rc::clone(state);
+    let changed = move |_: &Lua, ()| {
+        shared.is_environment_changed.set(true);
+        Ok(())
+    };
+    native.raw_set("environment_changed", lua.create_function(changed)?)?;
+    let is_native = |_: &Lua, function: Function| Ok(function.info().what == "C");
+    native.raw_set("is_native", lua.create_function(is_native)?)?;
+    native.raw_set("function_at", lua.create_function(function_at)?)?;
+    native.raw_set("raised_at", lua.create_function(raised_at)?)?;
+    // A number as C casts it to 32 bits.
+    let integer = |_: &Lua, number: f64| Ok(f64::from(number as i32));
+    native.raw_set("integer", lua.create_function(integer)?)
+}
+
+/// The function at a level of the stack; false: a tail call has taken its place; nil: none.
+fn function_at(lua: &Lua, level: f64) -> Result<Value> {
+    let found = lua.inspect_stack(level as usize, |frame| match frame.source().what {
+        "tail" => Value::Boolean(false),
+        _ => Value::Function(frame.function()),
+    });
+    Ok(found.unwrap_or(Value::Nil))
+}
+
+/// Where the error happened that the caller of this function handles: source and line of the
+/// function that raised it, or of its caller if that is in C, passing over the prelude.
+fn raised_at(lua: &Lua, (): ()) -> Result<MultiValue> {
+    // This function is level 0, the handler level 1.
+    let mut level = 2;
+    let mut has_passed_c = false;
+    loop {
+        let place = lua.inspect_stack(level, |frame| {
+            let source = frame.source();
+            let name = source.source.map(|name| name.into_owned()).unwrap_or_default();
+            (source.what, name, frame.current_line())
+        });
+        let Some((what, source, line)) = place else { return Ok(MultiValue::new()) };
+        level += 1;
+        if what == "C" && !has_passed_c {
+            has_passed_c = true;
+            continue;
+        }
+        if source == PRELUDE_NAME || what == "tail" {
+            continue;
+        }
+        let source = Value::String(lua.create_string(source)?);
+        let line = line.map_or(Value::Integer(-1), |line| Value::Integer(line as i64));
+        return Ok(MultiValue::from_vec(vec![source, line]));
+    }
+}
