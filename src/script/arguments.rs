@@ -1,7 +1,7 @@
 //! Reading arguments as Lua's own library reads them, with its errors.
 
 use crate::script::raised::text_error;
-use mlua::{Error, Lua, LuaString, MultiValue, Result, Table, Value};
+use mlua::{Error, Lua, LuaString, MultiValue, Result, Value};
 
 /// The arguments of one call.
 pub struct Arguments<'a> {
@@ -78,20 +78,6 @@ impl<'a> Arguments<'a> {
 
     pub fn integer_or(&self, number: usize, default: i64) -> Result<i64> {
         if self.is_none_or_nil(number) { Ok(default) } else { self.integer(number) }
-    }
-
-    pub fn table(&self, number: usize) -> Result<Table> {
-        match self.get(number) {
-            Some(Value::Table(table)) => Ok(table.clone()),
-            _ => Err(self.bad_type(number, "table")),
-        }
-    }
-
-    pub fn boolean(&self, number: usize) -> Result<bool> {
-        match self.get(number) {
-            Some(Value::Boolean(value)) => Ok(*value),
-            _ => Err(self.bad_type(number, "boolean")),
-        }
     }
 
     pub fn into_values(self) -> MultiValue {

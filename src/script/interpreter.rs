@@ -9,12 +9,14 @@
 use crate::protocol::reply::ReplyWriter;
 use crate::protocol::request::Args;
 use crate::script::host::{Host, Limits, ScriptError};
-use crate::script::raised::{Raised, value_of};
+use crate::script::raised::{PRELUDE_NAME, Raised, text_error, value_of};
 use crate::script::redis_api;
 use crate::script::source::{Library, LibraryFunction, Script};
 use crate::script::state::{Mode, State};
 use crate::script::to_reply::{self, ErrorTable, Kind};
+use crate::script::{bit_library, json, msgpack_library, string_library, struct_library};
 use bstr::BStr;
+use mlua::chunk::ChunkMode;
 use mlua::{
     Error, Function, HookTriggers, Lua, LuaOptions, LuaString, MultiValue, Result, StdLib, Table,
     Value, VmState,
@@ -29,8 +31,6 @@ use std::sync::{Arc, Weak};
 
 /// What the interpreter is told before the first script.
 const PRELUDE: &str = include_str!("prelude.lua");
-/// The name of the prelude in positions; frames of it are passed over.
-const PRELUDE_NAME: &str = "@prelude";
 
 /// Instructions between two questions whether to go on.
 const INSTRUCTIONS_PER_POLL: u32 = 10_000;
@@ -79,12 +79,8 @@ pub fn run_script(
     reply: &mut ReplyWriter<'_>,
 ) -> std::result::Result<(), ScriptError> {
     in_interpreter(Some(host), limits, |interpreter| {
-        let function = interpreter.script(script)?;
-        let run = &interpreter.glue.run_script;
-        let ended = interpreter.run(run, &function, keys, argv);
-        if interpreter.state.is_environment_changed.take() {
-            interpreter.scripts.forget(script);
-        }
+        let number = interpreter.script(script)?;
+        let ended = interpreter.run(&interpreter.glue.run_script, number, keys, argv);
         interpreter.answer(ended, script.id().as_str().as_bytes(), reply)
     })
 }
@@ -101,7 +97,7 @@ pub fn load_library(
     in_interpreter(Some(host), limits, |interpreter| {
         let functions = interpreter.load(library)?;
         let registered = functions.iter().map(|(function, _)| function.clone()).collect();
-        interpreter.keep_library(library, functions);
+        interpreter.keep_library(library, functions).map_err(|error| unusable(&error))?;
         Ok(registered)
     })
 }
@@ -120,8 +116,8 @@ pub fn run_function(
     reply: &mut ReplyWriter<'_>,
 ) -> std::result::Result<(), ScriptError> {
     in_interpreter(Some(host), limits, |interpreter| {
-        let callback = interpreter.function(library, function)?;
-        let ended = interpreter.run(&interpreter.glue.run_function, &callback, keys, argv);
+        let number = interpreter.function(library, function)?;
+        let ended = interpreter.run(&interpreter.glue.run_function, number, keys, argv);
         interpreter.answer(ended, function, reply)
     })
 }
@@ -178,6 +174,7 @@ pub struct Glue {
     run_script: Function,
     run_function: Function,
     load_library: Function,
+    keep: Function,
     rest: Function,
     pub next: Function,
     pub names: Names,
@@ -208,7 +205,8 @@ impl Names {
     }
 }
 
-/// What was compiled from sources that others own.
+/// What was compiled from sources that others own. The functions themselves are kept in Lua, by
+/// numbers: mlua has room for some thousand references only.
 struct Compiled<S, C> {
     by_address: HashMap<usize, (Weak<S>, C), ahash::RandomState>,
     clean_at: usize,
@@ -223,26 +221,29 @@ impl<S, C> Compiled<S, C> {
         self.by_address.get(&Arc::as_ptr(source).addr()).map(|(_, compiled)| compiled)
     }
 
-    fn keep(&mut self, source: &Arc<S>, compiled: C) {
+    /// Keeps what was compiled; returns what nobody can ask for any more.
+    fn keep(&mut self, source: &Arc<S>, compiled: C) -> Vec<C> {
+        let mut gone = Vec::new();
         if self.by_address.len() >= self.clean_at {
-            self.by_address.retain(|_, (source, _)| source.strong_count() > 0);
+            let is_gone = |_: &usize, entry: &mut (Weak<S>, C)| entry.0.strong_count() == 0;
+            gone = self.by_address.extract_if(is_gone).map(|(_, (_, old))| old).collect();
             self.clean_at = COMPILED_MIN.max(2 * self.by_address.len());
         }
         let address = Arc::as_ptr(source).addr();
         self.by_address.insert(address, (Arc::downgrade(source), compiled));
-    }
-
-    fn forget(&mut self, source: &Arc<S>) {
-        self.by_address.remove(&Arc::as_ptr(source).addr());
+        gone
     }
 }
 
-type Functions = HashMap<Vec<u8>, Function, ahash::RandomState>;
+/// The numbers of the functions of a library, by their names.
+type Functions = HashMap<Vec<u8>, u32, ahash::RandomState>;
 
 struct Interpreter {
     glue: Glue,
-    scripts: Compiled<Script, Function>,
+    scripts: Compiled<Script, u32>,
     libraries: Compiled<Library, Functions>,
+    free_numbers: Vec<u32>,
+    numbers: u32,
     state: Rc<State>,
     /// Bytes of it in `MEMORY_BYTES`.
     counted_bytes: usize,
@@ -264,10 +265,15 @@ impl Interpreter {
         let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(true))?;
         let state = Rc::new(State::new());
         let exports = Self::run_prelude(&lua, &state)?;
+        // What functions in Rust have done by Lua code.
+        for name in ["next", "index", "array_len", "count_shape"] {
+            lua.set_named_registry_value(name, exports.raw_get::<Function>(name)?)?;
+        }
         let glue = Glue {
             run_script: exports.raw_get("run_script")?,
             run_function: exports.raw_get("run_function")?,
             load_library: exports.raw_get("load_library")?,
+            keep: exports.raw_get("keep")?,
             rest: exports.raw_get("rest")?,
             next: exports.raw_get("next")?,
             names: Names::new(&lua)?,
@@ -282,6 +288,8 @@ impl Interpreter {
             glue,
             scripts: Compiled::new(),
             libraries: Compiled::new(),
+            free_numbers: Vec::new(),
+            numbers: 0,
             state,
             counted_bytes: settled_bytes,
             settled_bytes,
@@ -294,8 +302,13 @@ impl Interpreter {
         add_natives(lua, state, &native)?;
         native.raw_set("redis", redis_api::table(lua, state)?)?;
         native.raw_set("math", redis_api::math_table(lua, state)?)?;
-        native.raw_set("string", lua.create_table()?)?;
-        native.raw_set("libraries", lua.create_table()?)?;
+        native.raw_set("string", string_library::table(lua, state)?)?;
+        let libraries = lua.create_table()?;
+        libraries.raw_set("bit", bit_library::table(lua)?)?;
+        libraries.raw_set("cjson", json::table(lua, state)?)?;
+        libraries.raw_set("cmsgpack", msgpack_library::table(lua, state)?)?;
+        libraries.raw_set("struct", struct_library::table(lua, state)?)?;
+        native.raw_set("libraries", libraries)?;
         let prelude = lua.load(PRELUDE).set_name(PRELUDE_NAME).into_function()?;
         prelude.call(native)
     }
@@ -326,15 +339,33 @@ impl Interpreter {
         panic
     }
 
-    /// The compiled script.
-    fn script(&mut self, script: &Arc<Script>) -> std::result::Result<Function, ScriptError> {
-        if let Some(function) = self.scripts.get(script) {
-            return Ok(function.clone());
+    /// Gives a function a number.
+    fn number(&mut self, function: &Function) -> Result<u32> {
+        let number = self.free_numbers.pop().unwrap_or(self.numbers + 1);
+        self.numbers = self.numbers.max(number);
+        self.glue.keep.call::<()>((number, function))?;
+        Ok(number)
+    }
+
+    fn forget(&mut self, numbers: Vec<u32>) -> Result<()> {
+        for number in numbers {
+            self.glue.keep.call::<()>((number, Value::Nil))?;
+            self.free_numbers.push(number);
+        }
+        Ok(())
+    }
+
+    /// The number of the compiled script.
+    fn script(&mut self, script: &Arc<Script>) -> std::result::Result<u32, ScriptError> {
+        if let Some(number) = self.scripts.get(script) {
+            return Ok(*number);
         }
         let prefix = "Error compiling script (new function)";
         let function = self.compile(script.body(), "@user_script", prefix)?;
-        self.scripts.keep(script, function.clone());
-        Ok(function)
+        let number = self.number(&function).map_err(|error| unusable(&error))?;
+        let gone = self.scripts.keep(script, number);
+        self.forget(gone).map_err(|error| unusable(&error))?;
+        Ok(number)
     }
 
     fn compile(
@@ -396,23 +427,27 @@ impl Interpreter {
         &mut self,
         library: &Arc<Library>,
         functions: Vec<(LibraryFunction, Function)>,
-    ) {
-        let functions =
-            functions.into_iter().map(|(about, function)| (about.name, function)).collect();
-        self.libraries.keep(library, functions);
+    ) -> Result<()> {
+        let mut numbers = Functions::default();
+        for (about, function) in functions {
+            numbers.insert(about.name, self.number(&function)?);
+        }
+        let gone = self.libraries.keep(library, numbers);
+        self.forget(gone.into_iter().flat_map(HashMap::into_values).collect())
     }
 
+    /// The number of a function of a library.
     fn function(
         &mut self,
         library: &Arc<Library>,
         name: &[u8],
-    ) -> std::result::Result<Function, ScriptError> {
+    ) -> std::result::Result<u32, ScriptError> {
         if self.libraries.get(library).is_none() {
             let functions = self.load(library)?;
-            self.keep_library(library, functions);
+            self.keep_library(library, functions).map_err(|error| unusable(&error))?;
         }
-        let function = self.libraries.get(library).and_then(|functions| functions.get(name));
-        function.cloned().ok_or_else(|| ScriptError::new("ERR Function not found"))
+        let number = self.libraries.get(library).and_then(|functions| functions.get(name));
+        number.copied().ok_or_else(|| ScriptError::new("ERR Function not found"))
     }
 
     /// Calls into Lua under the limit of memory.
@@ -423,11 +458,11 @@ impl Interpreter {
         ended
     }
 
-    fn run(&self, run: &Function, function: &Function, keys: Args<'_>, argv: Args<'_>) -> Returned {
+    fn run(&self, run: &Function, number: u32, keys: Args<'_>, argv: Args<'_>) -> Returned {
         let keys = self.strings(keys)?;
         let argv = self.strings(argv)?;
         self.state.mode.set(Mode::Running);
-        let (value, kind): (Value, i64) = self.limited(|| run.call((function, &keys, &argv)))?;
+        let (value, kind): (Value, i64) = self.limited(|| run.call((number, &keys, &argv)))?;
         Ok((value, Kind::from_number(kind)))
     }
 
@@ -513,28 +548,26 @@ fn add_natives(lua: &Lua, state: &Rc<State>, native: &Table) -> Result<()> {
         false => value_of(lua, &shared, value),
     };
     native.raw_set("caught", lua.create_function(caught)?)?;
-    let shared = Rc::clone(state);
-    let changed = move |_: &Lua, ()| {
-        shared.is_environment_changed.set(true);
-        Ok(())
-    };
-    native.raw_set("environment_changed", lua.create_function(changed)?)?;
     let is_native = |_: &Lua, function: Function| Ok(function.info().what == "C");
     native.raw_set("is_native", lua.create_function(is_native)?)?;
-    native.raw_set("function_at", lua.create_function(function_at)?)?;
+    native.raw_set("bad_argument", lua.create_function(bad_argument)?)?;
     native.raw_set("raised_at", lua.create_function(raised_at)?)?;
     // A number as C casts it to 32 bits.
     let integer = |_: &Lua, number: f64| Ok(f64::from(number as i32));
     native.raw_set("integer", lua.create_function(integer)?)
 }
 
-/// The function at a level of the stack; false: a tail call has taken its place; nil: none.
-fn function_at(lua: &Lua, level: f64) -> Result<Value> {
-    let found = lua.inspect_stack(level as usize, |frame| match frame.source().what {
-        "tail" => Value::Boolean(false),
-        _ => Value::Function(frame.function()),
-    });
-    Ok(found.unwrap_or(Value::Nil))
+/// The error for a wrong argument of a function of the prelude, which calls this. It goes by the
+/// name that the script has called it by; `name` is for calls that have left no trace.
+fn bad_argument(lua: &Lua, (name, number, why): (String, i64, String)) -> Result<()> {
+    let called_as = lua.inspect_stack(1, |frame| frame.names().name.map(|name| name.into_owned()));
+    let caller = lua.inspect_stack(2, |frame| frame.source().what);
+    let name = match (called_as.flatten(), caller) {
+        (Some(name), _) => name,
+        (None, Some("tail")) => name,
+        (None, _) => "?".to_owned(),
+    };
+    Err(text_error(lua, format!("bad argument #{number} to '{name}' ({why})")))
 }
 
 /// Where the error happened that the caller of this function handles: source and line of the

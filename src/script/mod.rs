@@ -12,16 +12,24 @@
 //! * `raised.rs`: how errors get from Rust into Lua and back.
 //! * `from_reply.rs`, `to_reply.rs`: replies of commands into Lua values, and back.
 //! * `redis_api.rs`: the table `redis`, and `math.random`.
+//! * `string_library.rs`, `pattern.rs`: functions of `string` that can be interrupted.
+//! * `json`, `msgpack_library.rs`, `struct_library.rs`, `bit_library.rs`: Redis' libraries.
 //! * `arguments.rs`: reading arguments as Lua's own functions read theirs.
 
 mod arguments;
+mod bit_library;
 mod from_reply;
 mod host;
 mod interpreter;
+mod json;
+mod msgpack_library;
+mod pattern;
 mod raised;
 mod redis_api;
 mod source;
 mod state;
+mod string_library;
+mod struct_library;
 mod to_reply;
 
 #[cfg(test)]

@@ -11,16 +11,17 @@
 local native = ...
 
 local boot = getfenv(1)
-local assert, c_collectgarbage, error, c_getfenv = assert, collectgarbage, error, getfenv
-local c_getmetatable, c_load, c_loadstring, c_next = getmetatable, load, loadstring, next
-local c_pcall, rawequal, c_rawget, c_rawset, select = pcall, rawequal, rawget, rawset, select
-local c_setfenv, c_setmetatable, tonumber, tostring = setfenv, setmetatable, tonumber, tostring
-local type, c_xpcall = type, xpcall
+local c_collectgarbage, error, c_getmetatable = collectgarbage, error, getmetatable
+local c_loadstring, c_next, c_pcall, rawequal = loadstring, next, pcall, rawequal
+local c_rawget, c_rawset, select, c_setfenv = rawget, rawset, select, setfenv
+local c_setmetatable, tonumber, tostring, type = setmetatable, tonumber, tostring, type
+local c_unpack, c_xpcall = unpack, xpcall
 local c_create, c_resume = coroutine.create, coroutine.resume
-local c_insert, c_sort, c_getn = table.insert, table.sort, table.getn
-local c_byte = string.byte
+local c_insert, c_sort, c_getn, c_concat = table.insert, table.sort, table.getn, table.concat
+local c_byte, floor = string.byte, math.floor
 local caught_value, caught = native.caught_value, native.caught
 
+local RESULTS_MAX = 8000
 local READONLY = "Attempt to modify a readonly table"
 
 -- Faces: the real table of each, and the metatable that a script is shown.
@@ -68,17 +69,13 @@ local environment = eval_face
 c_setfenv(1, eval_face)
 c_setfenv(0, eval_face)
 
-local ours = {}
 local function own(name, new)
-  ours[new] = true
   eval_real[name] = new
   function_real[name] = new
 end
 
-local function expected(argument, name, what, got)
-  error("bad argument #" .. argument .. " to '" .. name .. "' (" .. what .. " expected, got "
-    .. got .. ")", 3)
-end
+-- Raises Lua's error for a wrong argument of the function that calls this.
+local bad = native.bad_argument
 
 -- The type of the first of the rest of the arguments, as Lua names it in errors.
 local function got(...)
@@ -88,7 +85,7 @@ local function got(...)
   return type((...))
 end
 
-for _, name in c_next, { "tostring", "assert", "tonumber", "rawequal", "type", "select", "unpack",
+for _, name in c_next, { "tostring", "assert", "tonumber", "rawequal", "type", "select",
   "ipairs", "_VERSION", "error", "gcinfo" } do
   eval_real[name] = boot[name]
   function_real[name] = boot[name]
@@ -101,7 +98,7 @@ local function next_(t, key)
   if real then
     t = real
   elseif type(t) ~= "table" then
-    expected(1, "next", "table", type(t))
+    bad("next", 1, "table expected, got " .. type(t))
   end
   return c_next(t, key)
 end
@@ -110,7 +107,7 @@ own("next", next_)
 own("pairs", function(...)
   local t = ...
   if type(t) ~= "table" then
-    expected(1, "pairs", "table", got(...))
+    bad("pairs", 1, "table expected, got " .. got(...))
   end
   if real_of[t] then
     return next_, t, nil
@@ -121,9 +118,9 @@ end)
 own("rawget", function(...)
   local t, key = ...
   if type(t) ~= "table" then
-    expected(1, "rawget", "table", got(...))
+    bad("rawget", 1, "table expected, got " .. got(...))
   elseif select("#", ...) < 2 then
-    error("bad argument #2 to 'rawget' (value expected)", 2)
+    bad("rawget", 2, "value expected")
   end
   return c_rawget(real_of[t] or t, key)
 end)
@@ -131,9 +128,9 @@ end)
 own("rawset", function(...)
   local t, key, value = ...
   if type(t) ~= "table" then
-    expected(1, "rawset", "table", got(...))
+    bad("rawset", 1, "table expected, got " .. got(...))
   elseif select("#", ...) < 3 then
-    error("bad argument #" .. (select("#", ...) + 1) .. " to 'rawset' (value expected)", 2)
+    bad("rawset", select("#", ...) + 1, "value expected")
   elseif real_of[t] then
     error(READONLY, 0)
   elseif key == nil then
@@ -146,7 +143,7 @@ end)
 
 own("getmetatable", function(...)
   if select("#", ...) == 0 then
-    error("bad argument #1 to 'getmetatable' (value expected)", 2)
+    bad("getmetatable", 1, "value expected")
   end
   local value = ...
   if real_of[value] then
@@ -158,9 +155,9 @@ end)
 own("setmetatable", function(...)
   local t, meta = ...
   if type(t) ~= "table" then
-    expected(1, "setmetatable", "table", got(...))
+    bad("setmetatable", 1, "table expected, got " .. got(...))
   elseif type(meta) ~= "table" and (meta ~= nil or select("#", ...) < 2) then
-    error("bad argument #2 to 'setmetatable' (nil or table expected)", 2)
+    bad("setmetatable", 2, "nil or table expected")
   elseif real_of[t] then
     error(READONLY, 0)
   end
@@ -168,6 +165,25 @@ own("setmetatable", function(...)
     error("cannot change a protected metatable", 2)
   end
   return c_setmetatable(t, meta)
+end)
+
+-- Lua itself computes the number of results in 32 bits, and believes what it gets.
+own("unpack", function(...)
+  local t, first, last = ...
+  if type(t) ~= "table" then
+    bad("unpack", 1, "table expected, got " .. got(...))
+  end
+  local from, to = tonumber(first == nil and 1 or first), tonumber(last == nil and c_getn(t) or last)
+  if not from then
+    bad("unpack", 2, "number expected, got " .. type(first))
+  elseif not to then
+    bad("unpack", 3, "number expected, got " .. type(last))
+  end
+  from, to = native.integer(from), native.integer(to)
+  if to - from >= RESULTS_MAX then
+    error("too many results to unpack", 2)
+  end
+  return c_unpack(t, from, to)
 end)
 
 -- Errors.
@@ -189,7 +205,7 @@ end
 
 local function pcall_(...)
   if select("#", ...) == 0 then
-    error("bad argument #1 to 'pcall' (value expected)", 2)
+    return false, "attempt to call a boolean value"
   end
   return after_pcall(c_pcall(...))
 end
@@ -204,7 +220,7 @@ end
 
 own("xpcall", function(...)
   if select("#", ...) < 2 then
-    error("bad argument #2 to 'xpcall' (value expected)", 2)
+    bad("xpcall", 2, "value expected")
   end
   local call, handler = ...
   return after_caught(c_xpcall(call, function(failure)
@@ -225,7 +241,7 @@ end
 
 coroutine_.resume = function(...)
   if type((...)) ~= "thread" then
-    error("bad argument #1 to 'resume' (coroutine expected)", 2)
+    bad("resume", 1, "coroutine expected")
   end
   return after_caught(c_resume(...))
 end
@@ -243,7 +259,7 @@ end
 
 coroutine_.wrap = function(body)
   if type(body) ~= "function" or native.is_native(body) then
-    error("bad argument #1 to 'wrap' (Lua function expected)", 2)
+    bad("wrap", 1, "Lua function expected")
   end
   local thread = c_create(body)
   return function(...)
@@ -251,60 +267,7 @@ coroutine_.wrap = function(body)
   end
 end
 
--- Environments and code.
-
-own("getfenv", function(f)
-  if f == nil then
-    f = 1
-  end
-  if type(f) ~= "function" then
-    local level = tonumber(f)
-    if not level then
-      expected(1, "getfenv", "number", type(f))
-    elseif level < 0 then
-      error("bad argument #1 to 'getfenv' (level must be non-negative)", 2)
-    elseif level < 1 then
-      return environment
-    end
-    f = native.function_at(level + 1)
-    if f == nil then
-      error("bad argument #1 to 'getfenv' (invalid level)", 2)
-    elseif f == false then
-      return environment
-    end
-  end
-  local found = c_getfenv(f)
-  if ours[f] or found == eval_face then
-    return environment
-  end
-  return found
-end)
-
-own("setfenv", function(...)
-  local f, env = ...
-  if type(env) ~= "table" then
-    expected(2, "setfenv", "table", got(select(2, ...)))
-  end
-  if type(f) ~= "function" then
-    local level = tonumber(f)
-    if not level then
-      expected(1, "setfenv", "number", type(f))
-    elseif level < 0 then
-      error("bad argument #1 to 'setfenv' (level must be non-negative)", 2)
-    elseif level < 1 then
-      error("'setfenv' cannot change environment of given object", 2)
-    end
-    f = native.function_at(level + 1)
-    if f == nil then
-      error("bad argument #1 to 'setfenv' (invalid level)", 2)
-    end
-  end
-  if not f or ours[f] or native.is_native(f) then
-    error("'setfenv' cannot change environment of given object", 2)
-  end
-  native.environment_changed()
-  return c_setfenv(f, env)
-end)
+-- Code.
 
 -- Code that was compiled elsewhere can do anything to the interpreter. Behind a blank the compiler
 -- takes it for text.
@@ -315,7 +278,11 @@ local function as_text(piece)
   return piece
 end
 
-local function compiled(new, failure)
+-- The collector rests while Lua compiles: its compiler does not hold on to all that it works with.
+local function compile(text, name)
+  c_collectgarbage("stop")
+  local new, failure = c_loadstring(as_text(text), name)
+  c_collectgarbage("restart")
   if not new then
     return nil, caught(failure)
   end
@@ -325,31 +292,40 @@ end
 own("loadstring", function(...)
   local text, name = ...
   if type(text) ~= "string" and type(text) ~= "number" then
-    expected(1, "loadstring", "string", got(...))
-  elseif name == nil then
-    name = text
-  elseif type(name) ~= "string" and type(name) ~= "number" then
-    expected(2, "loadstring", "string", type(name))
+    bad("loadstring", 1, "string expected, got " .. got(...))
+  elseif name ~= nil and type(name) ~= "string" and type(name) ~= "number" then
+    bad("loadstring", 2, "string expected, got " .. type(name))
   end
-  return compiled(c_loadstring(as_text(tostring(text)), name))
+  text = tostring(text)
+  return compile(text, name == nil and text or tostring(name))
 end)
 
-own("load", function(...)
-  local pieces, name = ...
-  if type(pieces) ~= "function" then
-    expected(1, "load", "function", got(...))
-  elseif name ~= nil and type(name) ~= "string" and type(name) ~= "number" then
-    expected(2, "load", "string", type(name))
-  end
-  local is_first = true
-  return compiled(c_load(function()
-    local piece = pieces()
-    if is_first and type(piece) == "string" then
-      is_first = false
-      piece = as_text(piece)
+-- The whole text first, so that no code of the script runs while Lua compiles.
+local function read_all(read)
+  local pieces = {}
+  while true do
+    local piece = read()
+    if piece == nil or piece == "" then
+      return c_concat(pieces)
+    elseif type(piece) ~= "string" and type(piece) ~= "number" then
+      error("reader function must return a string", 0)
     end
-    return piece
-  end, name or "=(load)"))
+    pieces[#pieces + 1] = tostring(piece)
+  end
+end
+
+own("load", function(...)
+  local read, name = ...
+  if type(read) ~= "function" then
+    bad("load", 1, "function expected, got " .. got(...))
+  elseif name ~= nil and type(name) ~= "string" and type(name) ~= "number" then
+    bad("load", 2, "string expected, got " .. type(name))
+  end
+  local ok, text = c_pcall(read_all, read)
+  if not ok then
+    return nil, caught(text)
+  end
+  return compile(text, name == nil and "=(load)" or tostring(name))
 end)
 
 -- What would hold beyond the run is accepted and does nothing.
@@ -359,9 +335,9 @@ own("collectgarbage", function(option, number)
   option = option or "collect"
   if GC_OPTIONS[option] == nil then
     if type(option) ~= "string" then
-      expected(1, "collectgarbage", "string", type(option))
+      bad("collectgarbage", 1, "string expected, got " .. type(option))
     end
-    error("bad argument #1 to 'collectgarbage' (invalid option '" .. option .. "')", 2)
+    bad("collectgarbage", 1, "invalid option '" .. option .. "'")
   elseif GC_OPTIONS[option] then
     return c_collectgarbage(option, tonumber(number))
   end
@@ -377,21 +353,23 @@ end
 
 table_.insert = function(t, ...)
   local count = select("#", ...)
-  if real_of[t] then
-    error(READONLY, 0)
-  elseif type(t) ~= "table" then
-    error("bad argument #1 to 'insert' (table expected, got "
-      .. (t == nil and count == 0 and "no value" or type(t)) .. ")", 2)
-  end
-  if count == 1 then
-    return c_insert(t, (...))
-  elseif count ~= 2 then
-    error("wrong number of arguments to 'insert'", 2)
+  if type(t) ~= "table" then
+    bad("insert", 1, "table expected, got "
+      .. (t == nil and count == 0 and "no value" or type(t)))
   end
   local position, value = ...
-  position = tonumber(position)
-  if not position then
-    error("bad argument #2 to 'insert' (number expected, got " .. type((...)) .. ")", 2)
+  if count == 2 then
+    position = tonumber(position)
+    if not position then
+      bad("insert", 2, "number expected, got " .. type((...)))
+    end
+  elseif count ~= 1 then
+    error("wrong number of arguments to 'insert'", 2)
+  end
+  if real_of[t] then
+    error(READONLY, 0)
+  elseif count == 1 then
+    return c_insert(t, (...))
   elseif position >= 1 then
     return c_insert(t, position, value)
   end
@@ -408,6 +386,9 @@ local function less(a, b)
   local kind = type(a)
   if kind == type(b) and (kind == "number" or kind == "string") then
     return a < b
+  elseif a == nil or b == nil then
+    local both = kind == type(b) and "two nil values" or kind .. " with " .. type(b)
+    error("attempt to compare " .. both, 0)
   end
   local pair = { b, a }
   c_sort(pair)
@@ -472,9 +453,9 @@ end
 table_.sort = function(...)
   local t, order = ...
   if type(t) ~= "table" then
-    expected(1, "sort", "table", got(...))
+    bad("sort", 1, "table expected, got " .. got(...))
   elseif order ~= nil and type(order) ~= "function" then
-    expected(2, "sort", "function", type(order))
+    bad("sort", 2, "function expected, got " .. type(order))
   end
   local count = c_getn(t)
   local has_failed
@@ -500,11 +481,6 @@ end
 -- Libraries.
 
 local function library(name, real)
-  for _, value in c_next, real do
-    if type(value) == "function" then
-      ours[value] = true
-    end
-  end
   local new = face(real)
   eval_real[name] = new
   function_real[name] = new
@@ -519,6 +495,27 @@ local function with(real, replaced)
 end
 
 local string_ = with(boot.string, native.string)
+local gmatch_step = native.string.gmatch_step
+string_.gmatch_step = nil
+string_.gmatch = function(...)
+  for number = 1, 2 do
+    local kind = type((select(number, ...)))
+    if kind ~= "string" and kind ~= "number" then
+      bad("gmatch", number, "string expected, got " .. got(select(number, ...)))
+    end
+  end
+  local text, pattern = ...
+  local place = 0
+  local function found(next_place, ...)
+    if next_place then
+      place = next_place
+      return ...
+    end
+  end
+  return function()
+    return found(gmatch_step(text, pattern, place))
+  end
+end
 local string_face = library("string", string_)
 -- Read only as well: what one script put there, the next one would call.
 local string_meta = c_getmetatable("")
@@ -568,7 +565,6 @@ local function failed(failure)
   return failure
 end
 eval_real.__redis__err__handler = failed
-ours[failed] = true
 
 -- What a reply is made of; the numbers are those of `Kind` in Rust.
 local FAILED, PLAIN, ARRAY, SPECIAL = 0, 1, 2, 3
@@ -593,6 +589,39 @@ local function ended(ok, value)
   return value, table_kind(value)
 end
 
+-- The largest index of a table and how many there are; -1 when it is no array for JSON.
+local function array_len(t)
+  local max, items = 0, 0
+  for key in c_next, t do
+    if type(key) ~= "number" or key < 1 or key ~= floor(key) then
+      return -1, 0
+    end
+    if key > max then
+      -- Where an int of C overflows.
+      max = key < 2147483648 and key or -2147483648
+    end
+    items = items + 1
+  end
+  return max, items
+end
+
+-- The number of keys, and whether they are 1 to that number.
+local function count_shape(t)
+  local count, max, is_array = 0, 0, true
+  for key in c_next, t do
+    count = count + 1
+    if type(key) ~= "number" or key <= 0 or key ~= floor(key) or key > 2147483647 then
+      is_array = false
+    elseif key > max then
+      max = key
+    end
+  end
+  return count, is_array and max == count
+end
+
+-- What was compiled, by the number that Rust knows it by.
+local compiled = {}
+
 local called, called_keys, called_argv
 local function call()
   return called(called_keys, called_argv)
@@ -603,11 +632,11 @@ return {
     environment = eval_face
     eval_real.KEYS = keys
     eval_real.ARGV = argv
-    return ended(c_xpcall(script, failed))
+    return ended(c_xpcall(compiled[script], failed))
   end,
-  run_function = function(new, keys, argv)
+  run_function = function(number, keys, argv)
     environment = function_face
-    called, called_keys, called_argv = new, keys, argv
+    called, called_keys, called_argv = compiled[number], keys, argv
     return ended(c_xpcall(call, failed))
   end,
   load_library = function(body)
@@ -620,11 +649,18 @@ return {
       return caught_value(failure)
     end
   end,
+  keep = function(number, new)
+    compiled[number] = new
+  end,
   -- Lets go of what the last run was given.
   rest = function()
     eval_real.KEYS, eval_real.ARGV = nil, nil
     called, called_keys, called_argv = nil, nil, nil
   end,
   next = c_next,
-  guarded = c_pcall,
+  index = function(t, key)
+    return t[key]
+  end,
+  array_len = array_len,
+  count_shape = count_shape,
 }

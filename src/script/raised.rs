@@ -8,6 +8,9 @@ use crate::script::state::State;
 use mlua::{Error, Lua, Result, Value};
 use std::fmt;
 
+/// The name of the prelude in positions; frames of it are passed over.
+pub const PRELUDE_NAME: &str = "@prelude";
+
 /// What was raised.
 #[derive(Debug)]
 pub enum Raised {
@@ -53,19 +56,31 @@ pub fn redis_error(text: &str) -> Error {
 
 /// An error as C functions raise it: `text` behind the position of the caller.
 pub fn text_error(lua: &Lua, text: impl AsRef<[u8]>) -> Error {
-    let mut raised = position(lua, 1);
+    let mut raised = position(lua);
     raised.extend_from_slice(text.as_ref());
     Raised::Text(raised).into()
 }
 
-/// `chunk:line: ` of the function at this level, or nothing where it has no lines.
-fn position(lua: &Lua, level: usize) -> Vec<u8> {
-    let place = lua.inspect_stack(level, |frame| {
-        let line = frame.current_line()?;
-        let chunk = frame.source().short_src.unwrap_or_default();
-        Some(format!("{chunk}:{line}: ").into_bytes())
-    });
-    place.flatten().unwrap_or_default()
+/// An error without a position.
+pub fn bare_error(text: &str) -> Error {
+    Raised::Text(text.into()).into()
+}
+
+/// `chunk:line: ` of the caller, or nothing where it has no lines; the prelude is passed over.
+fn position(lua: &Lua) -> Vec<u8> {
+    let mut level = 1;
+    loop {
+        let place = lua.inspect_stack(level, |frame| {
+            let source = frame.source();
+            let is_prelude = source.source.as_deref() == Some(PRELUDE_NAME);
+            (is_prelude, source.short_src.unwrap_or_default().into_owned(), frame.current_line())
+        });
+        match place {
+            Some((true, ..)) => level += 1,
+            Some((false, chunk, Some(line))) => return format!("{chunk}:{line}: ").into_bytes(),
+            _ => return Vec::new(),
+        }
+    }
 }
 
 /// What Lua code would have caught.

@@ -102,6 +102,9 @@ fn read_command(
             Value::Integer(number) if number.abs() <= WHOLE_MAX => {
                 arguments.push(itoa::Buffer::new().format(*number).as_bytes())
             }
+            Value::Number(number) if number.is_nan() && number.is_sign_negative() => {
+                arguments.push(b"-nan")
+            }
             Value::Integer(_) | Value::Number(_) => {
                 arguments.push(&format_f64(number_of(lua, value).unwrap_or_default()))
             }

@@ -13,6 +13,7 @@ use crate::protocol::output::OutputBuffer;
 use crate::protocol::reply::Protocol;
 use crate::protocol::request::ArgsBuffer;
 use crate::script::host::{Host, Stopped};
+use crate::script::json::Settings;
 use crate::script::raised::Raised;
 use crate::script::source::LibraryFunction;
 use crate::util::random::Random;
@@ -21,6 +22,7 @@ use scoped_tls_hkt::scoped_thread_local;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 
 /// Steps of a long function between two questions whether to go on.
 const STEPS_PER_POLL: u32 = 100_000;
@@ -51,12 +53,14 @@ pub struct State {
     panic: RefCell<Option<Box<dyn Any + Send>>>,
     has_panicked: Cell<bool>,
     steps: Cell<u32>,
-    /// Somebody has called setfenv: what was compiled may be changed.
-    pub is_environment_changed: Cell<bool>,
     pub random: RefCell<Drand48>,
     pub registered: RefCell<Vec<(LibraryFunction, Function)>>,
     pub arguments: RefCell<ArgsBuffer>,
     pub reply: RefCell<OutputBuffer>,
+    /// Room in which texts are put together.
+    pub scratch: RefCell<Vec<u8>>,
+    /// The settings of the `cjson` that all scripts share.
+    pub json_settings: RefCell<Rc<Cell<Settings>>>,
 }
 
 impl State {
@@ -70,11 +74,12 @@ impl State {
             panic: RefCell::new(None),
             has_panicked: Cell::new(false),
             steps: Cell::new(0),
-            is_environment_changed: Cell::new(false),
             random: RefCell::new(Drand48::anywhere()),
             registered: RefCell::default(),
             arguments: RefCell::default(),
             reply: RefCell::default(),
+            scratch: RefCell::default(),
+            json_settings: RefCell::default(),
         }
     }
 
@@ -165,6 +170,7 @@ impl State {
         self.has_panicked.set(false);
         self.steps.set(0);
         self.random.borrow_mut().end_run();
+        self.json_settings.borrow().set(Settings::default());
         self.registered.borrow_mut().clear();
         self.panic.borrow_mut().take()
     }

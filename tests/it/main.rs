@@ -27,3 +27,4 @@ mod protocol;
 mod regressions;
 mod samples;
 mod streams;
+mod scripts;
