@@ -23,7 +23,8 @@ use support::{
 const USAGE: &str = "\
 usage: cargo bench --bench compare -- [OPTION...]
 
-  --tests LIST      of set,get,incr,lpush,lpop,hset,hget,xadd,xreadgroup (default: all)
+  --tests LIST      of set,get,incr,lpush,lpop,hset,hget,xadd,xreadgroup,evalsha,evalsha-all
+                    (default: all)
   --pipelines LIST  requests sent at once, for example 1,16,64 (default)
   --rounds N        turns of each server (default 3)
   --requests N      requests a turn without pipeline (default 300000); more with pipeline
@@ -36,6 +37,7 @@ usage: cargo bench --bench compare -- [OPTION...]
   --redis PROGRAM   the server to measure it against (default: redis-server)";
 
 /// What redis-benchmark sends; it replaces `__rand_int__` by twelve digits.
+#[rustfmt::skip]
 const TESTS: &[(&str, &[&str])] = &[
     ("set", &["SET", "key:__rand_int__", "xxxxxxxxxxxxxxxx"]),
     ("get", &["GET", "key:__rand_int__"]),
@@ -49,7 +51,24 @@ const TESTS: &[(&str, &[&str])] = &[
         "xreadgroup",
         &["XREADGROUP", "GROUP", "g", "consumer", "COUNT", "1", "STREAMS", "stream", ">"],
     ),
+    ("evalsha", &[
+        "EVALSHA", "9ce652aba3ae6d361e3f3165d9c13d76f0d4b887", "3", "key:__rand_int__",
+        "number:__rand_int__", "hash:__rand_int__", "xxxxxxxx",
+    ]),
+    ("evalsha-all", &[
+        "EVALSHA", "91dfe3a7616f3d491a84da162355e2f6d9a0b9d3", "0", "xxxxxxxx",
+        "key:__rand_int__", "number:__rand_int__", "hash:__rand_int__",
+    ]),
 ];
+
+/// What EVALSHA runs: five commands, of keys that are declared,
+const FIVE: &str = "redis.call('set',KEYS[1],ARGV[1]) redis.call('incr',KEYS[2]) local \
+    value=redis.call('get',KEYS[1]) redis.call('hset',KEYS[3],'field',value) return \
+    redis.call('hget',KEYS[3],'field')";
+/// and of keys that are not: here that locks all shards.
+const FIVE_UNDECLARED: &str = "redis.call('set',ARGV[2],ARGV[1]) redis.call('incr',ARGV[3]) local \
+    value=redis.call('get',ARGV[2]) redis.call('hset',ARGV[4],'field',value) return \
+    redis.call('hget',ARGV[4],'field')";
 
 /// The head of the table of speeds.
 const SPEED_TABLE: &str = "\
@@ -160,6 +179,10 @@ fn prepare(server: &Server, options: &Options, test: &str, pipeline: usize) -> O
             let mut client = Client::connect(server.port)?;
             client.ask(&[b"XGROUP", b"CREATE", b"stream", b"g", b"$", b"MKSTREAM"])?;
             (0..options.rounds).try_for_each(|_| turn(server, options, "xadd", pipeline).map(drop))
+        }
+        "evalsha" | "evalsha-all" => {
+            let script = if test == "evalsha" { FIVE } else { FIVE_UNDECLARED };
+            server.fill(std::iter::once(request(&[b"SCRIPT", b"LOAD", script.as_bytes()])))
         }
         _ => Ok(()),
     }

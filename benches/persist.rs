@@ -10,6 +10,7 @@
 use criterion::{BatchSize, Criterion, Throughput};
 use my_redis::keyspace::{AfterUnlock, Keyspace, NewDeadline};
 use my_redis::persist::dump::{self, DumpOptions, SaveControl, Saved};
+use my_redis::persist::functions::NoFunctions;
 use my_redis::persist::load::{self, LoadProgress};
 use my_redis::persist::lzf::Packer;
 use my_redis::persist::write;
@@ -72,7 +73,7 @@ fn filled(keys: usize, value: impl Fn(usize) -> Vec<u8>) -> Keyspace {
 }
 
 fn save(keyspace: &Keyspace, path: &Path, options: &DumpOptions) -> Saved {
-    dump::save(keyspace, path, options, &SaveControl::default()).unwrap()
+    dump::save(keyspace, &NoFunctions, path, options, &SaveControl::default()).unwrap()
 }
 
 fn encode(criterion: &mut Criterion) {

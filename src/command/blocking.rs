@@ -268,6 +268,7 @@ impl Waiter for Blocked {
             string_bytes_max: self.services.config.string_bytes_max(),
             random: Random::new(0),
             config: &self.services.config,
+            is_in_script: false,
             decoded: None,
             late: None,
         };

@@ -3,6 +3,8 @@
 use crate::command::blocking::Wait;
 use crate::command::clients::{ClientRecord, Clients};
 use crate::command::error::CommandError;
+use crate::command::script_busy::BusyScripts;
+use crate::command::script_store::ScriptStore;
 use crate::command::tracking::ClientTracking;
 use crate::command::transaction::Transaction;
 use crate::config::Config;
@@ -38,6 +40,8 @@ pub struct Call<'a> {
     pub random: Random,
     /// The options of the server.
     pub config: &'a Config,
+    /// True for a command of a script.
+    pub is_in_script: bool,
     /// What was made of an argument before the locks were taken.
     pub decoded: Option<Result<Value, CommandError>>,
     /// What is left to do once the locks are released.
@@ -48,9 +52,18 @@ impl Call<'_> {
     /// The call of another command whose reply is a part of this one's. What it draws by chance
     /// must be told to this one afterwards, or the next one would draw the same.
     pub(super) fn nested<'b>(&'b mut self, args: Args<'b>) -> Call<'b> {
-        let Self { now, string_bytes_max, random, config, .. } = *self;
-        let reply = self.reply.reborrow();
-        Call { args, reply, now, string_bytes_max, random, config, decoded: None, late: None }
+        let Self { now, string_bytes_max, random, config, is_in_script, .. } = *self;
+        Call {
+            args,
+            reply: self.reply.reborrow(),
+            now,
+            string_bytes_max,
+            random,
+            config,
+            is_in_script,
+            decoded: None,
+            late: None,
+        }
     }
 }
 
@@ -125,6 +138,8 @@ pub struct Context {
     pub subscriptions: Subscriptions,
     /// True while that is any: every command asks.
     listens: bool,
+    /// True while the commands are those of a script.
+    pub is_in_script: bool,
     /// How the client is told of changes of the keys that it has read.
     pub tracking: Option<Box<ClientTracking>>,
 }
@@ -153,6 +168,7 @@ impl Context {
             watches,
             subscriptions,
             listens: false,
+            is_in_script: false,
             tracking: None,
         }
     }
@@ -222,6 +238,10 @@ pub struct Services {
     pub pubsub: Arc<Hub>,
     /// Who keeps copies of which keys.
     pub tracking: Tracking,
+    /// The scripts and functions that are known.
+    pub scripts: Arc<ScriptStore>,
+    /// The scripts that have lasted too long.
+    pub busy_scripts: BusyScripts,
     /// The figures of the keyspace.
     pub figures: Figures,
     /// The dump.
@@ -232,6 +252,8 @@ pub struct Services {
     pub shutdown: ShutdownRequest,
     /// True until the dump is loaded.
     pub loading: AtomicBool,
+    /// True while scripts may use DEBUG.
+    pub scripts_may_debug: AtomicBool,
     /// True while keys whose deadline has come are left until somebody comes upon them.
     pub sweep_paused: AtomicBool,
     /// How far loading has come.

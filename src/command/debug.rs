@@ -138,6 +138,11 @@ fn debug(
             context.services.sweep_paused.store(is_paused, Ordering::SeqCst);
             call.reply.ok();
         }
+        (b"set-disable-deny-scripts", 3) => {
+            let may = parse_prefix(args.at(2)) != 0;
+            context.services.scripts_may_debug.store(may, Ordering::SeqCst);
+            call.reply.ok();
+        }
         // There is no such list here; the suite of Redis makes it do what it then tests.
         (b"quicklist-packed-threshold", 3) => call.reply.ok(),
         (b"protocol", 3) => sample(args.at(2), &mut call.reply)?,

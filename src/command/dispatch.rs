@@ -12,6 +12,7 @@ use crate::command::pause::PauseMode;
 use crate::command::spec::{CommandSpec, Destination, Flags, Outcome, Run, key_numbers};
 use crate::command::sweep::Sweeper;
 use crate::command::table;
+use crate::command::transaction::Transaction;
 use crate::keyspace::{AfterUnlock, DatabaseNumber, Keyspace};
 use crate::keyspace::{LOOK_AHEAD_MAX, LocatedKey, Tally};
 use crate::protocol::{Args, OutputBuffer, ReplyWriter};
@@ -99,16 +100,23 @@ impl Gate {
         let config = &self.services.config;
         let string_bytes_max = config.string_bytes_max();
         let random = scratch.random;
-        let mut call =
-            Call { args, reply, now, string_bytes_max, random, config, decoded: None, late: None };
+        let mut call = Call {
+            args,
+            reply,
+            now,
+            string_bytes_max,
+            random,
+            config,
+            is_in_script: false,
+            decoded: None,
+            late: None,
+        };
         let outcome = self.check_and_run(context, scratch, &mut call);
         scratch.random = call.random;
         let failed = outcome.is_err();
         if let Err(error) = outcome {
             call.reply.truncate(mark);
-            let text = error.text();
-            call.reply.error(&text);
-            self.services.stats.note_error(&text);
+            self.reply_error(&mut call.reply, &error);
         }
         self.measure(context, scratch, args, failed);
         if context.postponed {
@@ -117,6 +125,15 @@ impl Gate {
         }
         if context.skip_reply {
             output.truncate(mark);
+        }
+    }
+
+    /// Writes an error and counts it.
+    pub(super) fn reply_error(&self, reply: &mut ReplyWriter<'_>, error: &CommandError) {
+        let text = error.text();
+        reply.error(&text);
+        if !matches!(error, CommandError::Counted(_)) {
+            self.services.stats.note_error(&text);
         }
     }
 
@@ -182,7 +199,7 @@ impl Gate {
             Err(error) => return Err(Self::note_refused(context, call.args, error)),
         };
         if let Some(mode) = self.services.clients.pause.mode()
-            && must_wait(mode, context, spec)
+            && self.must_wait(mode, context, spec, call.args)
         {
             context.postponed = true;
             return Ok(());
@@ -295,6 +312,12 @@ impl Gate {
         if self.services.is_loading() && !spec.flags.has(Flags::LOADING) {
             return Err(CommandError::Loading);
         }
+        if let Some(busy) = self.services.busy_scripts.any()
+            && concerns_all(spec)
+            && !spec.flags.has(Flags::ALLOW_BUSY)
+        {
+            return Err(CommandError::Busy(busy));
+        }
         if spec.is_write() && self.refuses_writes() {
             return Err(CommandError::Misconfigured);
         }
@@ -322,8 +345,10 @@ impl Gate {
         call: &mut Call<'_>,
     ) -> Outcome {
         let (keyspace, now, database) = (&self.keyspace, call.now, context.database);
-        if matches!(spec.run, Run::Exec) {
-            return self.exec(context, scratch, spec, call);
+        match spec.run {
+            Run::Exec => return self.exec(context, scratch, spec, call),
+            Run::Script(_) => return self.run_script(context, scratch, spec, call),
+            _ => {}
         }
         let Scratch { tally, after, .. } = scratch;
         match spec.run {
@@ -366,8 +391,30 @@ impl Gate {
                 }
             }
             Run::Watch => self.watch(context, after, spec, call),
-            Run::Container(_) | Run::Exec => Err(CommandError::Syntax),
+            Run::Container(_) | Run::Exec | Run::Script(_) => Err(CommandError::Syntax),
         }
+    }
+
+    /// True when a command is not to run during a pause.
+    fn must_wait(
+        &self,
+        mode: PauseMode,
+        context: &Context,
+        spec: &CommandSpec,
+        args: Args<'_>,
+    ) -> bool {
+        let has_writes = |transaction: &Transaction| {
+            transaction.has(|spec, args| changes(spec) && !self.is_harmless_script(spec, args))
+        };
+        match spec.run {
+            _ if mode == PauseMode::All => true,
+            Run::Exec => context.transaction.as_deref().is_some_and(has_writes),
+            _ => changes(spec) && !self.is_harmless_script(spec, args),
+        }
+    }
+
+    fn is_harmless_script(&self, spec: &CommandSpec, args: Args<'_>) -> bool {
+        matches!(spec.run, Run::Script(_)) && self.is_script_readonly(spec, args)
     }
 
     /// The keyspace.
@@ -408,18 +455,17 @@ impl Gate {
     }
 }
 
-/// True when a command is not to run during a pause.
-fn must_wait(mode: PauseMode, context: &Context, spec: &CommandSpec) -> bool {
-    let is_exec_of_writes =
-        || context.transaction.as_ref().is_some_and(|transaction| transaction.has(changes));
-    mode == PauseMode::All
-        || changes(spec)
-        || (matches!(spec.run, Run::Exec) && is_exec_of_writes())
+/// True when a command changes data, or what others see, or is a script that may.
+pub(super) fn changes(spec: &CommandSpec) -> bool {
+    spec.is_write()
+        || ["PFCOUNT", "PUBLISH", "SPUBLISH"].contains(&spec.name)
+        || (matches!(spec.run, Run::Script(_)) && !spec.flags.has(Flags::READONLY))
 }
 
-/// True when a command changes data, or what others see.
-fn changes(spec: &CommandSpec) -> bool {
-    spec.is_write() || ["PFCOUNT", "PUBLISH", "SPUBLISH"].contains(&spec.name)
+/// True when a command names no keys by itself: while a script is busy it is refused, as all are by
+/// Redis.
+fn concerns_all(spec: &CommandSpec) -> bool {
+    !spec.has_keys() && !matches!(spec.run, Run::Exec)
 }
 
 /// Runs what may take long, letting other tasks of this thread move to another one.

@@ -66,6 +66,8 @@ pub enum CommandError {
     Text(&'static str),
     /// A text made for the occasion, beginning with its code.
     Owned(Vec<u8>),
+    /// The same, of an error that was counted where it happened: inside a script.
+    Counted(Vec<u8>),
 }
 
 impl CommandError {
@@ -74,7 +76,7 @@ impl CommandError {
     pub fn text(&self) -> Vec<u8> {
         match self {
             Self::UnknownCommand(text) => text.clone(),
-            Self::Owned(text) => text.clone(),
+            Self::Owned(text) | Self::Counted(text) => text.clone(),
             Self::UnknownSubcommand(word, container) => {
                 let mut text = b"ERR unknown subcommand '".to_vec();
                 let word = until_zero_byte(word);
@@ -182,7 +184,10 @@ impl fmt::Display for CommandError {
             Self::NoProto => "NOPROTO unsupported protocol version",
             Self::WrongPass => "WRONGPASS invalid username-password pair or user is disabled.",
             Self::Text(text) => text,
-            Self::Owned(_) | Self::UnknownCommand(_) | Self::UnknownSubcommand(..) => {
+            Self::Owned(_)
+            | Self::Counted(_)
+            | Self::UnknownCommand(_)
+            | Self::UnknownSubcommand(..) => {
                 return write!(f, "{}", String::from_utf8_lossy(&self.text()));
             }
         };

@@ -153,6 +153,26 @@ fn percent(part: u64, whole: u64) -> String {
     format!("{:.2}%", part as f64 * 100.0 / whole.max(1) as f64)
 }
 
+/// Scripts and functions share the interpreters, whose memory is counted once.
+fn scripts(report: &mut Report<'_>) {
+    let store = &report.services.scripts;
+    let interpreters = crate::script::memory_bytes() as u64;
+    let (script_count, script_bytes) = store.script_figures();
+    let (libraries, functions) = store.libraries().counts();
+    let function_bytes = store.function_bytes();
+    report.field("used_memory_lua", interpreters);
+    report.field("used_memory_vm_eval", interpreters);
+    report.field("used_memory_lua_human", human_bytes(interpreters));
+    report.field("used_memory_scripts_eval", script_bytes);
+    report.field("number_of_cached_scripts", script_count);
+    report.field("number_of_functions", functions);
+    report.field("number_of_libraries", libraries);
+    report.field("used_memory_vm_functions", 0);
+    report.bytes("used_memory_vm_total", interpreters);
+    report.field("used_memory_functions", function_bytes);
+    report.bytes("used_memory_scripts", (script_bytes + function_bytes) as u64);
+}
+
 fn memory(report: &mut Report<'_>) {
     let services = report.services;
     let memory = Memory::now();
@@ -170,20 +190,7 @@ fn memory(report: &mut Report<'_>) {
         report.field(name, used);
     }
     report.bytes("total_system_memory", memory.total_bytes);
-    report.field("used_memory_lua", 0);
-    report.field("used_memory_vm_eval", 0);
-    report.field("used_memory_lua_human", "0B");
-    report.noughts(&[
-        "used_memory_scripts_eval",
-        "number_of_cached_scripts",
-        "number_of_functions",
-        "number_of_libraries",
-        "used_memory_vm_functions",
-        "used_memory_vm_total",
-    ]);
-    report.field("used_memory_vm_total_human", "0B");
-    report.field("used_memory_functions", 0);
-    report.bytes("used_memory_scripts", 0);
+    scripts(report);
     report.bytes("maxmemory", 0);
     report.field("maxmemory_policy", services.config.value("maxmemory-policy"));
     report.field("allocator_frag_ratio", "1.00");
@@ -221,7 +228,7 @@ fn persistence(report: &mut Report<'_>) {
     report.field("current_fork_perc", "0.00");
     report.field("current_save_keys_processed", save.keys.0);
     report.field("current_save_keys_total", save.keys.1);
-    let changes = services.figures.sum(ShardFigures::changes_since_save);
+    let changes = services.saver.changes_since_save();
     report.field("rdb_changes_since_last_save", changes);
     report.field("rdb_bgsave_in_progress", u8::from(is_saving));
     report.field("rdb_last_save_time", save.last_save_unix);

@@ -138,6 +138,7 @@ impl CommandSpec {
             own(Flags::SKIP_SLOWLOG, "skip_slowlog"),
             own(Flags::FAST, "fast"),
             own(Flags::NO_AUTH, "no_auth"),
+            own(Flags::NO_MANDATORY_KEYS, "no_mandatory_keys"),
             own(Flags::NO_ASYNC_LOADING, "no_async_loading"),
             own(Flags::NO_MULTI, "no_multi"),
             (self.keys.iter().any(KeySpec::is_found_late), "movablekeys"),
@@ -172,7 +173,8 @@ impl CommandSpec {
         let admin = self.flags.has(Flags::ADMIN) || self.categories.contains(&"admin");
         let fast = self.flags.has(Flags::FAST);
         let has = |category: &str| match category {
-            "read" => self.is_readonly(),
+            // What a script reads is not said by its command.
+            "read" => self.is_readonly() && self.group != Group::Scripting,
             "write" => self.is_write(),
             "pubsub" => self.flags.has(Flags::PUBSUB),
             "admin" => admin,
@@ -256,10 +258,18 @@ const NOTES: &[(&str, usize, &str)] = &[
     ("SORT", 2, "For the optional STORE keyword. It is marked 'unknown' because the keyword can \
                  appear anywhere in the argument array"),
     ("SORT_RO", 1, SORT_NOTES),
+    ("EVAL", 0, KEYS_OF_SCRIPT),
+    ("FCALL", 0, KEYS_OF_SCRIPT),
+    ("EVAL_RO", 0, KEYS_READ_BY_SCRIPT),
+    ("FCALL_RO", 0, KEYS_READ_BY_SCRIPT),
     ("PFCOUNT", 0, "RW because it may change the internal representation of the key, and \
                     propagate to replicas"),
 ];
 
+const KEYS_OF_SCRIPT: &str =
+    "We cannot tell how the keys will be used so we assume the worst, RW and UPDATE";
+const KEYS_READ_BY_SCRIPT: &str =
+    "We cannot tell how the keys will be used so we assume the worst, RO and ACCESS";
 const SORT_NOTES: &str = "For the optional BY/GET keyword. It is marked 'unknown' because the key \
                           names derive from the content of the key we sort";
 
@@ -519,7 +529,7 @@ fn request_row(call: &Call<'_>) -> Result<&'static CommandSpec, CommandError> {
     if !spec.arity.accepts(args.len() - 2) {
         return Err(CommandError::Text("ERR Invalid number of arguments specified for command"));
     }
-    if !has_all_keys(spec.keys, args.skip(2)) {
+    if !spec.flags.has(Flags::NO_MANDATORY_KEYS) && !has_all_keys(spec.keys, args.skip(2)) {
         return Err(CommandError::Text("ERR Invalid arguments specified for command"));
     }
     Ok(spec)

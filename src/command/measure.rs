@@ -108,7 +108,10 @@ impl Gate {
         failed: bool,
     ) {
         let Some(spec) = scratch.meter.running.take() else { return };
-        if self.services().monitors.any() {
+        if self.services().monitors.any()
+            && !spec.flags.has(Flags::ADMIN)
+            && !spec.flags.has(Flags::SKIP_MONITOR)
+        {
             self.tell_monitors(context, spec, args);
         }
         if context.deferred.as_ref().is_some_and(Deferred::is_work) {
@@ -122,15 +125,16 @@ impl Gate {
 
     /// Tells those who monitor of a command.
     #[cold]
-    fn tell_monitors(&self, context: &Context, spec: &CommandSpec, args: Args<'_>) {
+    pub(super) fn tell_monitors(&self, context: &Context, spec: &CommandSpec, args: Args<'_>) {
         let services = self.services();
-        if spec.flags.has(Flags::ADMIN) || spec.flags.has(Flags::SKIP_MONITOR) {
-            return;
-        }
         let micros = services.clock.now_micros();
         let (seconds, micros) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
         let (database, address) = (context.database, context.client.address);
-        let mut line = format!("+{seconds}.{micros:06} [{database} {address}]").into_bytes();
+        let mut line = match context.is_in_script {
+            true => format!("+{seconds}.{micros:06} [{database} lua]"),
+            false => format!("+{seconds}.{micros:06} [{database} {address}]"),
+        }
+        .into_bytes();
         for argument in without_secrets(spec, args) {
             line.push(b' ');
             push_quoted(&mut line, &argument);

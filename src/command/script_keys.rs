@@ -561,8 +561,8 @@ fn has_good_keys(spec: &CommandSpec, arguments: &[Argument<'_>]) -> bool {
             }
         }
     };
-    let is_whole_keyspace = matches!(spec.run, Run::Sweep(_) | Run::Choose(_))
-        || spec.flags.has(Flags::NO_SCRIPT);
+    let is_whole_keyspace =
+        matches!(spec.run, Run::Sweep(_) | Run::Choose(_)) || spec.flags.has(Flags::NO_SCRIPT);
     !is_whole_keyspace && spec.keys.iter().all(is_good)
 }
 

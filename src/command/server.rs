@@ -17,7 +17,6 @@ const SAVES: Flags = Flags::ADMIN.and(Flags::NO_SCRIPT).and(Flags::NO_ASYNC_LOAD
 const ENDS: Flags = ADMIN_NO_SCRIPT.and(Flags::NO_MULTI).and(Flags::ALLOW_BUSY);
 
 const UNSTEADY: &[&str] = &["nondeterministic_output"];
-const ALL_SHARDS: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
 
 /// The rows of this family.
 #[rustfmt::skip]
@@ -98,12 +97,6 @@ pub static COMMANDS: &[CommandSpec] = &[
         run: Run::Container(MODULE), ..CommandSpec::BASE
     },
     CommandSpec {
-        name: "FUNCTION", group: Group::Scripting, arity: Arity::AtLeast(2),
-        since: "7.0.0", cost: "Depends on subcommand.", syntax: "FUNCTION",
-        summary: "A container for function commands.",
-        run: Run::Container(FUNCTION), ..CommandSpec::BASE
-    },
-    CommandSpec {
         name: "CLUSTER", group: Group::Cluster, arity: Arity::AtLeast(2),
         since: "3.0.0", cost: "Depends on subcommand.", syntax: "CLUSTER",
         summary: "A container for cluster commands.",
@@ -135,51 +128,6 @@ const MODULE_HELP: &[&str] = &[
     "MODULE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "LIST",
     "    Return a list of loaded modules.",
-];
-
-#[rustfmt::skip]
-static FUNCTION: &[CommandSpec] = &[
-    CommandSpec {
-        name: "LIST", group: Group::Scripting, arity: Arity::AtLeast(2), flags: Flags::NO_SCRIPT,
-        since: "7.0.0", cost: "O(1)",
-        syntax: "FUNCTION LIST [LIBRARYNAME library-name-pattern] [WITHCODE]",
-        summary: "List information about all the functions.",
-        tips: &["nondeterministic_output_order"],
-        compat: Compat::Differs("There are no functions."),
-        run: Run::Client(function_list), ..CommandSpec::BASE
-    },
-    CommandSpec {
-        name: "FLUSH", group: Group::Scripting, arity: Arity::AtLeast(2),
-        flags: Flags::NO_SCRIPT.and(Flags::WRITE),
-        since: "7.0.0", cost: "O(1)", syntax: "FUNCTION FLUSH [ASYNC | SYNC]",
-        summary: "Deleting all functions.", tips: ALL_SHARDS,
-        compat: Compat::Differs("There are no functions."),
-        run: Run::Client(function_flush), ..CommandSpec::BASE
-    },
-    CommandSpec {
-        name: "HELP", group: Group::Scripting, arity: Arity::Exact(2), flags: ANY_TIME,
-        since: "7.0.0", cost: "O(1)", syntax: "FUNCTION HELP",
-        summary: "Show helpful text about the different subcommands.",
-        run: Run::Client(|_, call| { reply_help(call, FUNCTION_HELP); Ok(()) }), ..CommandSpec::BASE
-    },
-];
-
-const FUNCTION_HELP: &[&str] = &[
-    "FUNCTION <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-    "LIST [LIBRARYNAME PATTERN] [WITHCODE]",
-    "    Return general information on all the libraries:",
-    "    * Library name",
-    "    * The engine used to run the Library",
-    "    * Library description",
-    "    * Functions list",
-    "    * Library code (if WITHCODE is given)",
-    "    It also possible to get only function that matches a pattern using LIBRARYNAME argument.",
-    "FLUSH [ASYNC|SYNC]",
-    "    Delete all the libraries.",
-    "    When called without the optional mode argument, the behavior is determined by the",
-    "    lazyfree-lazy-user-flush configuration directive. Valid modes are:",
-    "    * ASYNC: Asynchronously flush the libraries.",
-    "    * SYNC: Synchronously flush the libraries.",
 ];
 
 fn empty_array(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
@@ -266,40 +214,12 @@ fn shutdown(context: &mut Context, call: &mut Call<'_>) -> Outcome {
         (_, true) => ShutdownMode::NoSave,
         _ => ShutdownMode::Default,
     };
+    if let Some(busy) = context.services.busy_scripts.any()
+        && mode != ShutdownMode::NoSave
+    {
+        return Err(CommandError::Busy(busy));
+    }
     tracing::info!("{} asks for the end of the server", context.client.address);
     context.deferred = Some(Deferred::Shutdown(context.services.shutdown.send(mode, force)));
-    Ok(())
-}
-
-fn function_list(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
-    let (mut named, mut with_code) = (false, false);
-    let mut words = call.args.iter_from(2);
-    while let Some(word) = words.next() {
-        if !with_code && word.eq_ignore_ascii_case(b"withcode") {
-            with_code = true;
-        } else if !named && word.eq_ignore_ascii_case(b"libraryname") {
-            named = true;
-            let text = "ERR library name argument was not given";
-            words.next().ok_or(CommandError::Text(text))?;
-        } else {
-            return Err(CommandError::echoing("ERR Unknown argument ", word, ""));
-        }
-    }
-    call.reply.array(0);
-    Ok(())
-}
-
-fn function_flush(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
-    if call.args.len() > 3 {
-        return Err(CommandError::unknown_or_arity(call.args.at(1), "FUNCTION"));
-    }
-    if let Some(mode) = call.args.get(2)
-        && !mode.eq_ignore_ascii_case(b"sync")
-        && !mode.eq_ignore_ascii_case(b"async")
-    {
-        let text = "ERR FUNCTION FLUSH only supports SYNC|ASYNC option";
-        return Err(CommandError::Text(text));
-    }
-    call.reply.ok();
     Ok(())
 }

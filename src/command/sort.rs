@@ -65,6 +65,8 @@ struct Options<'a> {
     store: Option<&'a [u8]>,
     /// BY names no element: they stay in the order they have.
     unsorted: bool,
+    /// What has no order of its own gets one: it is stored, or a script looks at it.
+    ordered: bool,
 }
 
 impl<'a> Options<'a> {
@@ -78,6 +80,7 @@ impl<'a> Options<'a> {
             alpha: false,
             store: None,
             unsorted: false,
+            ordered: call.is_in_script,
         };
         let args = call.args;
         let mut next = 2;
@@ -95,6 +98,7 @@ impl<'a> Options<'a> {
                 next += 2;
             } else if may_store && is_word(word, "STORE") && left >= 1 {
                 options.store = Some(args.at(next + 1));
+                options.ordered = true;
                 next += 1;
             } else if is_word(word, "BY") && left >= 1 {
                 let pattern = Pattern::new(args.at(next + 1));
@@ -254,8 +258,7 @@ fn elements(key: &ReadView<'_>, options: &mut Options<'_>) -> Result<Vec<Vec<u8>
         }
         Some(ValueRef::Set(set)) => {
             set.for_each(|member| all.push(member.to_vec()));
-            // A set has no order of its own that could be stored.
-            if options.unsorted && options.store.is_some() {
+            if options.unsorted && options.ordered {
                 (options.unsorted, options.alpha, options.by) = (false, true, None);
             }
         }

@@ -52,6 +52,8 @@ pub enum Run {
     Sweep(fn(&mut Sweeper<'_, '_>, &mut Call<'_>) -> Outcome),
     /// The queued commands of a transaction.
     Exec,
+    /// A script, with the shards that it needs.
+    Script(ScriptCall),
     /// No view: the keys are watched.
     Watch,
     /// No keys: the connection and the server.
@@ -62,6 +64,17 @@ pub enum Run {
     Container(&'static [CommandSpec]),
     /// The same, but without arguments it is a command that needs no keys.
     BareOrContainer(fn(&mut Context, &mut Call<'_>) -> Outcome, &'static [CommandSpec]),
+}
+
+/// How a command names the script that it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScriptCall {
+    /// By its text.
+    Text,
+    /// By the SHA1 of its text.
+    Sha,
+    /// By the name of a function.
+    Function,
 }
 
 /// The key that a command writes which reads another one.
@@ -336,6 +349,8 @@ impl Flags {
     pub const NOT_QUEUED: Self = Self(1 << 19);
     /// Allowed to a client of RESP2 that listens to channels.
     pub const SUBSCRIBED: Self = Self(1 << 20);
+    /// Its keys may all be missing.
+    pub const NO_MANDATORY_KEYS: Self = Self(1 << 21);
 
     /// These and those.
     #[must_use]

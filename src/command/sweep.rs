@@ -105,10 +105,7 @@ impl<'a, 'l> Sweeper<'a, 'l> {
 
     /// Calls `each` with every entry of all databases at one moment, and the number of its
     /// database. Cost: O(keys).
-    pub fn for_each_of_all(
-        &self,
-        each: impl FnMut(DatabaseNumber, &Entry),
-    ) -> Result<(), Busy> {
+    pub fn for_each_of_all(&self, each: impl FnMut(DatabaseNumber, &Entry)) -> Result<(), Busy> {
         match &self.reach {
             Reach::Doors(keyspace) => keyspace.for_each_of_all(self.now, each),
             Reach::Held(held) => {

@@ -6,7 +6,7 @@
 //! does not stop those behind it. What is left to do after the locks is done once, at the end.
 
 use crate::command::blocking::{Attempt, Tried};
-use crate::command::context::{Call, Context};
+use crate::command::context::{Call, Context, Deferred};
 use crate::command::dispatch::{Gate, Scratch, blocking, first_key, keys_of};
 use crate::command::error::CommandError;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
@@ -103,8 +103,8 @@ impl Transaction {
         Ok(())
     }
 
-    pub(super) fn has(&self, is_one: impl Fn(&CommandSpec) -> bool) -> bool {
-        self.queue.iter().any(|queued| is_one(queued.spec))
+    pub(super) fn has(&self, is_one: impl Fn(&CommandSpec, Args<'_>) -> bool) -> bool {
+        self.queue.iter().any(|queued| is_one(queued.spec, queued.args.args()))
     }
 }
 
@@ -215,19 +215,23 @@ impl Gate {
             let text = "EXECABORT Transaction discarded because of previous errors.";
             return Err(CommandError::Text(text));
         }
-        if transaction.has(CommandSpec::is_write) && self.refuses_writes() {
+        if transaction.has(|spec, _| spec.is_write()) && self.refuses_writes() {
             return Err(discarded_because_of(&CommandError::Misconfigured));
         }
         let shards = self.shards_of(&transaction);
-        let is_slow = transaction.has(|spec| spec.flags.has(Flags::SLOW) || spec.early.is_some());
+        let is_slow =
+            transaction.has(|spec, _| spec.flags.has(Flags::SLOW) || spec.early.is_some());
         // From here on nothing is watched: an UNWATCH among the commands has nothing to do.
         let watches = context.watches.take();
         let now = call.now;
         let mut execute = || {
             self.keyspace().hold(&shards, watches.as_ref(), now, |held| {
                 call.reply.array(transaction.queue.len());
-                for queued in &transaction.queue {
-                    self.execute_held(context, scratch, held, queued, call);
+                for Queued { spec, args } in &transaction.queue {
+                    let mut own = call.nested(args.args());
+                    self.execute_held(context, scratch, held, spec, &mut own);
+                    call.random = own.random;
+                    call.reply.set_protocol(context.protocol);
                 }
             })
         };
@@ -244,8 +248,12 @@ impl Gate {
         let mut shards = ShardSet::default();
         for Queued { spec, args } in &transaction.queue {
             let args = args.args();
-            if matches!(spec.run, Run::Sweep(_) | Run::Choose(_)) {
-                shards.add_all();
+            match spec.run {
+                // What is loaded may be run by a script behind it.
+                Run::Client(_) if spec.group == Group::Scripting => shards.add_all(),
+                Run::Script(_) => self.add_shards_of_script(spec, args, &mut shards),
+                Run::Sweep(_) | Run::Choose(_) => shards.add_all(),
+                _ => {}
             }
             keys_of(spec, args).for_each(|key| shards.add(self.locate(key, 0)));
             if let Run::WriteAcross(destination, _) = spec.run
@@ -257,43 +265,56 @@ impl Gate {
         shards
     }
 
-    /// Runs one of the queued commands and writes its reply.
-    fn execute_held(
+    /// Runs one command of a transaction or a script and writes its reply.
+    pub(super) fn execute_held(
         &self,
         context: &mut Context,
         scratch: &mut Scratch,
         held: &mut Held<'_, '_>,
-        queued: &Queued,
+        spec: &'static CommandSpec,
         call: &mut Call<'_>,
     ) {
         let mark = call.reply.mark();
-        let mut own = call.nested(queued.args.args());
-        scratch.meter.begin(queued.spec);
-        let (tally, after) = scratch.begin_command();
-        if let Some(early) = queued.spec.early {
-            early(&mut own);
+        scratch.meter.begin(spec);
+        if let Some(early) = spec.early {
+            early(call);
         }
         if let Some(tracking) = &context.tracking {
-            tracking.remember(queued.spec, own.args);
+            tracking.remember(spec, call.args);
         }
-        let mut outcome = self.run_held(context, held, tally, after, queued.spec, &mut own);
-        if let Some(late) = own.late.take().filter(|_| outcome.is_ok()) {
-            outcome = late(&mut own.reply);
+        let mut outcome = match spec.run {
+            Run::Script(_) => {
+                scratch.begin_command();
+                self.run_script_held(context, scratch, held, spec, call)
+            }
+            _ => {
+                let (tally, after) = scratch.begin_command();
+                let outcome = self.run_held(context, held, tally, after, spec, call);
+                after.add_events(tally.take_missed());
+                outcome
+            }
+        };
+        if let Some(late) = call.late.take().filter(|_| outcome.is_ok()) {
+            outcome = late(&mut call.reply);
         }
-        after.add_events(tally.take_missed());
+        if let Some(Deferred::Sleep(duration)) = context.deferred.as_ref()
+            && call.is_in_script
+        {
+            // DEBUG: the script sleeps, and all who need its keys wait.
+            let duration = *duration;
+            context.deferred = None;
+            blocking(|| std::thread::sleep(duration));
+            call.reply.ok();
+        }
         if context.deferred.take().is_some() {
             outcome = Err(CommandError::Text("ERR Command not allowed inside a transaction"));
         }
         let failed = outcome.is_err();
         if let Err(error) = outcome {
-            own.reply.truncate(mark);
-            let text = error.text();
-            own.reply.error(&text);
-            self.services().stats.note_error(&text);
+            call.reply.truncate(mark);
+            self.reply_error(&mut call.reply, &error);
         }
-        self.measure(context, scratch, own.args, failed);
-        call.random = own.random;
-        call.reply.set_protocol(context.protocol);
+        self.measure(context, scratch, call.args, failed);
     }
 
     /// As [`Gate::run`], on shards that are held.
@@ -352,7 +373,9 @@ impl Gate {
                 Some(chosen) => self.run_held(context, held, tally, after, chosen, call),
                 None => Ok(()),
             },
-            Run::Container(_) | Run::Exec | Run::Watch => Err(CommandError::Syntax),
+            Run::Container(_) | Run::Exec | Run::Watch | Run::Script(_) => {
+                Err(CommandError::Syntax)
+            }
         }
     }
 }

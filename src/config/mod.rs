@@ -26,6 +26,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Who may use DEBUG.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -225,6 +226,7 @@ pub struct Config {
     hyperloglog_sparse_bytes_max: AtomicUsize,
     stream_block_bytes_max: AtomicU64,
     stream_block_entries_max: AtomicU64,
+    busy_reply_threshold_ms: AtomicU64,
     clients_max: AtomicUsize,
     timeout_seconds: AtomicU64,
     keepalive_seconds: AtomicU64,
@@ -297,6 +299,7 @@ impl Config {
             hyperloglog_sparse_bytes_max: AtomicUsize::new(0),
             stream_block_bytes_max: AtomicU64::new(0),
             stream_block_entries_max: AtomicU64::new(0),
+            busy_reply_threshold_ms: AtomicU64::new(0),
             clients_max: AtomicUsize::new(0),
             timeout_seconds: AtomicU64::new(0),
             keepalive_seconds: AtomicU64::new(0),
@@ -347,6 +350,9 @@ impl Config {
             }
             "stream-node-max-entries" => {
                 self.stream_block_entries_max.store(number(), Ordering::Relaxed);
+            }
+            "busy-reply-threshold" => {
+                self.busy_reply_threshold_ms.store(number(), Ordering::Relaxed);
             }
             "maxclients" => self.clients_max.store(size(), Ordering::Relaxed),
             "timeout" => self.timeout_seconds.store(number(), Ordering::Relaxed),
@@ -567,6 +573,15 @@ impl Config {
     #[must_use]
     pub fn string_bytes_max(&self) -> usize {
         self.string_bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// The time after which a script is busy; `None` for never (busy-reply-threshold).
+    #[must_use]
+    pub fn busy_reply_threshold(&self) -> Option<Duration> {
+        match self.busy_reply_threshold_ms.load(Ordering::Relaxed) {
+            0 => None,
+            ms => Some(Duration::from_millis(ms)),
+        }
     }
 
     /// Bytes up to which a HyperLogLog stays sparse (hll-sparse-max-bytes).

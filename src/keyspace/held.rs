@@ -11,7 +11,7 @@
 use crate::keyspace::after::AfterUnlock;
 use crate::keyspace::database::DatabaseNumber;
 use crate::keyspace::entry::Entry;
-use crate::keyspace::lock::{Busy, Epoch, LockOrder, Locked, Readable};
+use crate::keyspace::lock::{Busy, Epoch, FEW_SHARDS, LockOrder, Locked, Readable};
 use crate::keyspace::planted::{self, Bug};
 use crate::keyspace::shard::Shard;
 use crate::keyspace::view::{LocatedKey, ReadManyView, ReadView, Tally, WriteManyView, WriteView};
@@ -21,12 +21,13 @@ use crate::keyspace::{DRAWS_MAX, Keyspace, draw_shard, first_key, scan_shards};
 use crate::util::clock::UnixMillis;
 use crate::util::hash::Position;
 use crate::util::random::Random;
+use smallvec::SmallVec;
 use std::convert::Infallible;
 
 /// Which shards a transaction needs.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct ShardSet {
-    numbers: Vec<usize>,
+    numbers: SmallVec<[usize; FEW_SHARDS]>,
     all: bool,
 }
 
@@ -34,13 +35,22 @@ impl ShardSet {
     /// All shards.
     #[must_use]
     pub fn all() -> Self {
-        Self { numbers: Vec::new(), all: true }
+        Self { numbers: SmallVec::new(), all: true }
     }
 
     /// Adds the shard of a key.
     pub fn add(&mut self, key: LocatedKey<'_>) {
         if !self.all {
             self.numbers.push(key.shard);
+        }
+    }
+
+    /// Adds all of another set.
+    pub fn add_set(&mut self, other: &Self) {
+        match other.all {
+            true => self.add_all(),
+            false if self.all => {}
+            false => self.numbers.extend_from_slice(&other.numbers),
         }
     }
 

@@ -5,7 +5,7 @@
 
 /// A bug to plant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
+#[repr(u16)]
 pub enum Bug {
     /// The snapshot walks the shards without regard to what changes meanwhile.
     NaiveCut = 1,
@@ -24,24 +24,28 @@ pub enum Bug {
     /// A client goes into the queue of a key after it has released the locks under which it found
     /// nothing, and does not look again.
     LateWait = 128,
+    /// A script locks the shard of its first key only.
+    FirstKeyOnly = 256,
+    /// Every script is believed to keep to its keys.
+    WrongProof = 512,
 }
 
 #[cfg(debug_assertions)]
 mod switch {
     use super::Bug;
-    use std::sync::atomic::{AtomicU8, Ordering};
+    use std::sync::atomic::{AtomicU16, Ordering};
 
-    static PLANTED: AtomicU8 = AtomicU8::new(0);
+    static PLANTED: AtomicU16 = AtomicU16::new(0);
 
     /// True when `bug` is planted.
     pub fn is_on(bug: Bug) -> bool {
-        PLANTED.load(Ordering::Relaxed) & bug as u8 != 0
+        PLANTED.load(Ordering::Relaxed) & bug as u16 != 0
     }
 
     /// Plants `bug` in the whole process until the returned guard is dropped.
     #[must_use]
     pub fn plant(bug: Bug) -> Planted {
-        PLANTED.fetch_or(bug as u8, Ordering::SeqCst);
+        PLANTED.fetch_or(bug as u16, Ordering::SeqCst);
         Planted(bug)
     }
 
@@ -51,7 +55,7 @@ mod switch {
 
     impl Drop for Planted {
         fn drop(&mut self) {
-            PLANTED.fetch_and(!(self.0 as u8), Ordering::SeqCst);
+            PLANTED.fetch_and(!(self.0 as u16), Ordering::SeqCst);
         }
     }
 }

@@ -7,7 +7,8 @@ use crate::config::Config;
 use crate::data::{HashRef, ListRef, SetRef, SortedSetRef, TimedHash, ValueRef};
 use crate::keyspace::{DatabaseNumber, Entry, Keyspace, ShardFigures};
 use crate::persist::file::TemporaryFile;
-use crate::persist::format::CHECKSUM_BYTES;
+use crate::persist::format::{CHECKSUM_BYTES, VERSION_WITH_FUNCTIONS, VERSION_WRITTEN};
+use crate::persist::functions::{self, FunctionStore};
 use crate::persist::lzf::Packer;
 use crate::persist::saver::SaveError;
 use crate::persist::stream;
@@ -88,6 +89,9 @@ pub struct Saved {
 
 /// Writes the keyspace as it is now to `path`, replacing what is there only when all is safe.
 ///
+/// The libraries of functions are those of a moment just after that: what a function has done is
+/// not in a dump without it.
+///
 /// Cost: O(keys), one segment of a shard locked at a time.
 ///
 /// # Errors
@@ -95,6 +99,7 @@ pub struct Saved {
 /// old one and no other file is left.
 pub fn save(
     keyspace: &Keyspace,
+    functions: &dyn FunctionStore,
     path: &Path,
     options: &DumpOptions,
     control: &SaveControl,
@@ -106,7 +111,7 @@ pub fn save(
     let begun = keyspace.begin_snapshot(options.aside_bytes_max);
     let mut snapshot = begun.ok_or(SaveError::AlreadyRunning)?;
     control.begin(keyspace.figures().map(ShardFigures::keys).sum());
-    write::encode_header(&mut encoder.output.bytes, &header());
+    encoder.libraries(&functions.codes());
     let sizes = |number| Sizes {
         keys: keyspace.figures().map(|shard| shard.keys_of(number)).sum(),
         deadlines: keyspace.figures().map(|shard| shard.with_deadline_of(number)).sum(),
@@ -203,9 +208,10 @@ impl<'a> Output<'a> {
     }
 }
 
-fn header() -> Header<'static> {
+fn header(version: u32) -> Header<'static> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Header {
+        version,
         server_version: env!("CARGO_PKG_VERSION"),
         created_seconds: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
         used_memory_bytes: 0,
@@ -236,6 +242,16 @@ impl<'a> Encoder<'a> {
     fn new(options: &DumpOptions, output: Output<'a>) -> Self {
         let packer = options.compress.then(Packer::new);
         Self { output, packer, keys: 0, database: None, named: HashSet::new() }
+    }
+
+    /// Begins the file with its header and all libraries of functions.
+    fn libraries(&mut self, codes: &[Vec<u8>]) {
+        let version = if codes.is_empty() { VERSION_WRITTEN } else { VERSION_WITH_FUNCTIONS };
+        write::encode_header(&mut self.output.bytes, &header(version));
+        for code in codes {
+            functions::encode_library(&mut self.output.bytes, code, self.packer.as_mut());
+            self.output.relieve();
+        }
     }
 
     /// Says which database the next entries are of, and at its first time how large it is.

@@ -2,14 +2,16 @@
 //!
 //! The file is Redis' own RDB, so that data moves between this server and Redis, Valkey, KeyDB or
 //! Dragonfly with the file alone. Written is version 9 with the plain types only, which every one
-//! of them since Redis 5.0 reads; nothing is lost by that but some compactness. The exceptions are
-//! a hash whose fields have deadlines, which only Redis 7.4 and later can read, and a stream that
-//! did more than grow, which Redis 7.0 and later can; `stream` has its form. Read is whatever Redis
-//! 2.4 to 7.4 and Valkey 8 write for values that are not of modules.
+//! of them since Redis 5.0 reads; nothing is lost by that but some compactness. The exceptions are a
+//! hash whose fields have deadlines, which only Redis 7.4 and later can read, and a stream that has
+//! changed otherwise than by growing, which Redis 7.0 and later can; `stream` has its form. With
+//! libraries of functions it says version 10, that of Redis 7.0, so that an older one refuses it at
+//! once. Read is whatever Redis 2.4 to 7.4 and Valkey 8 write for values that are no modules'.
 //!
 //! ```text
 //!   "REDIS" "0009"                              magic and version, ASCII
 //!   FA <string name> <string value>             notes about the writer, any number
+//!   F5 <string>                                 a library of functions, see `functions`
 //!   FE <length>                                 the database of the keys that follow
 //!   FB <length> <length>                        how many keys, how many with a deadline (a hint)
 //!   then for every key:
@@ -56,6 +58,8 @@ pub const VERSION_READ_MAX: u32 = 12;
 pub const VERSION_WITH_FIELD_DEADLINES: u32 = 12;
 /// The first version with streams that remember what was deleted: that of Redis 7.0.
 pub const VERSION_WITH_STREAM_2: u32 = 10;
+/// The first version with libraries of functions: that of Redis 7.0.
+pub const VERSION_WITH_FUNCTIONS: u32 = 10;
 /// From this version on a checksum follows the end mark.
 pub const VERSION_WITH_CHECKSUM: u32 = 5;
 /// Bytes of the checksum at the end of the file.

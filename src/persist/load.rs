@@ -63,6 +63,8 @@ pub enum LoadError {
     Open(PathBuf, io::Error),
     /// It is not one that this server can keep.
     Refused(PathBuf, RdbError),
+    /// A library of functions in it cannot be used.
+    Function(PathBuf, String),
     /// Whoever asked for it does not want it any more.
     Cancelled,
 }
@@ -74,6 +76,11 @@ impl fmt::Display for LoadError {
             Self::Refused(path, error) => write!(
                 f,
                 "cannot load {}: {error}. The file is left as it is; move it away to start empty",
+                path.display()
+            ),
+            Self::Function(path, error) => write!(
+                f,
+                "cannot load a library of functions of {}: {error}. The file is left as it is",
                 path.display()
             ),
             Self::Cancelled => f.write_str("loading was given up"),
@@ -106,8 +113,10 @@ impl LoadProgress {
 }
 
 /// A dump that was loaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
+    /// The code of the libraries of functions, which are still to be put where they belong.
+    pub functions: Vec<Vec<u8>>,
     /// Keys that are now in the keyspace.
     pub keys: u64,
     /// Keys that were left out because their deadline had passed.
@@ -199,14 +208,15 @@ pub fn load_with(
         faulty: AtomicBool::new(false),
         empty_collections: AtomicU64::new(0),
     };
-    let state = read_with_workers(&shared, file, bytes, &mut report);
+    let read = read_with_workers(&shared, file, bytes, &mut report);
     if let Some(fault) = shared.into_fault(path, bytes) {
         return Err(LoadError::Refused(path.to_owned(), fault));
     }
-    let Some(state) = state else {
+    let Some((state, functions)) = read else {
         return Err(LoadError::Cancelled);
     };
     Ok(Some(Loaded {
+        functions,
         keys: progress.loaded_keys.load(Ordering::Relaxed),
         expired: progress.expired_keys.load(Ordering::Relaxed),
         bytes,
@@ -446,7 +456,12 @@ struct Reading<'a> {
     jobs: Option<mpsc::SyncSender<Job>>,
     /// Buffers that workers are done with.
     empties: mpsc::Receiver<Vec<u8>>,
+    /// The code of the libraries so far.
+    functions: Vec<Vec<u8>>,
 }
+
+/// What the end of the file said, and the code of all libraries of functions.
+type FileEnd = (ChecksumState, Vec<Vec<u8>>);
 
 /// Reads the whole file; `None` when that was given up, because of a fault that was noted or
 /// because it was cancelled.
@@ -455,7 +470,7 @@ fn read_with_workers(
     file: File,
     bytes: u64,
     report: &mut impl FnMut(&LoadProgress),
-) -> Option<ChecksumState> {
+) -> Option<FileEnd> {
     let LoadOptions { workers_max, block_bytes, verify_checksum, .. } = shared.options;
     let blocks = usize::try_from(bytes).unwrap_or(usize::MAX) / block_bytes.max(1);
     let workers = workers_max.min(blocks);
@@ -485,7 +500,7 @@ fn read_with_workers(
         let state = reader.and_then(|reader| {
             let own = Adder::new(shared);
             let jobs = (started > 0).then_some(sender);
-            Reading { own, reader, jobs, empties }.read(report)
+            Reading { own, reader, jobs, empties, functions: Vec::new() }.read(report)
         });
         state.unwrap_or_else(|error| {
             shared.note(error);
@@ -495,10 +510,7 @@ fn read_with_workers(
 }
 
 impl Reading<'_> {
-    fn read(
-        mut self,
-        report: &mut impl FnMut(&LoadProgress),
-    ) -> Result<Option<ChecksumState>, RdbError> {
+    fn read(mut self, report: &mut impl FnMut(&LoadProgress)) -> Result<Option<FileEnd>, RdbError> {
         let shared = self.own.shared;
         let mut state = None;
         let mut read = Ok(());
@@ -508,7 +520,7 @@ impl Reading<'_> {
             report(shared.progress);
         }
         self.own.settle();
-        read.map(|()| state)
+        read.map(|()| state.map(|state| (state, self.functions)))
     }
 
     /// Hands out one block or reads one record.
@@ -536,6 +548,7 @@ impl Reading<'_> {
                     // The reader refuses numbers that are not there.
                     self.own.database = DatabaseNumber::try_from(number).unwrap_or(0);
                 }
+                Some(Record::Other(Item::Function { code })) => self.functions.push(code),
                 Some(Record::Other(_)) | None => {}
             }
         }

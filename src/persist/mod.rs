@@ -5,8 +5,8 @@
 //! layout (`format`), the encodings of older and newer Redis (`compact`), the packing of long
 //! strings (`lzf`), the checksum, and the values themselves (`value`). Loading (`load`) lets
 //! several threads decode what `skim` has found the ends of, and `build` makes structures of the
-//! keyspace of it. `payload` is one value on its own. `file` is the dump on the disk: locked for
-//! one server, replaced whole; `saver` decides when.
+//! keyspace of it. `payload` is one value on its own, `functions` are libraries of functions.
+//! `file` is the dump on the disk: locked for one server, replaced whole; `saver` decides when.
 
 mod build;
 pub mod checksum;
@@ -15,6 +15,7 @@ pub mod dump;
 pub mod error;
 pub mod file;
 pub mod format;
+pub mod functions;
 pub mod load;
 pub mod lzf;
 pub mod payload;

@@ -81,6 +81,11 @@ pub enum Item {
         /// Its text.
         value: Vec<u8>,
     },
+    /// A library of functions.
+    Function {
+        /// Its text, the first line of which has its name.
+        code: Vec<u8>,
+    },
     /// The database of the entries that follow.
     SelectDb(u64),
     /// A hint, not to be trusted: how many entries follow and how many of them have a deadline.
@@ -314,6 +319,10 @@ impl<R: Read> RdbReader<R> {
                     let hint = Item::ResizeDb { key_count, deadline_count };
                     return Ok(Some(Record::Other(hint)));
                 }
+                opcode::FUNCTION | opcode::FUNCTION_PRE_RELEASE => {
+                    let code = self.function(code == opcode::FUNCTION_PRE_RELEASE)?;
+                    return Ok(Some(Record::Other(Item::Function { code })));
+                }
                 opcode::SELECT_DB => {
                     return self.select_db(offset).map(|item| Some(Record::Other(item)));
                 }
@@ -424,6 +433,16 @@ impl<R: Read> RdbReader<R> {
         Ok(Item::SelectDb(database))
     }
 
+    /// A library of functions; release candidates wrote its name and engine beside its code.
+    fn function(&mut self, is_pre_release: bool) -> Result<Vec<u8>> {
+        if !is_pre_release {
+            return self.string();
+        }
+        let (name, engine) = (self.string()?, self.string()?);
+        let _description = if self.length()? > 0 { Some(self.string()?) } else { None };
+        Ok([b"#!", &engine[..], b" name=", &name, b"\n", &self.string()?[..]].concat())
+    }
+
     fn end(&mut self) -> Result<Item> {
         let state = self.read_checksum()?;
         let trailing_bytes = self.source.remaining_bytes();
@@ -455,9 +474,6 @@ impl<R: Read> RdbReader<R> {
         let unsupported_record =
             |name| Err(RdbError::new(offset, Reason::UnsupportedRecord { code, name }));
         match code {
-            opcode::FUNCTION | opcode::FUNCTION_PRE_RELEASE => {
-                return unsupported_record("function library");
-            }
             opcode::MODULE_AUX => return unsupported_record("module data"),
             _ if kind_name(code) == kind_name(u8::MAX) => {
                 return Err(RdbError::new(offset, Reason::UnknownCode(code)));

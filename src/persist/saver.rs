@@ -10,7 +10,8 @@ use crate::config::Config;
 use crate::keyspace::{AfterUnlock, Keyspace};
 use crate::persist::dump::{self, DumpOptions, SaveControl};
 use crate::persist::file::DumpFile;
-use crate::persist::load::{self, LoadError, LoadProgress};
+use crate::persist::functions::FunctionStore;
+use crate::persist::load::{self, LoadError, LoadProgress, Loaded};
 use crate::util::clock::UnixMillis;
 use rustix::process::setpriority_process;
 use rustix::thread::gettid;
@@ -122,6 +123,9 @@ struct State {
 #[derive(Debug)]
 pub struct Saver {
     keyspace: Arc<Keyspace>,
+    functions: Arc<dyn FunctionStore>,
+    /// Changes of the libraries of functions since the last good save.
+    function_changes: AtomicU64,
     file: DumpFile,
     started: Instant,
     state: Mutex<State>,
@@ -137,9 +141,11 @@ pub struct Saver {
 impl Saver {
     /// A saver that writes `file`; it refuses to until [`arm`](Self::arm) is called.
     #[must_use]
-    pub fn new(keyspace: Arc<Keyspace>, file: DumpFile) -> Self {
+    pub fn new(keyspace: Arc<Keyspace>, functions: Arc<dyn FunctionStore>, file: DumpFile) -> Self {
         Self {
             keyspace,
+            functions,
+            function_changes: AtomicU64::new(0),
             file,
             started: Instant::now(),
             state: Mutex::default(),
@@ -150,6 +156,17 @@ impl Saver {
             scheduled: AtomicBool::new(false),
             control: SaveControl::default(),
         }
+    }
+
+    /// Notes that the libraries of functions have changed.
+    pub fn note_function_change(&self) {
+        self.function_changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Changes since the last good save. Cost: O(shards), no locks.
+    #[must_use]
+    pub fn changes_since_save(&self) -> u64 {
+        self.keyspace.changes_since_save() + self.function_changes.load(Ordering::SeqCst)
     }
 
     /// The file that is written.
@@ -287,6 +304,21 @@ impl Saver {
         Ok(ticket)
     }
 
+    /// Puts the libraries of functions of a dump in the place of all that there are.
+    ///
+    /// # Errors
+    /// When one of them cannot be used.
+    pub fn replace_functions(
+        &self,
+        path: &Path,
+        loaded: Option<Loaded>,
+    ) -> Result<Option<Loaded>, LoadError> {
+        let codes = loaded.as_ref().map_or(&[][..], |loaded| &loaded.functions);
+        let refused = |error| LoadError::Function(path.to_owned(), error);
+        self.functions.replace(codes).map_err(refused)?;
+        Ok(loaded)
+    }
+
     /// Replaces the data by what the dump holds, on a thread of its own; the caller keeps
     /// commands away meanwhile. When it fails nothing can be saved any more, so that the dump
     /// stays as it is.
@@ -304,10 +336,13 @@ impl Saver {
             drop(after);
             let progress = LoadProgress::default();
             let (path, cancelled) = (saver.path(), AtomicBool::new(false));
-            let loaded = load::load(&saver.keyspace, path, now, &progress, &cancelled, |_| ());
+            let loaded = load::load(&saver.keyspace, path, now, &progress, &cancelled, |_| ())
+                .and_then(|loaded| saver.replace_functions(path, loaded));
             match &loaded {
                 Ok(loaded) => {
-                    tracing::info!(keys = loaded.map_or(0, |loaded| loaded.keys), "loaded again");
+                    let keys = loaded.as_ref().map_or(0, |loaded| loaded.keys);
+                    tracing::info!(keys, "loaded again");
+                    saver.function_changes.store(0, Ordering::SeqCst);
                     saver.keyspace.forget_changes();
                     saver.arm();
                 }
@@ -348,10 +383,15 @@ impl Ending<'_> {
     fn run(mut self, options: &DumpOptions) {
         give_way_to_clients();
         let saver = self.saver;
+        let function_changes = saver.function_changes.load(Ordering::SeqCst);
+        let (keyspace, functions) = (&saver.keyspace, &*saver.functions);
         let written = saver
             .file
             .keep()
-            .and_then(|()| dump::save(&saver.keyspace, saver.path(), options, &saver.control));
+            .and_then(|()| dump::save(keyspace, functions, saver.path(), options, &saver.control));
+        if written.is_ok() {
+            saver.function_changes.fetch_sub(function_changes, Ordering::SeqCst);
+        }
         match &written {
             Ok(saved) => tracing::info!(
                 keys = saved.keys,

@@ -9,6 +9,7 @@ use crate::data::{Stream, StreamId};
 use crate::persist::checksum::Checksum;
 use crate::persist::error::RdbError;
 use crate::persist::error::Reason;
+use crate::persist::format::VERSION_WRITTEN;
 use crate::persist::format::kind;
 use crate::persist::lzf::Packer;
 use crate::persist::read::ChecksumState;
@@ -103,7 +104,12 @@ fn end_state(items: &[Item]) -> ChecksumState {
 }
 
 fn header() -> Header<'static> {
-    Header { server_version: "0.1.0", created_seconds: 1_700_000_000, used_memory_bytes: 123_456 }
+    Header {
+        version: VERSION_WRITTEN,
+        server_version: "0.1.0",
+        created_seconds: 1_700_000_000,
+        used_memory_bytes: 123_456,
+    }
 }
 
 pub(super) type Record = (Vec<u8>, Option<i64>, RdbValue);
@@ -541,9 +547,18 @@ fn dumps_of_real_servers_hold_what_those_servers_held() {
 }
 
 #[test]
+fn a_library_of_functions_of_redis_is_read() {
+    let items = read(&sample("function"), ReadOptions::default()).unwrap();
+    let code = items.iter().find_map(|item| match item {
+        Item::Function { code } => Some(String::from_utf8(code.clone()).unwrap()),
+        _ => None,
+    });
+    assert!(code.unwrap().starts_with("#!lua name="));
+}
+
+#[test]
 fn dumps_with_what_is_not_supported_are_refused_by_name() {
     for (name, message) in [
-        ("refused-function", "a record of kind 245 (function library) is not supported"),
         ("refused-database", "keys of database 3, which this server does not have"),
         ("refused-valkey-9.1.2", "at byte 0: a dump in the format of Valkey 9 or newer"),
     ] {
@@ -800,10 +815,8 @@ fn unknown_and_unsupported_records_are_refused() {
         let error = refusal(&[code, 1, b'k']);
         assert!(matches!(error.reason, Reason::UnknownCode(byte) if byte == code), "{error}");
     }
-    for code in [245, 246, 247] {
-        let error = refusal(&[code, 1, b'k']);
-        assert!(matches!(error.reason, Reason::UnsupportedRecord { .. }), "{error}");
-    }
+    let error = refusal(&[247, 1, b'k']);
+    assert!(matches!(error.reason, Reason::UnsupportedRecord { .. }), "{error}");
 }
 
 #[test]
@@ -876,10 +889,7 @@ fn documented_dump() -> Vec<u8> {
 fn the_documented_dump_is_what_is_written_and_read() {
     let mut bytes = Vec::new();
     let mut packer = Packer::new();
-    encode_header(
-        &mut bytes,
-        &Header { server_version: "0.1.0", created_seconds: 1_700_000_000, used_memory_bytes: 0 },
-    );
+    encode_header(&mut bytes, &Header { used_memory_bytes: 0, ..header() });
     encode_database(&mut bytes, 0, Some(Sizes { keys: 4, deadlines: 1 }));
     let prefix = |bytes: &mut Vec<u8>, kind, deadline_ms, key: &str| {
         encode_key_prefix(bytes, kind, deadline_ms, key.as_bytes(), None);

@@ -13,7 +13,6 @@ use crate::persist::format::CHECKSUM_BYTES;
 use crate::persist::format::LZF_PLAIN_BYTES_MIN;
 use crate::persist::format::MAGIC;
 use crate::persist::format::REDIS_VERSION;
-use crate::persist::format::VERSION_WRITTEN;
 use crate::persist::format::kind;
 use crate::persist::format::length_form;
 use crate::persist::format::opcode;
@@ -71,6 +70,8 @@ impl WrittenType {
 /// What stands before the first key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header<'a> {
+    /// The version of the format.
+    pub version: u32,
     /// Version of this server, for the field `my-redis-ver`.
     pub server_version: &'a str,
     /// When the save began, in unix seconds.
@@ -91,7 +92,7 @@ pub struct Sizes {
 /// Appends magic, version and notes.
 pub fn encode_header(out: &mut Vec<u8>, header: &Header<'_>) {
     out.extend_from_slice(MAGIC);
-    out.extend_from_slice(format!("{VERSION_WRITTEN:04}").as_bytes());
+    out.extend_from_slice(format!("{:04}", header.version).as_bytes());
     let mut aux = |name: &str, value: &str| {
         out.push(opcode::AUX);
         encode_string(out, name.as_bytes(), None);

@@ -13,10 +13,13 @@ pub use log::start_log;
 use crate::command::clients::Clients;
 use crate::command::context::{Services, ShutdownMode, ShutdownOrder, ShutdownRequest};
 use crate::command::dispatch::{Gate, blocking};
+use crate::command::script_busy::BusyScripts;
+use crate::command::script_store::ScriptStore;
 use crate::command::table;
 use crate::config::{Config, Effect, StartOptions};
 use crate::keyspace::{Figures, Keyspace};
 use crate::persist::file::{ClaimError, DumpFile, is_reserved};
+use crate::persist::functions::FunctionStore;
 use crate::persist::load::{self, LoadError, LoadProgress};
 use crate::persist::saver::Saver;
 use crate::stats::{Counter, Stats};
@@ -113,6 +116,8 @@ impl Server {
         };
         let keyspace = Keyspace::with_databases(shards, options.databases);
         let keyspace = Arc::new(keyspace.with_long_wait(|wait| blocking(wait)));
+        let scripts = Arc::<ScriptStore>::default();
+        let functions: Arc<dyn FunctionStore> = Arc::<ScriptStore>::clone(&scripts);
         let (sender, orders) = mpsc::unbounded_channel();
         let services = Arc::new(Services {
             config: Config::new(options),
@@ -122,10 +127,13 @@ impl Server {
             pubsub: Arc::default(),
             tracking: Default::default(),
             figures: Figures::new(Arc::clone(&keyspace)),
-            saver: Arc::new(Saver::new(Arc::clone(&keyspace), file)),
+            saver: Arc::new(Saver::new(Arc::clone(&keyspace), functions, file)),
+            scripts,
+            busy_scripts: BusyScripts::default(),
             clock,
             shutdown: ShutdownRequest(sender),
             loading: AtomicBool::new(true),
+            scripts_may_debug: AtomicBool::new(false),
             sweep_paused: AtomicBool::new(false),
             load_progress: LoadProgress::default(),
             run_id: run_id(),
@@ -455,7 +463,8 @@ fn load_dump(
         }
     };
     let progress = &services.load_progress;
-    match load::load(keyspace, path, services.clock.now(), progress, cancelled, report)? {
+    let loaded = load::load(keyspace, path, services.clock.now(), progress, cancelled, report)?;
+    match services.saver.replace_functions(path, loaded)? {
         None => tracing::info!("no dump at {}: starting empty", path.display()),
         Some(loaded) => {
             if loaded.unchecked {

@@ -139,7 +139,12 @@ impl Server {
     /// Carries out an order to end; false when the server goes on because saving failed.
     pub async fn end(&self, order: &ShutdownOrder) -> bool {
         let hold = self.services.clients.hold();
-        hold.drained(DRAIN_TIMEOUT).await;
+        // A busy script that has not written need not go on. One that has must not be cut off,
+        // unless what it does will not be kept.
+        let scripts_go_on = self.services.busy_scripts.kill_all();
+        if !scripts_go_on || order.mode != ShutdownMode::NoSave {
+            hold.drained(DRAIN_TIMEOUT).await;
+        }
         let saves = match order.mode {
             ShutdownMode::Default => self.services.config.saves_by_rules(),
             ShutdownMode::Save => true,

@@ -275,7 +275,7 @@ fn is_due(services: &Services, saver: &Saver) -> bool {
     }
     let retry_allowed =
         figures.last_ok || saver.since_last_try().is_none_or(|since| since > SAVE_RETRY_DELAY);
-    let changes = services.figures.sum(crate::keyspace::ShardFigures::changes_since_save);
+    let changes = saver.changes_since_save();
     let since_save = saver.since_last_save();
     retry_allowed
         && services

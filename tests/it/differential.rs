@@ -17,6 +17,7 @@ mod compare;
 mod generate;
 mod odd;
 mod places;
+mod scripts;
 mod streams;
 mod values;
 

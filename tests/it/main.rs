@@ -26,5 +26,6 @@ mod persistence;
 mod protocol;
 mod regressions;
 mod samples;
-mod streams;
+mod script_locks;
 mod scripts;
+mod streams;

@@ -15,7 +15,7 @@
 //! - members that leave a set at random would leave two servers with different sets: SPOP takes
 //!   all or none.
 
-use super::{places, streams, values};
+use super::{places, scripts, streams, values};
 use crate::harness::random::Random;
 
 /// Restricts a run to the commands it names, in capitals with commas between.
@@ -232,8 +232,18 @@ const PATTERNS: &[&[u8]] = &[
 
 /// Commands that, spoilt, could turn into one that works and ends the server, ends a connection,
 /// saves in the background, removes what is drawn at random or draws without end.
-const NEVER_SPOILT: &[&[u8]] =
-    &[b"shutdown", b"client", b"bgsave", b"save", b"spop", b"srandmember", b"zrandmember"];
+const NEVER_SPOILT: &[&[u8]] = &[
+    b"shutdown",
+    b"client",
+    b"bgsave",
+    b"save",
+    b"spop",
+    b"srandmember",
+    b"zrandmember",
+    // An error of a script repeats it, which is a matter of the interpreter's own tests.
+    b"eval",
+    b"eval_ro",
+];
 
 /// Names whose row COMMAND INFO must show as Redis does.
 const NAMES: &[&[u8]] = &[
@@ -515,7 +525,7 @@ const FORMS: &[(usize, &str)] = &[
     (1, "SENTINEL {word:MASTERS|nonsense|}"),
     (3, "MODULE {word:LIST|nonsense}"),
     (1, "FUNCTION {word:LIST|LIST WITHCODE|LIST LIBRARYNAME *|LIST nonsense|FLUSH|FLUSH ASYNC}"),
-    (1, "FUNCTION {word:FLUSH SYNC|FLUSH nonsense|nonsense}"),
+    (1, "FUNCTION {word:FLUSH SYNC|FLUSH nonsense|nonsense|STATS|DUMP|KILL|DELETE x|LOAD x}"),
     (3, "LATENCY {word:LATEST|LATEST x|nonsense}"),
     (3, "SLOWLOG {word:GET|GET 5|GET -1|GET -2|GET x|LEN|RESET|LEN x|nonsense}"),
     // nothing that exists
@@ -528,7 +538,8 @@ const WAITS: &[&str] = &["0.001", "0.001", "0.002", "1e-3", "0.0001", "-1", "x",
 
 /// The templates of all families.
 pub fn all_forms() -> impl Iterator<Item = &'static (usize, &'static str)> {
-    FORMS.iter().chain(values::FORMS).chain(places::FORMS).chain(streams::FORMS)
+    let families = [values::FORMS, places::FORMS, streams::FORMS, scripts::FORMS];
+    FORMS.iter().chain(families.into_iter().flatten())
 }
 
 /// Makes the stream; the same seed makes the same stream.
@@ -601,16 +612,8 @@ impl Generator {
         self.keys = if big { BIG } else { PLAIN };
         let mut requests: Vec<Request> = Vec::new();
         for template in form.split("; ") {
-            let mut args: Vec<Vec<u8>> = Vec::new();
             let same = requests.last().and_then(|request| request.args.get(1).cloned());
-            for word in words(template) {
-                match word.strip_prefix('{').and_then(|word| word.strip_suffix('}')) {
-                    Some("same") => args.extend(same.clone()),
-                    Some(name) => self.placeholder(name, &mut args),
-                    None => args.push(self.recased(word.as_bytes())),
-                }
-            }
-            requests.push(Request { args });
+            requests.push(Request { args: self.fill_one(template, same.as_deref()) });
         }
         if let [request] = requests.as_mut_slice() {
             self.spoil(&mut request.args, big);
@@ -621,6 +624,19 @@ impl Generator {
                 && !streams::is_unlike(&request.args)
         });
         requests
+    }
+
+    /// One request, with its keys from the present pool; `{same}` stands for `same`.
+    pub(super) fn fill_one(&mut self, template: &str, same: Option<&[u8]>) -> Vec<Vec<u8>> {
+        let mut args: Vec<Vec<u8>> = Vec::new();
+        for word in words(template) {
+            match word.strip_prefix('{').and_then(|word| word.strip_suffix('}')) {
+                Some("same") => args.extend(same.map(<[u8]>::to_vec)),
+                Some(name) => self.placeholder(name, &mut args),
+                None => args.push(self.recased(word.as_bytes())),
+            }
+        }
+        args
     }
 
     fn spoil(&mut self, args: &mut Vec<Vec<u8>>, big: bool) {

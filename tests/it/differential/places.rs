@@ -93,7 +93,7 @@ impl Generator {
             "by" => self.shape(args),
             "search_options" => self.repeat(0, 3, args, |own, args| own.search_option(args, false)),
             "store_options" => self.repeat(0, 2, args, |own, args| own.search_option(args, true)),
-            _ => panic!("no placeholder {name}"),
+            _ => self.of_scripts(name, args),
         }
     }
 

@@ -127,11 +127,12 @@ impl Server {
             ..StartOptions::default()
         };
         change(&mut options);
+        let threads = if options.threads == 0 { 2 } else { options.threads };
         let (ready, started) = std::sync::mpsc::channel();
         let (end, mut ends) = mpsc::unbounded_channel::<End>();
         let thread = std::thread::spawn(move || {
             let mut runtime = tokio::runtime::Builder::new_multi_thread();
-            let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+            let runtime = runtime.worker_threads(threads).enable_all().build().unwrap();
             runtime.block_on(async {
                 let mut server = Running::start(options, clock).await.unwrap();
                 server.wait_until_loaded().await.unwrap();
