@@ -236,6 +236,9 @@ impl Gate {
             })
         };
         let executed = if is_slow { blocking(execute) } else { execute() };
+        if let Some(watches) = watches {
+            context.watches = watches;
+        }
         let executed = executed.map_err(|busy| discarded_because_of(&busy.into()))?;
         if executed.is_none() {
             call.reply.null_array();

@@ -36,6 +36,9 @@ pub struct Watches {
     keys: Vec<WatchedKey>,
     /// Made when it is first needed.
     flag: Option<Arc<WatchFlag>>,
+    /// What is not watched any more, but was left in shards that a busy script held: with the
+    /// number and the flag of then, so that it says nothing of what is watched now.
+    stale: Vec<(usize, Place, WatcherId)>,
 }
 
 impl Watches {
@@ -43,7 +46,7 @@ impl Watches {
     #[must_use]
     pub fn new(keyspace: Arc<Keyspace>) -> Self {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Self { keyspace, id, keys: Vec::new(), flag: None }
+        Self { keyspace, id, keys: Vec::new(), flag: None, stale: Vec::new() }
     }
 
     /// Hands the watched keys to another list, and watches none any more; `None` when no key is
@@ -94,12 +97,23 @@ impl Watches {
             || self.keys.iter().any(|key| key.deadline.is_some_and(|deadline| deadline <= now))
     }
 
-    /// Watches nothing any more. Cost: O(watched keys), each shard locked for a moment.
+    /// Watches nothing any more. Waits for no busy script. Cost: O(watched keys), each shard locked
+    /// for a moment.
     pub fn clear(&mut self) {
-        for WatchedKey { shard, place, .. } in std::mem::take(&mut self.keys) {
-            self.keyspace.shards.write_fair(shard, |shard, _| shard.unwatch(place, self.id));
+        if self.keys.is_empty() && self.stale.is_empty() {
+            return;
         }
-        if let Some(flag) = &self.flag {
+        let keys = std::mem::take(&mut self.keys);
+        let keys = keys.into_iter().map(|key| (key.shard, key.place, self.id));
+        let all: Vec<_> = keys.chain(std::mem::take(&mut self.stale)).collect();
+        let shards = &self.keyspace.shards;
+        let is_left = |(shard, place, id): &(usize, Place, WatcherId)| {
+            shards.write(*shard, |shard, _| shard.unwatch(*place, *id)).is_err()
+        };
+        self.stale = all.into_iter().filter(is_left).collect();
+        if !self.stale.is_empty() {
+            (self.id, self.flag) = (NEXT_ID.fetch_add(1, Ordering::Relaxed), None);
+        } else if let Some(flag) = &self.flag {
             flag.lower();
         }
     }
@@ -108,5 +122,8 @@ impl Watches {
 impl Drop for Watches {
     fn drop(&mut self) {
         self.clear();
+        for (shard, place, id) in &self.stale {
+            self.keyspace.shards.write_fair(*shard, |shard, _| shard.unwatch(*place, *id));
+        }
     }
 }

@@ -216,6 +216,8 @@ fn a_busy_script_holds_up_only_its_keys(threads: usize) {
     let (mut boss, mut script, mut early) = (server.wire(), server.wire(), server.wire());
     boss.expect("CONFIG SET busy-reply-threshold 200", "+OK\r\n");
     boss.expect("SCRIPT KILL", "-NOTBUSY No scripts in execution right now.\r\n");
+    let mut watcher = server.wire();
+    watcher.expect(&format!("WATCH {held}"), "+OK\r\n");
     script.send_args(&["EVAL", FOR_EVER, "1", &held]);
     // Somebody waits for the key already when the script becomes busy.
     thread::sleep(Duration::from_millis(50));
@@ -241,6 +243,11 @@ fn a_busy_script_holds_up_only_its_keys(threads: usize) {
     early.expect("MULTI", "+OK\r\n").expect(&format!("GET {held}"), "+QUEUED\r\n");
     let aborted = BUSY.replace("-BUSY", "-EXECABORT Transaction discarded because of: BUSY");
     early.expect("EXEC", &aborted);
+    watcher.expect("MULTI", "+OK\r\n").expect(&format!("GET {held}"), "+QUEUED\r\n");
+    watcher.expect("EXEC", &aborted);
+    // The watched key is forgotten, though its shard is still held.
+    watcher.expect("MULTI", "+OK\r\n").expect(&format!("SET {other} 0"), "+QUEUED\r\n");
+    watcher.expect("EXEC", "*1\r\n+OK\r\n");
     // Other shards are as they ever were, also for scripts and transactions.
     early.expect(&format!("SET {other} 1"), "+OK\r\n");
     let request = ["EVAL", "return redis.call('incr', KEYS[1])", "1", &other];
