@@ -237,6 +237,8 @@ type ExclusiveGuards<'a> = SmallVec<[ExclusiveGuard<'a>; FEW_SHARDS]>;
 pub struct Locked<'a> {
     guards: ExclusiveGuards<'a>,
     numbers: &'a [usize],
+    /// Which of them were lent for changing: who locks all shards changes few of them.
+    lent: SmallVec<[bool; FEW_SHARDS]>,
 }
 
 /// Shared locks on several shards, in ascending order.
@@ -261,6 +263,9 @@ impl Locked<'_> {
     #[inline]
     pub fn shard(&mut self, number: usize) -> &mut Shard {
         let index = index_of(self.numbers, number);
+        if let Some(lent) = self.lent.get_mut(index) {
+            *lent = true;
+        }
         #[expect(clippy::indexing_slicing, reason = "the door locked the shards of all its keys")]
         &mut self.guards[index]
     }
@@ -280,6 +285,7 @@ impl Locked<'_> {
 
     /// All of them in their order, for changing.
     pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Shard> {
+        self.lent.fill(true);
         self.guards.iter_mut().map(|guard| &mut **guard)
     }
 }
@@ -532,14 +538,15 @@ impl Shards {
         early: Option<Epoch>,
         write: impl FnOnce(&mut Locked<'_>, Epoch) -> R,
     ) -> R {
-        let mut locked = Locked { guards, numbers: &order.0 };
+        let lent = SmallVec::from_elem(false, guards.len());
+        let mut locked = Locked { guards, numbers: &order.0, lent };
         let epoch = early.unwrap_or_else(|| self.epoch());
         let changing = Changing::begin();
         let result = write(&mut locked, epoch);
         drop(changing);
-        for (number, guard) in order.0.iter().zip(&mut locked.guards) {
-            self.note(self.locked(*number), guard, epoch);
-        }
+        let Locked { guards, lent, .. } = &mut locked;
+        let lent = order.0.iter().zip(guards).zip(lent).filter(|(_, lent)| **lent);
+        lent.for_each(|((number, guard), _)| self.note(self.locked(*number), guard, epoch));
         result
     }
 
