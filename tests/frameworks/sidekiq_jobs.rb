@@ -1,6 +1,5 @@
-# Sidekiq 6.4 as Debian has it: its client, its queues and sets, and its worker process.
-#
-# What it does with scripts is not here: the poller that moves scheduled jobs to their queues.
+# Sidekiq 6.4 as Debian has it: its client, its queues and sets, its worker process, and the poller
+# of that, which moves scheduled jobs to their queues by a script.
 #
 # needs-apt: ruby-sidekiq
 # keeps: yes
@@ -46,15 +45,19 @@ JOBS = <<~RUBY
     include Sidekiq::Worker
     def perform = raise("on purpose")
   end
-  Sidekiq.configure_server { |config| config.redis = { url: "#{URL}" } }
+  Sidekiq.configure_server do |config|
+    config.redis = { url: "#{URL}" }
+    config.options[:poll_interval_average] = 0.2 if ENV["POLL"]
+  end
 RUBY
 
 # Runs the real worker process until the block is true, and ends it as an operator would.
-def worker
+def worker(**environment)
   Dir.mktmpdir do |folder|
     File.write("#{folder}/jobs.rb", JOBS)
     log = "#{folder}/log"
-    pid = spawn("sidekiq", "-r", "#{folder}/jobs.rb", "-q", "critical,2", "-q", "default", "-c", "4", "-t", "5",
+    command = ["sidekiq", "-r", "#{folder}/jobs.rb", "-q", "critical,2", "-q", "default", "-c", "4", "-t", "5"]
+    pid = spawn(environment.transform_keys(&:to_s), *command,
                 chdir: folder, out: log, err: log)
     begin
       Timeout.timeout(40) { sleep 0.05 until yield }
@@ -110,6 +113,13 @@ if PART == "work"
     equal(Sidekiq::Stats::History.new(1).processed.values, [122])
     equal(Sidekiq::RetrySet.new.first.item["error_message"], "on purpose")
   end
+  test "scheduled jobs run when they are due" do
+    before = sum
+    10.times { |n| push("Add", 1, at: Time.now.to_f + 0.1 * n) }
+    equal(Sidekiq::ScheduledSet.new.size, 12)
+    worker(POLL: "yes") { sum == before + 10 }
+    equal(Sidekiq::ScheduledSet.new.map { |job| job.args.first }, [0, 1])
+  end
   test "jobs are left for the next server" do
     20.times { push("Add", 1) }
     equal(Sidekiq::Queue.new.size, 20)
@@ -121,7 +131,7 @@ else
     equal(Sidekiq::ScheduledSet.new.map { |job| job.args.first }, [0, 1])
     equal([Sidekiq::RetrySet.new.size, Sidekiq::DeadSet.new.size], [1, 1])
     Sidekiq::ScheduledSet.new.find { |job| job.args == [1] }.add_to_queue
-    worker { Sidekiq::Stats.new.processed >= 143 }
+    worker { Sidekiq::Stats.new.processed >= 153 }
     equal(sum, before + 21)
   end
   test "sets are cleared" do
