@@ -6,7 +6,7 @@
 import Queue from "bee-queue";
 import { setTimeout as sleep } from "node:timers/promises";
 import { equal, finish, test } from "./check.mjs";
-import { record, recorded, restart, until, withWorkers } from "./restart.mjs";
+import { record, recorded, restart, someHeld, until, withWorkers } from "./restart.mjs";
 
 const [, , port, part] = process.argv;
 const redis = {
@@ -25,13 +25,15 @@ if (part === "worker") {
   queue.process(3, async ({ data }) => {
     if (data.wait !== undefined) {
       await sleep(data.wait);
-      record(data.name);
+      await record(data.name);
       return "done";
     }
     if (data.again && ++tries < 3) throw new Error("not yet");
     if (data.broken) throw new Error("on purpose");
     return data.again ? tries : data.a + data.b;
   });
+  // Takes up, for good, what a worker that is gone had in hand.
+  queue.checkStalledJobs(500);
   process.on("SIGTERM", async () => {
     await queue.close(500).catch(() => {});
     process.exit(0);
@@ -87,13 +89,12 @@ if (part === "worker") {
       }),
     );
     await test(name("the server is killed"), async () => {
-      const names = [...Array(150).keys()].map((n) => `job-${n}`);
+      const names = someHeld(150);
       await withWorkers(2, async () => {
         await queue.saveAll(names.map((name) => queue.createJob({ name, wait: 50 })));
         await until(() => recorded().includes("job-9"));
         await restart();
       });
-      equal(recorded().includes("job-149"), false);
       // Its processes do not load their scripts again: they are to be started anew.
       queue = await open();
       await withWorkers(2, async () => {

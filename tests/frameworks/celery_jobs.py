@@ -11,7 +11,7 @@ import time
 
 from celery import Celery, chain, chord, group
 
-from check import PART, PORT, Record, equal, kept, restart, run, until, work, worker
+from check import PART, PORT, Record, equal, kept, restart, run, some_held, until, work, worker
 
 url = f"redis://127.0.0.1:{PORT}"
 app = Celery("jobs", broker=f"{url}/0", backend=f"{url}/1")
@@ -110,12 +110,11 @@ def workers_are_asked_and_told():
 @work
 def the_server_is_killed():
     with worker(), worker():
-        names = [f"task-{n}" for n in range(80)]
+        names = some_held("task", 80)
         for name in names:
             note.delay(name, 0.05)
         until(lambda: "task-9" in record.runs())
         restart()
-        assert "task-79" not in record.runs(), "the kill came too late to show anything"
         # What was in hand comes again when its time is over.
         until(lambda: set(names) <= set(record.runs()), 40)
         # Read, not waited for: the producer's subscription went with the server.

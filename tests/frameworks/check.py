@@ -76,12 +76,23 @@ def worker(*arguments):
                 process.wait()
 
 
+def some_held(job, count, held=10):
+    """Names of so many jobs, the last of which are held."""
+    return [f"{job}-{n}" for n in range(count - held)] + [f"held-{job}-{n}" for n in range(held)]
+
+
 class Record:
-    """A file beside the server's that says which jobs ran; every line is one run of a job."""
+    """A file beside the server's that says which jobs ran; every line is one run of a job.
+
+    Jobs whose name begins with `held` do not end while the server is being killed, so that however
+    slow the machine is, there is work on both sides of the kill.
+    """
 
     path = f"{os.environ['RESTART']}.record"
 
     def add(self, job):
+        if job.startswith("held"):
+            until(lambda: not os.path.exists(os.environ["RESTART"]), 60)
         with open(self.path, "a") as file:
             file.write(f"{job}\n")
 

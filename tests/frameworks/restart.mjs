@@ -47,8 +47,18 @@ export async function withWorkers(count, body) {
   }
 }
 
-/** Notes that a job has run, in a file beside the server's. */
-export function record(job) {
+/** Names of so many jobs, the last of which are held. */
+export function someHeld(count, held = 10) {
+  return [...Array(count).keys()].map((n) => (n < count - held ? `job-${n}` : `held-${n}`));
+}
+
+/**
+ * Notes that a job has run, in a file beside the server's. Jobs whose name begins with `held` do
+ * not end while the server is being killed, so that however slow the machine is, there is work on
+ * both sides of the kill.
+ */
+export async function record(job) {
+  if (job.startsWith("held")) await until(() => !existsSync(process.env.RESTART), 60);
   appendFileSync(RECORD, `${job}\n`);
 }
 

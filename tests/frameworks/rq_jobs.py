@@ -13,7 +13,7 @@ from rq import Callback, Queue, Retry, Worker
 from rq.job import Job, JobStatus
 from rq.registry import FailedJobRegistry, FinishedJobRegistry, ScheduledJobRegistry
 
-from check import PART, PORT, Record, equal, kept, restart, run, until, work, worker
+from check import PART, PORT, Record, equal, kept, restart, run, some_held, until, work, worker
 
 connection = Redis(port=PORT, db=6)
 high = Queue("high", connection=connection)
@@ -104,11 +104,10 @@ def failures_retries_delays_dependents():
 @work
 def the_server_is_killed():
     with worker(), worker():
-        names = [f"job-{n}" for n in range(60)]
+        names = some_held("job", 40)
         jobs = low.enqueue_many([Queue.prepare_data(by_name(note), (name, 0.05)) for name in names])
         until(lambda: "job-9" in record.runs())
         restart()
-        assert "job-59" not in record.runs(), "the kill came too late to show anything"
         # What a worker had in hand stays on RQ's books, which takes it up again after minutes.
         until(lambda: len(unfinished(jobs)) <= 2, 30)
         for job in unfinished(jobs):
