@@ -41,7 +41,8 @@ pub fn table(lua: &Lua) -> Result<Table> {
         };
         table.raw_set(name, lua.create_function(function)?)?;
     }
-    let singles: [(&str, fn(u32) -> u32); 3] =
+    type Single = fn(u32) -> u32;
+    let singles: [(&str, Single); 3] =
         [("tobit", |a| a), ("bnot", |a| !a), ("bswap", u32::swap_bytes)];
     for (name, single) in singles {
         let function = move |lua: &Lua, values: MultiValue| {

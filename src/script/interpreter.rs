@@ -17,6 +17,7 @@ use crate::script::to_reply::{self, ErrorTable, Kind};
 use crate::script::{bit_library, json, msgpack_library, string_library, struct_library};
 use bstr::BStr;
 use mlua::chunk::ChunkMode;
+use mlua::state::{GcIncParams, GcMode};
 use mlua::{
     Error, Function, HookTriggers, Lua, LuaOptions, LuaString, MultiValue, Result, StdLib, Table,
     Value, VmState,
@@ -38,8 +39,12 @@ const INSTRUCTIONS_PER_POLL: u32 = 10_000;
 /// Compiled sources before those whose text is gone are looked for.
 const COMPILED_MIN: usize = 256;
 
-/// Garbage of a run that is collected at its end and not when Lua gets to it.
-const GARBAGE_BYTES_KEPT_MAX: usize = 8 * 1024 * 1024;
+/// Garbage of runs that is left where it is.
+const GARBAGE_BYTES_MAX: usize = 512 * 1024;
+
+/// How far memory may grow, in percent of what is in use, before Lua collects garbage by itself.
+const PAUSE_BETWEEN_RUNS: i32 = 1000;
+const PAUSE_WITHIN_RUN: i32 = 200;
 
 /// Characters of an error that is no table, as Redis cuts it.
 const BARE_ERROR_BYTES_MAX: usize = 100;
@@ -52,7 +57,7 @@ thread_local! {
     static IS_RUNNING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Bytes that the interpreters of all threads use, as of the end of each one's last run.
+/// Bytes that the interpreters of all threads use, as of the last collection of each.
 #[must_use]
 pub fn memory_bytes() -> usize {
     MEMORY_BYTES.load(Ordering::Relaxed)
@@ -152,6 +157,10 @@ fn in_interpreter<R>(
         }
         Err(panic) => resume_unwind(panic),
     }
+}
+
+fn pausing(percent: i32) -> GcMode {
+    GcMode::Incremental(GcIncParams::default().pause(percent))
 }
 
 fn unusable(error: &Error) -> ScriptError {
@@ -324,19 +333,29 @@ impl Interpreter {
     /// Ends what `begin` began; returns the panic of the host, if it has panicked.
     fn end(&mut self) -> Option<Box<dyn Any + Send>> {
         let panic = self.state.finish();
-        let is_limited = self.lua.set_memory_limit(0);
-        let mut used = self.lua.used_memory();
-        if used > self.settled_bytes + GARBAGE_BYTES_KEPT_MAX {
-            let rested = self.glue.rest.call::<()>(());
-            // Twice: what the first round finds to be garbage goes in the second.
-            let collected = rested.and_then(|()| self.lua.gc_collect());
-            let _unlikely = collected.and_then(|()| self.lua.gc_collect()).and(is_limited);
-            used = self.lua.used_memory();
-            self.settled_bytes = used;
+        let used = self.lua.used_memory();
+        if used > self.settled_bytes + GARBAGE_BYTES_MAX {
+            // It can only fail for want of memory, of which there is no limit now.
+            let _unlikely = self.collect();
         }
-        MEMORY_BYTES.fetch_add(used.wrapping_sub(self.counted_bytes), Ordering::Relaxed);
-        self.counted_bytes = used;
         panic
+    }
+
+    /// Frees what no run can reach any more.
+    ///
+    /// Lua would go over all that it has whenever its memory has doubled, which for an interpreter
+    /// without data of its own is every few runs. So a collection is told to let it grow tenfold;
+    /// those that are needed in the middle of a run are told what Lua tells them.
+    fn collect(&mut self) -> Result<()> {
+        self.glue.rest.call::<()>(())?;
+        self.lua.gc_set_mode(pausing(PAUSE_BETWEEN_RUNS));
+        self.lua.gc_collect()?;
+        self.lua.gc_set_mode(pausing(PAUSE_WITHIN_RUN));
+        self.settled_bytes = self.lua.used_memory();
+        MEMORY_BYTES
+            .fetch_add(self.settled_bytes.wrapping_sub(self.counted_bytes), Ordering::Relaxed);
+        self.counted_bytes = self.settled_bytes;
+        Ok(())
     }
 
     /// Gives a function a number.
@@ -384,11 +403,7 @@ impl Interpreter {
         };
         let limit = self.state.memory_bytes_max.get();
         let compiled = self.lua.set_memory_limit(limit).and_then(|_| {
-            self.lua
-                .load(source)
-                .set_name(name)
-                .set_mode(mlua::chunk::ChunkMode::Text)
-                .into_function()
+            self.lua.load(source).set_name(name).set_mode(ChunkMode::Text).into_function()
         });
         let unlimited = self.lua.set_memory_limit(0);
         compiled.and_then(|function| unlimited.map(|_| function)).map_err(|error| {
