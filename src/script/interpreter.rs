@@ -16,7 +16,6 @@ use crate::script::state::{Mode, State};
 use crate::script::to_reply::{self, ErrorTable, Kind};
 use crate::script::{bit_library, json, msgpack_library, string_library, struct_library};
 use bstr::BStr;
-use mlua::chunk::ChunkMode;
 use mlua::state::{GcIncParams, GcMode};
 use mlua::{
     Error, Function, HookTriggers, Lua, LuaOptions, LuaString, MultiValue, Result, StdLib, Table,
@@ -183,6 +182,8 @@ pub struct Glue {
     run_script: Function,
     run_function: Function,
     load_library: Function,
+    /// Lua's own, whose errors are bytes.
+    loadstring: Function,
     keep: Function,
     rest: Function,
     pub next: Function,
@@ -273,6 +274,7 @@ impl Interpreter {
         // The functions of Lua itself, not those of mlua that let panics through.
         let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(true))?;
         let state = Rc::new(State::new());
+        let loadstring = lua.globals().raw_get("loadstring")?;
         let exports = Self::run_prelude(&lua, &state)?;
         // What functions in Rust have done by Lua code.
         for name in ["next", "index", "array_len", "count_shape"] {
@@ -282,6 +284,7 @@ impl Interpreter {
             run_script: exports.raw_get("run_script")?,
             run_function: exports.raw_get("run_function")?,
             load_library: exports.raw_get("load_library")?,
+            loadstring,
             keep: exports.raw_get("keep")?,
             rest: exports.raw_get("rest")?,
             next: exports.raw_get("next")?,
@@ -401,19 +404,20 @@ impl Interpreter {
         } else {
             source
         };
-        let limit = self.state.memory_bytes_max.get();
-        let compiled = self.lua.set_memory_limit(limit).and_then(|_| {
-            self.lua.load(source).set_name(name).set_mode(ChunkMode::Text).into_function()
-        });
-        let unlimited = self.lua.set_memory_limit(0);
-        compiled.and_then(|function| unlimited.map(|_| function)).map_err(|error| {
-            let text = match &error {
-                Error::SyntaxError { message, .. } => message.clone(),
-                Error::MemoryError(_) => "not enough memory".to_owned(),
-                other => other.to_string(),
-            };
-            ScriptError::new(format!("ERR {prefix}: {text}"))
-        })
+        // The compiler of Lua does not hold on to all that it works with.
+        self.lua.gc_stop();
+        let compiled: Result<(Value, Value)> = self
+            .lua
+            .create_string(source)
+            .and_then(|source| self.limited(|| self.glue.loadstring.call((source, name))));
+        self.lua.gc_restart();
+        let text = match compiled {
+            Ok((Value::Function(function), _)) => return Ok(function),
+            Ok((_, failure)) => self.bare_text(failure),
+            Err(error) => Ok(self.text_of(error)),
+        };
+        let text = text.unwrap_or_else(|error| self.text_of(error));
+        Err(ScriptError::new([b"ERR ", prefix.as_bytes(), b": ", text.as_slice()].concat()))
     }
 
     fn load(

@@ -21,7 +21,7 @@ local c_insert, c_sort, c_getn, c_concat = table.insert, table.sort, table.getn,
 local c_byte, floor = string.byte, math.floor
 local caught_value, caught = native.caught_value, native.caught
 
-local RESULTS_MAX = 8000
+local STACK_SLOTS_MAX = 8000
 local READONLY = "Attempt to modify a readonly table"
 
 -- Faces: the real table of each, and the metatable that a script is shown.
@@ -179,11 +179,12 @@ own("unpack", function(...)
   elseif not to then
     bad("unpack", 3, "number expected, got " .. type(last))
   end
-  from, to = native.integer(from), native.integer(to)
-  if to - from >= RESULTS_MAX then
+  -- The stack of a function in C has room for its arguments and the results.
+  local count = native.integer(to) - native.integer(from) + 1
+  if count + select("#", ...) > STACK_SLOTS_MAX then
     error("too many results to unpack", 2)
   end
-  return c_unpack(t, from, to)
+  return c_unpack(...)
 end)
 
 -- Errors.

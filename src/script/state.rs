@@ -113,6 +113,10 @@ impl State {
     /// # Errors
     /// The script has to end.
     pub fn poll(&self) -> Result<()> {
+        // Between the runs only the prelude runs, which ends.
+        if !HOST.is_set() {
+            return Ok(());
+        }
         self.host(|host| host.poll())?.map_err(|stopped| {
             self.stopped.set(Some(stopped));
             Raised::Over.into()
@@ -154,6 +158,9 @@ impl State {
         let built = build();
         let limit = self.memory_bytes_max.get();
         if limit > 0 && lua.used_memory() > limit {
+            // Lua does not collect when it runs out of memory, and the error needs some.
+            drop(built);
+            lua.gc_collect()?;
             lua.set_memory_limit(limit)?;
             return Err(out_of_memory());
         }

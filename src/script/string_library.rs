@@ -330,3 +330,97 @@ impl<'a> Substitution<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::script::raised::value_of;
+    use proptest::prelude::*;
+
+    /// Pieces that make patterns, good ones and bad ones.
+    const PIECES: [&str; 42] = [
+        "a", "b", ".", "%a", "%d", "%s", "%w", "%W", "%z", "%%", "%.", "[ab]", "[^a]", "[a-c]",
+        "[%w_]", "[]a]", "[^]", "[a-]", "*", "+", "-", "?", "(", ")", "()", "^", "$", "%b()",
+        "%bab", "%f[%w]", "%f[^a]", "%1", "%2", "%0", "%", "[", "]", "a*", "b-", ".-", "(a*)",
+        "(.-)",
+    ];
+
+    fn pattern() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(PIECES.to_vec());
+        prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+    }
+
+    fn text() -> impl Strategy<Value = Vec<u8>> {
+        let byte = prop::sample::select(b"aaabbc1 ()_\0.".to_vec());
+        prop::collection::vec(byte, 0..14)
+    }
+
+    /// What a function returns, or the text that it raises.
+    fn outcome(lua: &Lua, state: &State, function: &Function, arguments: MultiValue) -> String {
+        match function.call::<MultiValue>(arguments) {
+            Ok(values) => format!("{:?}", values.iter().map(shown).collect::<Vec<_>>()),
+            Err(error) => {
+                let raised = value_of(lua, state, Value::Error(Box::new(error))).unwrap();
+                let text = shown(&raised);
+                let text = text.strip_prefix("runtime error: ").unwrap_or(&text);
+                text.split("stack traceback").next().unwrap().trim_end().to_owned()
+            }
+        }
+    }
+
+    fn shown(value: &Value) -> String {
+        match value {
+            Value::String(text) => text.as_bytes().escape_ascii().to_string().replace("\\n", "\n"),
+            Value::Integer(number) => (*number as f64).to_string(),
+            Value::Number(number) => number.to_string(),
+            other => type_name(other).to_owned(),
+        }
+    }
+
+    fn assert_same(name: &str, arguments: &[Value], lua: &Lua, state: &Rc<State>) {
+        let theirs: Table = lua.globals().raw_get("string").unwrap();
+        let ours = table(lua, state).unwrap();
+        let arguments = MultiValue::from_vec(arguments.to_vec());
+        let expected = outcome(lua, state, &theirs.raw_get(name).unwrap(), arguments.clone());
+        let found = outcome(lua, state, &ours.raw_get(name).unwrap(), arguments);
+        // Without a name, because nobody's Lua code calls.
+        assert_eq!(found, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn patterns_find_what_those_of_lua_find(
+            text in text(), pattern in pattern(), start in -3_i64..6
+        ) {
+            let lua = Lua::new();
+            let state = Rc::new(State::new());
+            let text = Value::String(lua.create_string(&text).unwrap());
+            let pattern = Value::String(lua.create_string(&pattern).unwrap());
+            let start = Value::Integer(start);
+            for name in ["find", "match"] {
+                assert_same(name, &[text.clone(), pattern.clone(), start.clone()], &lua, &state);
+            }
+            let template = Value::String(lua.create_string("<%0%1>").unwrap());
+            for count in [Value::Nil, Value::Integer(2)] {
+                let arguments = [text.clone(), pattern.clone(), template.clone(), count];
+                assert_same("gsub", &arguments, &lua, &state);
+            }
+        }
+
+        #[test]
+        fn templates_are_filled_as_by_lua(
+            text in text(), template in "[a%0-9]{0,6}"
+        ) {
+            let lua = Lua::new();
+            let state = Rc::new(State::new());
+            let text = Value::String(lua.create_string(&text).unwrap());
+            let template = Value::String(lua.create_string(&template).unwrap());
+            for pattern in ["a", "(a)(b?)", "()b", ""] {
+                let pattern = Value::String(lua.create_string(pattern).unwrap());
+                let arguments = [text.clone(), pattern, template.clone()];
+                assert_same("gsub", &arguments, &lua, &state);
+            }
+        }
+    }
+}

@@ -12,7 +12,7 @@ use crate::script::interpreter::Glue;
 use crate::script::state::State;
 use crate::util::text::until_zero_byte;
 use bytes::Buf;
-use mlua::{Lua, LuaString, Result, Table, Value};
+use mlua::{Error, Lua, LuaString, Result, Table, Value};
 use smallvec::SmallVec;
 
 /// Slots of Lua's stack that one function of C may use; Redis converts on that stack.
@@ -20,6 +20,7 @@ const STACK_SLOTS_MAX: usize = 8000;
 /// Slots in use before the conversion, and those that each value needs.
 const STACK_SLOTS_AT_FIRST: usize = 2;
 const STACK_SLOTS_NEEDED: usize = 4;
+const STACK_LIMIT: &[u8] = b"ERR reached lua stack limit";
 
 /// What the table of a reply is, as the prelude says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,7 +188,8 @@ impl Writer<'_> {
         }
         while let Some(mut last) = self.open.pop() {
             self.state.spend(1)?;
-            self.state.check_output(self.body.len())?;
+            // Empty tables are headers and nothing else.
+            self.state.check_output(self.body.len() + self.headers.len() * size_of::<Header>())?;
             match last.value.take() {
                 Some(value) => {
                     let slots = last.slots;
@@ -206,7 +208,15 @@ impl Writer<'_> {
         let slots = last.slots;
         let (element, slots) = match header.shape {
             Shape::Array => {
-                let element: Value = last.table.raw_get(header.len + 1)?;
+                let element: Value = match last.table.raw_get(header.len + 1) {
+                    // mlua ran out of room for references a little before Lua would have.
+                    Err(Error::StackError) => {
+                        header.len += 1;
+                        self.body.error(STACK_LIMIT);
+                        return Ok(());
+                    }
+                    element => element?,
+                };
                 if element.is_nil() {
                     return Ok(());
                 }
@@ -234,7 +244,7 @@ impl Writer<'_> {
 
     fn value(&mut self, value: Value, slots: usize) -> Result<()> {
         if slots + STACK_SLOTS_NEEDED > STACK_SLOTS_MAX {
-            self.body.error(b"ERR reached lua stack limit");
+            self.body.error(STACK_LIMIT);
             return Ok(());
         }
         match value {

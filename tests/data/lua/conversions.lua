@@ -253,3 +253,9 @@ local t = {} for i = 1, 7000 do t[i] = 'k' .. i end return redis.call('del', unp
 local t = {} for i = 1, 7990 do t[i] = i end return redis.call('del', unpack(t))
 --
 local t = {} for i = 1, 8001 do t[i] = i end return redis.call('del', unpack(t))
+--
+local t = {} for i = 1, 7999 do t[i] = 1 end return redis.call('lpush', KEYS[1], unpack(t))
+--
+local t = {} for i = 1, 7999 do t[i] = 1 end return redis.call('lpush', KEYS[1], unpack(t, 1))
+--
+local t = {} for i = 1, 7900 do t[i] = 'element' .. i end return redis.call('lpush', KEYS[1], unpack(t, 1, 7900))

@@ -471,3 +471,7 @@ return getfenv
 return setfenv
 --
 return newproxy
+--
+return é
+--
+return $
