@@ -35,10 +35,17 @@ pub enum Kind {
     Library,
 }
 
-/// True when a script surely touches no keys but those that it is given. Cost: O(bytes).
+/// A text of more words and signs is not looked through: some rules cost their square. The largest
+/// script of a well-known program has half as many.
+const TOKENS_MAX: usize = 4_096;
+
+/// True when a script surely touches no keys but those that it is given. Cost: O(bytes), and the
+/// square of at most [`TOKENS_MAX`].
 #[must_use]
 pub fn keeps_to_its_keys(source: &[u8], kind: Kind) -> bool {
-    let Ok(tokens) = tokens(source) else { return false };
+    let Some(tokens) = tokens(source).ok().filter(|tokens| tokens.len() <= TOKENS_MAX) else {
+        return false;
+    };
     let mut text = Text::new(&tokens);
     if kind == Kind::Script {
         text.key_tables.insert("KEYS");
@@ -127,6 +134,8 @@ enum Argument<'a> {
 
 struct Text<'a> {
     tokens: &'a [Token<'a>],
+    /// Of each opening bracket the place of the one that closes it.
+    closings: HashMap<usize, usize>,
     /// Names that stand for all keys wherever they occur.
     key_tables: HashSet<&'a str>,
     /// Names that stand for one key.
@@ -143,8 +152,19 @@ struct Text<'a> {
 
 impl<'a> Text<'a> {
     fn new(tokens: &'a [Token<'a>]) -> Self {
+        let (mut closings, mut open) = (HashMap::new(), Vec::new());
+        for (at, token) in tokens.iter().enumerate() {
+            match token {
+                Token::Sign("(" | "[" | "{") => open.push(at),
+                Token::Sign(")" | "]" | "}") => {
+                    closings.extend(open.pop().map(|open| (open, at)));
+                }
+                _ => {}
+            }
+        }
         Self {
             tokens,
+            closings,
             key_tables: HashSet::new(),
             keys: HashSet::new(),
             callers: HashSet::new(),
@@ -185,18 +205,7 @@ impl<'a> Text<'a> {
 
     /// The place of the bracket that closes the one at `open`.
     fn closing(&self, open: usize) -> Option<usize> {
-        let mut depth = 0_usize;
-        for (at, token) in self.tokens.iter().enumerate().skip(open) {
-            match token {
-                Token::Sign("(" | "[" | "{") => depth += 1,
-                Token::Sign(")" | "]" | "}") => depth = depth.checked_sub(1)?,
-                _ => {}
-            }
-            if depth == 0 {
-                return Some(at);
-            }
-        }
-        None
+        self.closings.get(&open).copied()
     }
 
     /// True when no expression that ends before `at` goes on there.

@@ -259,3 +259,15 @@ fn libraries_are_proved_by_the_first_parameter_of_what_they_register() {
         assert!(!keeps_to_its_keys(source.as_bytes(), Kind::Library), "{source}");
     }
 }
+
+#[test]
+fn a_script_that_is_too_long_to_look_through_is_not_proved() {
+    let call = "redis.call('get',KEYS[1]) ";
+    assert!(keeps_to_its_keys(call.repeat(300).as_bytes(), Kind::Script));
+    assert!(!keeps_to_its_keys(call.repeat(1_000).as_bytes(), Kind::Script));
+    let bombs = ["redis.call(", "a,", "f(", "[", "function f(keys) ", "local function f(k) end f("];
+    for bomb in bombs {
+        let text = bomb.repeat(1 << 20);
+        assert!(!keeps_to_its_keys(text.as_bytes(), Kind::Library), "{bomb}");
+    }
+}
