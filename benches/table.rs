@@ -9,7 +9,11 @@
 //! keys: the reason why the table grows one segment at a time. The machine's own interruptions
 //! are in that figure, so the smallest of a few runs is printed.
 
-#![allow(clippy::indexing_slicing, reason = "a benchmark that meets the unexpected has to stop")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a benchmark that meets the unexpected has to stop"
+)]
 
 use criterion::{BatchSize, Criterion, Throughput};
 use my_redis::data::segmented::{Hashed, Owned, Segment, SegmentedTable};

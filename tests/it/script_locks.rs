@@ -119,7 +119,7 @@ fn step(server: &Server, kind: usize, n: usize) {
             }
             3 => check(&wire.command(&["FCALL", "transfer", "2", from_name, to_name, &amount])),
             _ => {
-                let (here, there) = if n % 2 == 0 { ("a", "b") } else { ("b", "a") };
+                let (here, there) = if n.is_multiple_of(2) { ("a", "b") } else { ("b", "a") };
                 let (here, there) = (format!("token:{here}"), format!("token:{there}"));
                 match n % 4 {
                     0 | 3 => check(&wire.command(&["EVAL", MOVE_TOKEN, "2", &here, &there])),
