@@ -272,11 +272,9 @@ return {pcall(loadstring, {})}
 --
 local n = 0 return load(function() n = n + 1 return ({'return ', '5'})[n] end)()
 --
-return {load(function() error('x') end)}
+return {pcall(function() return select(2, load(function() error('x') end)) end)}
 --
-return {load(function() return {} end)}
---
-return {load(function() return 'x =' end)}
+local n = 0 return select(2, load(function() n = n + 1 return ({'x', ' ='})[n] end))
 --
 return {pcall(load)}
 --

@@ -184,7 +184,7 @@ return {pcall(string.format, '%123d', 1)}
 --
 return {string.format('%.20s', 'short'), string.format('%.3s', 'longer')}
 --
-return {string.rep('ab', 3), string.rep('', 1000000000), string.rep('x', 0), string.rep('x', -1)}
+return {string.rep('ab', 3), string.rep('', 1000000), string.rep('x', 0), string.rep('x', -1)}
 --
 return {pcall(string.rep, 'x')}
 --
