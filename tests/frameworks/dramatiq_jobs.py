@@ -22,7 +22,8 @@ from check import PART, PORT, Record, equal, kept, restart, run, some_held, unti
 logging.disable(logging.CRITICAL)
 # For the worker processes: how long one waits to consume again after its connection is lost.
 os.environ["dramatiq_restart_delay"] = "300"
-url = f"redis://127.0.0.1:{PORT}/9"
+# By default the client asks again after five seconds: for messages, of which it then has had some.
+url = f"redis://127.0.0.1:{PORT}/9?socket_timeout=30"
 results = RedisBackend(url=url)
 limits = RateLimits(url=url)
 # A message in hand is for others when its worker has not been heard for this long.
