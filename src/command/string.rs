@@ -560,16 +560,12 @@ fn incrbyfloat(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
 
 fn append(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     let tail = call.args.at(2);
-    let mut len = 0;
-    if let Some(value) = view.read().string()? {
-        len = value.bytes().len();
-        if tail.len() > call.string_bytes_max.saturating_sub(len) {
-            return Err(CommandError::StringTooLong);
-        }
+    if let Some(value) = view.read().string()?
+        && tail.len() > call.string_bytes_max.saturating_sub(value.bytes().len())
+    {
+        return Err(CommandError::StringTooLong);
     }
-    if !tail.is_empty() || !view.exists() {
-        len = view.append(tail)?;
-    }
+    let len = view.append(tail)?;
     view.notify(EventSet::STRING, "append");
     call.reply.count(len);
     Ok(())

@@ -230,7 +230,7 @@ impl Shard {
 
     /// Tells those who want to hear of it that a key changes.
     #[inline]
-    fn note_change_of(&mut self, place: Place) {
+    pub(super) fn note_change_of(&mut self, place: Place) {
         if let Some(observers) = &mut self.observers {
             observers.note_change(place);
         }

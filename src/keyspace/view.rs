@@ -463,7 +463,7 @@ impl<'a> WriteView<'a> {
     }
 
     /// As [`change_string`](Self::change_string), with `change` saying first how many changes it
-    /// counts as.
+    /// counts as; with none those who watch the key, or keep a copy of it, are not told.
     ///
     /// # Errors
     /// `WrongType` when the key holds another type; `change` is not called then.
@@ -472,7 +472,6 @@ impl<'a> WriteView<'a> {
         len: usize,
         change: impl FnOnce(&mut [u8]) -> (usize, R),
     ) -> Result<R, WrongType> {
-        self.note_changed();
         let (changes, result) = match self.slot {
             None => {
                 let (value, result) = crate::data::string::change(Bytes::new(), len, change);
@@ -482,10 +481,19 @@ impl<'a> WriteView<'a> {
             }
             Some(slot) => {
                 self.read().string()?;
-                let entry = self.shard.change(slot, self.key.place(), self.epoch);
-                entry.and_then(|entry| entry.change_string(len, change)).ok_or(WrongType)?
+                let place = self.key.place();
+                let entry = self.shard.change_unseen(slot, place, self.epoch);
+                let changed = entry.and_then(|entry| entry.change_string(len, change));
+                let (changes, result) = changed.ok_or(WrongType)?;
+                if changes > 0 {
+                    self.shard.note_change_of(place);
+                }
+                (changes, result)
             }
         };
+        if changes > 0 {
+            self.note_changed();
+        }
         self.shard.note_changes(changes as u64, self.epoch);
         Ok(result)
     }

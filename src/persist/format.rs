@@ -2,11 +2,11 @@
 //!
 //! The file is Redis' own RDB, so that data moves between this server and Redis, Valkey, KeyDB or
 //! Dragonfly with the file alone. Written is version 9 with the plain types only, which every one
-//! of them since Redis 5.0 reads; nothing is lost by that but some compactness. The exceptions are a
-//! hash whose fields have deadlines, which only Redis 7.4 and later can read, and a stream that has
-//! changed otherwise than by growing, which Redis 7.0 and later can; `stream` has its form. With
-//! libraries of functions it says version 10, that of Redis 7.0, so that an older one refuses it at
-//! once. Read is whatever Redis 2.4 to 7.4 and Valkey 8 write for values that are no modules'.
+//! of them since Redis 5.0 reads; nothing is lost by that but some compactness. The exceptions are
+//! a hash whose fields have deadlines, which only Redis 7.4 and later can read, and a stream that
+//! did more than grow, which Redis 7.0 and later can; `stream` has its form. With libraries of
+//! functions it says version 10, that of Redis 7.0, so that an older one refuses it at once. Read
+//! is whatever Redis 2.4 to 7.4 and Valkey 8 write for values that are not of modules.
 //!
 //! ```text
 //!   "REDIS" "0009"                              magic and version, ASCII

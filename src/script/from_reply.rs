@@ -7,7 +7,13 @@ use crate::script::raised::{error_table, error_text, redis_error};
 use crate::util::number::{parse_f64, parse_i64};
 use bstr::BStr;
 use memchr::memchr;
-use mlua::{Error, Lua, LuaString, Result, Table, Value};
+use mlua::{Either, Error, Lua, LuaString, Result, Table, Value};
+
+/// Bytes for Lua's stack. mlua puts text there directly, and other bytes by way of a reference.
+#[inline]
+pub fn lua_bytes(bytes: &[u8]) -> Either<&str, &BStr> {
+    std::str::from_utf8(bytes).map_or_else(|_| Either::Right(BStr::new(bytes)), Either::Left)
+}
 
 /// Replies within replies, at most.
 const DEPTH_MAX: u32 = 64;
@@ -162,7 +168,7 @@ impl<'a> Reader<'a> {
         {
             let (bytes, rest) = rest.split_at_checked(len).ok_or_else(malformed)?;
             self.rest = rest.get(2..).ok_or_else(malformed)?;
-            return table.raw_set(index, BStr::new(bytes));
+            return table.raw_set(index, lua_bytes(bytes));
         }
         let value = self.value(depth + 1)?;
         table.raw_set(index, value)

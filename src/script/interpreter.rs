@@ -8,6 +8,7 @@
 
 use crate::protocol::reply::ReplyWriter;
 use crate::protocol::request::Args;
+use crate::script::from_reply::lua_bytes;
 use crate::script::host::{Host, Limits, ScriptError};
 use crate::script::raised::{PRELUDE_NAME, Raised, text_error, value_of};
 use crate::script::redis_api;
@@ -15,7 +16,6 @@ use crate::script::source::{Library, LibraryFunction, Script};
 use crate::script::state::{Mode, State};
 use crate::script::to_reply::{self, ErrorTable, Kind};
 use crate::script::{bit_library, json, msgpack_library, string_library, struct_library};
-use bstr::BStr;
 use mlua::state::{GcIncParams, GcMode};
 use mlua::{
     Error, Function, HookTriggers, Lua, LuaOptions, LuaString, MultiValue, Result, StdLib, Table,
@@ -486,7 +486,7 @@ impl Interpreter {
     }
 
     fn strings(&self, args: Args<'_>) -> Result<Table> {
-        self.lua.create_sequence_from(args.iter_from(0).map(BStr::new))
+        self.lua.create_sequence_from(args.iter_from(0).map(lua_bytes))
     }
 
     /// Writes the reply to what a run has returned, or makes the error of it.

@@ -429,13 +429,13 @@ fn a_dump_that_cannot_be_kept_whole_stops_the_start_and_is_left_alone() {
     let good = fs::read(server.dump_path()).unwrap();
     let mut wrong_checksum = good.clone();
     *wrong_checksum.last_mut().unwrap() ^= 1;
-    let function = fs::read(samples.join("refused-function.rdb")).unwrap();
+    let other_database = fs::read(samples.join("refused-database.rdb")).unwrap();
     let cases: &[(&str, &[u8], &str)] = &[
         ("empty", b"", "at byte 0"),
         ("cut", &good[..good.len() / 2], "at byte"),
         ("no dump", b"hello, this is no dump at all", "at byte 0"),
         ("wrong checksum", &wrong_checksum, "checksum"),
-        ("function", &function, "function"),
+        ("a database that is not there", &other_database, "database 3"),
     ];
     for (name, bytes, said) in cases {
         let folder = Folder::new();
