@@ -69,6 +69,16 @@ struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
+    /// The request of a call, which may not wait in a script.
+    fn of_call(call: &Call<'a>, for_group: bool) -> Result<Self, CommandError> {
+        let request = Self::parse(call.args, for_group)?;
+        if call.is_in_script && request.block.is_some() {
+            let text = " command is not allowed with BLOCK option from scripts";
+            return Err(CommandError::echoing("ERR ", call.args.at(0), text));
+        }
+        Ok(request)
+    }
+
     fn parse(args: Args<'a>, for_group: bool) -> Result<Self, CommandError> {
         let (group, block) = (None, None);
         let (first_key, keys, count) = (0, 0, 0);
@@ -208,7 +218,7 @@ fn resolve(request: &Request<'_>, views: &[ReadView<'_>]) -> Result<Ids, Command
 
 /// Reads for oneself what is there, or says how long to wait.
 fn read(call: &mut Call<'_>, views: &[ReadView<'_>]) -> Result<Tried, CommandError> {
-    let request = Request::parse(call.args, false)?;
+    let request = Request::of_call(call, false)?;
     let ids = resolve(&request, views)?;
     let news: SmallVec<[(usize, &Stream, StreamId); 4]> = views
         .iter()
@@ -254,7 +264,7 @@ fn read_or_wait(
     let Attempt::Woken(number) = attempt else {
         return read(call, &views);
     };
-    let request = Request::parse(call.args, false)?;
+    let request = Request::of_call(call, false)?;
     let from = id(request.id(number))?.next();
     let stream = views.get(number).map(ReadView::stream).transpose()?.flatten();
     if let (Some(stream), Some(from)) = (stream, from) {
@@ -326,7 +336,7 @@ fn read_for_group(
     call: &mut Call<'_>,
     attempt: Attempt,
 ) -> Result<Tried, CommandError> {
-    let request = Request::parse(call.args, true)?;
+    let request = Request::of_call(call, true)?;
     let (name, consumer) = request.group.unwrap_or_default();
     if let Attempt::Woken(number) = attempt {
         return serve_woken(view, call, &request, number);

@@ -209,6 +209,16 @@ fn scripts_of_well_known_programs_do_their_work() {
     );
 }
 
+transcript!(a_script_may_read_a_stream_but_not_wait_for_it, |wire| {
+    let refused = "-ERR xread command is not allowed with BLOCK option from scripts";
+    wire.expect("XADD s 1-1 f v", "$3\r\n1-1\r\n");
+    wire.expect_start(
+        "EVAL \"return redis.pcall('xread','BLOCK',0,'STREAMS',KEYS[1],'$')\" 1 s",
+        refused,
+    );
+    wire.expect("EVAL \"return #redis.call('xread','STREAMS',KEYS[1],'0')\" 1 s", ":1\r\n");
+});
+
 transcript!(an_error_of_a_script_says_where_it_was, |wire| {
     let reply = wire.command(&["EVAL", "\n\nreturn redis.call('nosuch')", "0"]);
     let text = String::from_utf8(reply).unwrap();
