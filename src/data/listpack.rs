@@ -23,8 +23,16 @@ const I64: u8 = 0xF4;
 
 /// A string of more bytes is no integer.
 const INTEGER_TEXT_BYTES_MAX: usize = 20;
-/// Bytes that an element takes at most beside its string.
-pub const ELEMENT_HEAD_BYTES_MAX: usize = 10;
+/// Bytes that a string of `len` bytes takes at most as an element.
+#[inline]
+#[must_use]
+pub fn text_bytes_max(len: usize) -> usize {
+    match len {
+        0..0x40 => len + 2,
+        0x40..0x1000 => len + 4,
+        _ => len + 10,
+    }
+}
 
 /// One element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -281,6 +289,8 @@ mod tests {
             for text in &texts {
                 starts.push(bytes.len());
                 put_bytes(&mut bytes, text);
+                let taken = bytes.len() - starts.last().unwrap();
+                prop_assert!(taken <= text_bytes_max(text.len()));
             }
             let mut at = 0;
             for (text, start) in texts.iter().zip(&starts) {

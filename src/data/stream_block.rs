@@ -26,9 +26,18 @@ const SAME_FIELDS: i64 = 2;
 /// Parts of an entry beside fields and values: flags and the two parts of the id.
 const FIXED_PARTS: i64 = 3;
 
+/// Bytes of all parts of an entry beside fields and values at most, but for long ids.
+const FIXED_BYTES_MAX: usize = 24;
+
 const BLOCK_BYTES_MIN: usize = 128;
-/// Up to this the room of a block doubles when it is full.
-const ROOM_DOUBLED_BYTES_MAX: usize = 4096;
+/// Up to this the room of a block doubles when it is full; beyond it grows by a quarter.
+const ROOM_DOUBLED_BYTES_MAX: usize = 2048;
+/// No block begins with more room.
+const ROOM_FIRST_BYTES_MAX: usize = 4096;
+
+/// A full block may have room for so many bytes more than its own, and for such a part of these.
+const SPARE_BYTES: usize = 64;
+const SPARE_PART: usize = 64;
 
 /// Head of a listpack: its bytes and the number of its elements.
 const HEAD_BYTES: usize = 6;
@@ -115,9 +124,12 @@ pub trait Pairs<'p>: Iterator<Item = &'p [u8]> + Clone {}
 impl<'p, I: Iterator<Item = &'p [u8]> + Clone> Pairs<'p> for I {}
 
 impl Block {
-    /// A block for an entry with these pairs; the entry is yet to be added.
-    pub(super) fn new<'p>(id: StreamId, pairs: impl Pairs<'p>) -> Self {
-        let mut bytes = Vec::with_capacity(BLOCK_BYTES_MIN);
+    /// A block for an entry with these pairs, which is yet to be added; it will have about as many
+    /// bytes as the one `before`.
+    pub(super) fn new<'p>(id: StreamId, pairs: impl Pairs<'p>, before: Option<&Self>) -> Self {
+        let likely = before.map_or(0, |before| before.bytes.len() + before.spare_bytes());
+        let room = likely.clamp(BLOCK_BYTES_MIN, ROOM_FIRST_BYTES_MAX);
+        let mut bytes = Vec::with_capacity(room);
         let fields = pairs.clone().count() / 2;
         put_integer(&mut bytes, fields as i64);
         pairs.step_by(2).for_each(|field| put_bytes(&mut bytes, field));
@@ -159,12 +171,12 @@ impl Block {
     /// Adds an entry at the end. Cost: O(bytes) amortized.
     pub(super) fn push<'p>(&mut self, id: StreamId, pairs: impl Pairs<'p>) {
         let is_same = self.has_fields(pairs.clone());
-        let (mut count, mut len) = (0_usize, 0_usize);
+        let (mut count, mut len) = (0_usize, FIXED_BYTES_MAX);
         for text in pairs.clone() {
             count += 1;
-            len += text.len() + listpack::ELEMENT_HEAD_BYTES_MAX;
+            len += listpack::text_bytes_max(text.len());
         }
-        self.reserve(len + 5 * listpack::ELEMENT_HEAD_BYTES_MAX);
+        self.reserve(len);
         let fields = count / 2;
         let bytes = &mut self.bytes;
         put_integer(bytes, if is_same { SAME_FIELDS } else { 0 });
@@ -187,16 +199,27 @@ impl Block {
     /// Makes room for so many bytes: twice as much as there is while the block is small.
     fn reserve(&mut self, additional: usize) {
         let wanted = self.bytes.len() + additional;
-        if wanted > self.bytes.capacity() {
-            let doubled = (2 * self.bytes.capacity()).min(ROOM_DOUBLED_BYTES_MAX);
-            self.bytes.reserve_exact(wanted.max(doubled) - self.bytes.len());
+        let room = self.bytes.capacity();
+        if wanted > room {
+            let larger = match room {
+                ..ROOM_DOUBLED_BYTES_MAX => 2 * room,
+                _ => room + room / 4,
+            };
+            self.bytes.reserve_exact(wanted.max(larger) - self.bytes.len());
         }
+    }
+
+    /// Bytes of room beyond its own that a full block may keep.
+    fn spare_bytes(&self) -> usize {
+        SPARE_BYTES + self.bytes.len() / SPARE_PART
     }
 
     /// Gives back the room for more entries: the block takes no more. Cost: O(bytes).
     pub(super) fn close(&mut self) {
-        // Shrunk in its place it would keep the room, up to twice of what it needs.
-        self.bytes = Vec::from(self.bytes.as_slice());
+        if self.bytes.capacity() - self.bytes.len() > self.spare_bytes() {
+            // Shrunk in its place it would keep the room, up to twice of what it needs.
+            self.bytes = Vec::from(self.bytes.as_slice());
+        }
     }
 
     /// Where the first entry begins.

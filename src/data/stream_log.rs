@@ -161,10 +161,14 @@ impl EntryLog {
                 || (limits.entries != 0 && entries >= limits.entries)
         };
         if self.blocks.back().is_none_or(|slot| is_full(&slot.block)) {
-            if let Some(slot) = self.blocks.back_mut() {
-                own(&mut slot.block, &mut self.copied_bytes).close();
-            }
-            let block = Arc::new(Block::new(id, pairs.clone()));
+            let before = match self.blocks.back_mut() {
+                Some(slot) => {
+                    own(&mut slot.block, &mut self.copied_bytes).close();
+                    Some(&*slot.block)
+                }
+                None => None,
+            };
+            let block = Arc::new(Block::new(id, pairs.clone(), before));
             self.blocks.push_back(Slot { first: id, block });
         }
         if let Some(slot) = self.blocks.back_mut() {
