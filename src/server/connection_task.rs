@@ -48,8 +48,9 @@ enum Batch {
     Close,
 }
 
-/// Serves one client until either side ends the connection.
-pub async fn serve<S>(gate: Arc<Gate>, stream: S, record: Arc<ClientRecord>)
+/// Serves one client until either side ends the connection. `listed` goes before the connection
+/// does: whoever sees it closed finds that the client is gone.
+pub async fn serve<S>(gate: Arc<Gate>, stream: S, record: Arc<ClientRecord>, listed: impl Sized)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -69,6 +70,7 @@ where
     })
     .await;
     task.run().await;
+    drop(listed);
 }
 
 /// Some requests that were decoded before the first of them runs.

@@ -398,8 +398,8 @@ fn admit(stream: TcpStream, address: SocketAddr, gate: &Arc<Gate>) {
     let gate = Arc::clone(gate);
     tokio::spawn(async move {
         // Also when the task ends by a panic, the client is gone.
-        let _listed = Listed { gate: Arc::clone(&gate), id: record.id };
-        connection_task::serve(gate, stream, record).await;
+        let listed = Listed { gate: Arc::clone(&gate), id: record.id };
+        connection_task::serve(gate, stream, record, listed).await;
     });
 }
 

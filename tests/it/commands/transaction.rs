@@ -149,7 +149,7 @@ const CHANGES: &[(&str, &str, bool)] = &[
     ("SET k x", "INCR k", false),
     ("SET k 1", "APPEND k x", true),
     ("SET k 1", "APPEND k ''", true),
-    ("SET k 1", "SETBIT k 0 0", true),
+    ("SET k 1", "SETBIT k 0 0", false),
     ("SET k 1", "BITFIELD k SET u8 0 49", false),
     ("SET k 1", "BITFIELD k SET u8 0 50", true),
     ("SET k 1", "BITFIELD k INCRBY u8 0 0", false),
