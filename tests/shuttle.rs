@@ -595,7 +595,7 @@ impl Reader {
         let waiter: Arc<dyn Waiter> = Arc::<Self>::clone(self);
         let (mut after, key) = (AfterUnlock::default(), self.keyspace.locate(STREAM));
         let is_late = planted::is_on(Bug::LateWait);
-        let is_read = self.keyspace.write_many(&[key], NOW, &mut after, |view| {
+        let tried = self.keyspace.write_many(&[key], NOW, &mut after, |view| {
             let is_group = self.line != Line::Each;
             let is_behind = is_group && view.has_waiters(1, ValueType::Stream, self.line);
             let is_read = !is_behind && self.finds(view);
@@ -606,8 +606,9 @@ impl Reader {
             }
             is_read
         });
-        if !is_read && is_late {
-            self.keyspace.write_many(&[key], NOW, &mut after, |view| view.wait(&waiter, false));
+        if !tried.unwrap() && is_late {
+            let wait = |view: &mut WriteManyView<'_, '_>| view.wait(&waiter, false);
+            self.keyspace.write_many(&[key], NOW, &mut after, wait).unwrap();
         }
         serve(&self.keyspace, &mut after);
     }

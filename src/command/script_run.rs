@@ -138,24 +138,35 @@ impl Gate {
         args: Args<'_>,
         shards: &mut ShardSet,
     ) {
-        match self.prepare_script(spec, args) {
-            Ok(prepared) => shards.add_set(&self.shards_of_script(&prepared, args)),
+        // One that is not known is not loaded for this: the transaction may be refused yet.
+        let is_known = self.known_body(spec, args).is_some();
+        match is_known.then(|| self.prepare_script(spec, args)) {
+            Some(Ok(prepared)) => shards.add_set(&self.shards_of_script(&prepared, args)),
             // It may be loaded by then.
-            Err(_) => shards.add_all(),
+            None | Some(Err(_)) => shards.add_all(),
         }
     }
 
     /// True when a script does not write, by its command or by what it says of itself.
     pub(super) fn is_script_readonly(&self, spec: &CommandSpec, args: Args<'_>) -> bool {
-        let says = |body: Result<Body, CommandError>| {
-            let flags = match body {
-                Ok(Body::Script(known)) => known.flags,
-                Ok(Body::Function(known)) => Some(known.function.flags),
-                Err(_) => None,
-            };
-            flags.is_some_and(|flags| flags.contains(ScriptFlags::NO_WRITES))
+        let flags = || match self.find_body(spec, args).ok()? {
+            Body::Script(known) => known.flags,
+            Body::Function(known) => Some(known.function.flags),
         };
-        spec.flags.has(Flags::READONLY) || says(self.find_body(spec, args))
+        spec.flags.has(Flags::READONLY)
+            || flags().is_some_and(|flags| flags.contains(ScriptFlags::NO_WRITES))
+    }
+
+    /// What is to be run, if it is loaded.
+    fn known_body(&self, spec: &CommandSpec, args: Args<'_>) -> Option<Body> {
+        let (store, name) = (&self.services().scripts, args.at(1));
+        match spec.run {
+            Run::Script(ScriptCall::Function) => store.function(name).map(Body::Function),
+            Run::Script(ScriptCall::Sha) => {
+                ScriptId::parse(name).and_then(|id| store.script(&id)).map(Body::Script)
+            }
+            _ => store.script(&ScriptId::of(name)).map(Body::Script),
+        }
     }
 
     fn shards_of_script(&self, prepared: &Prepared, args: Args<'_>) -> ShardSet {
@@ -170,24 +181,15 @@ impl Gate {
     }
 
     fn find_body(&self, spec: &CommandSpec, args: Args<'_>) -> Result<Body, CommandError> {
-        let (store, name) = (&self.services().scripts, args.at(1));
+        if let Some(known) = self.known_body(spec, args) {
+            return Ok(known);
+        }
         match spec.run {
-            Run::Script(ScriptCall::Function) => match store.function(name) {
-                Some(known) => Ok(Body::Function(known)),
-                None => Err(CommandError::Text("ERR Function not found")),
-            },
+            Run::Script(ScriptCall::Function) => Err(CommandError::Text("ERR Function not found")),
             Run::Script(ScriptCall::Sha) => {
-                let known = ScriptId::parse(name).and_then(|id| store.script(&id));
-                let missing = "NOSCRIPT No matching script. Please use EVAL.";
-                known.map(Body::Script).ok_or(CommandError::Text(missing))
+                Err(CommandError::Text("NOSCRIPT No matching script. Please use EVAL."))
             }
-            _ => {
-                let known = match store.script(&ScriptId::of(name)) {
-                    Some(known) => known,
-                    None => self.load_script(name)?,
-                };
-                Ok(Body::Script(known))
-            }
+            _ => self.load_script(args.at(1)).map(Body::Script),
         }
     }
 
