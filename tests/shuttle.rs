@@ -659,7 +659,7 @@ impl Waiter for Reader {
 
 fn add_entry(keyspace: &Keyspace) {
     let mut after = AfterUnlock::default();
-    keyspace.write(keyspace.locate(STREAM), NOW, &mut after, |view| {
+    let written = keyspace.write(keyspace.locate(STREAM), NOW, &mut after, |view| {
         let add = |stream: &mut Box<Stream>| {
             let id = stream.entries.last_id().next().unwrap();
             stream.entries.append(id, [&b"f"[..], b"v"].into_iter(), BlockLimits::default());
@@ -667,6 +667,7 @@ fn add_entry(keyspace: &Keyspace) {
         view.change_collection(true, add).unwrap();
         view.serve_waiters();
     });
+    written.unwrap();
     serve(keyspace, &mut after);
 }
 
@@ -674,10 +675,13 @@ fn add_entry(keyspace: &Keyspace) {
 /// gets one of them, and the third one sees one, too.
 fn entries_against_readers() {
     let keyspace = Arc::new(Keyspace::new(1));
-    keyspace.write(keyspace.locate(STREAM), NOW, &mut AfterUnlock::default(), |view| {
-        let group = Group::new(b"g", StreamId::MIN, None);
-        view.change_collection(true, |stream: &mut Box<Stream>| stream.add_group(group)).unwrap();
-    });
+    let written =
+        keyspace.write(keyspace.locate(STREAM), NOW, &mut AfterUnlock::default(), |view| {
+            let group = Group::new(b"g", StreamId::MIN, None);
+            view.change_collection(true, |stream: &mut Box<Stream>| stream.add_group(group))
+                .unwrap();
+        });
+    written.unwrap();
     let readers = [Line::InTurn(7), Line::InTurn(7), Line::Each].map(|line| {
         let reader = Reader::new(&keyspace, line);
         let reading = Arc::clone(&reader);
