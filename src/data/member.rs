@@ -25,6 +25,13 @@ enum Place {
     Longer(Arc<Box<[u8]>>),
 }
 
+/// The empty one, which needs no allocation.
+impl Default for Member {
+    fn default() -> Self {
+        Self(Place::Inline(0, [0; INLINE_BYTES_MAX]))
+    }
+}
+
 /// The bytes at the start of an array with room for more.
 fn padded<const N: usize>(bytes: &[u8]) -> [u8; N] {
     let mut array = [0; N];

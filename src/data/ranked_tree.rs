@@ -25,7 +25,7 @@ const FILL_MIN_DIVISOR: usize = 4;
 const GROWTH: usize = 8;
 
 /// A member with its score, which is never NaN.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scored {
     /// The score.
     pub score: f64,

@@ -22,7 +22,7 @@ use crate::data::tagged::TaggedVec;
 use crate::util::hash::{KeyHash, PLACE_BITS_MAX, POSITION_BITS, POSITION_END, Position};
 use crate::util::random::Random;
 use hashbrown::HashTable;
-use hashbrown::hash_table::{Entry, IterHash};
+use hashbrown::hash_table::Entry;
 use std::hint;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -63,11 +63,11 @@ pub trait Hold<S: Clone>: Clone {
 
 /// A segment that belongs to one table.
 #[derive(Debug, Clone)]
-pub struct Owned<S>(S);
+pub struct Owned<S>(Box<S>);
 
 impl<S: Clone> Hold<S> for Owned<S> {
     fn new(segment: S) -> Self {
-        Self(segment)
+        Self(Box::new(segment))
     }
     #[inline]
     fn get(&self) -> &S {
@@ -121,8 +121,13 @@ pub trait Store<T: Hashed>: Clone + Default + IntoIterator<Item = T> {
     fn get(&self, place: usize) -> Option<&T>;
     /// The entry at a place, to change it.
     fn get_mut(&mut self, place: usize) -> Option<&mut T>;
-    /// Adds an entry that is not there.
-    fn insert(&mut self, hash: KeyHash, entry: T);
+    /// Entries that might be the one with this hash, most likely only that one; it need not be
+    /// among them. Loads the first bytes of the search, not yet an entry.
+    fn candidates<'a>(&'a self, hash: KeyHash) -> impl Iterator<Item = &'a T>
+    where
+        T: 'a;
+    /// Adds an entry that is not there; returns its place.
+    fn insert(&mut self, hash: KeyHash, entry: T) -> usize;
     /// Removes the entry at a place.
     fn remove(&mut self, place: usize) -> Option<T>;
     /// All entries.
@@ -171,8 +176,16 @@ impl<T: Hashed> Store<T> for HashTable<T> {
         self.get_bucket_mut(place)
     }
     #[inline]
-    fn insert(&mut self, hash: KeyHash, entry: T) {
-        self.insert_unique(hash.in_segment(), entry, |e| e.hash().in_segment());
+    fn candidates<'a>(&'a self, hash: KeyHash) -> impl Iterator<Item = &'a T>
+    where
+        T: 'a,
+    {
+        self.iter_hash(hash.in_segment())
+    }
+    #[inline]
+    fn insert(&mut self, hash: KeyHash, entry: T) -> usize {
+        let inserted = self.insert_unique(hash.in_segment(), entry, |e| e.hash().in_segment());
+        inserted.bucket_index()
     }
     #[inline]
     fn remove(&mut self, place: usize) -> Option<T> {
@@ -217,8 +230,10 @@ impl<T: Hashed> Store<T> for HashTable<T> {
     }
 }
 
-/// One small table and the range of positions that it covers.
+/// One small table and the range of positions that it covers. Begins where a line of the
+/// processor's cache does, so that the tags of a small one are in one line.
 #[derive(Debug, Clone)]
+#[repr(align(64))]
 pub struct Segment<T, S = HashTable<T>> {
     table: S,
     /// Bits of the position, behind the root bits, that all entries share.
@@ -227,11 +242,12 @@ pub struct Segment<T, S = HashTable<T>> {
     entry: PhantomData<T>,
 }
 
-/// A shared segment that takes little memory.
-pub type CompactSegment<T> = Arc<Segment<T, TaggedVec<T>>>;
+/// A table whose clones share its segments and which takes little memory. Its segments are not as
+/// small as they could be, because a clone counts each.
+pub type CompactTable<T> = SegmentedTable<T, Arc<Segment<T, TaggedVec<T, 8>>>, TaggedVec<T, 8>>;
 
-/// A table whose clones share its segments and which takes little memory.
-pub type CompactTable<T> = SegmentedTable<T, CompactSegment<T>, TaggedVec<T>>;
+/// A table of its own that takes little memory and finds fast.
+pub type OwnedTable<T> = SegmentedTable<T, Owned<Segment<T, TaggedVec<T, 4>>>, TaggedVec<T, 4>>;
 
 impl<T: Hashed, S: Store<T>> Segment<T, S> {
     fn memory_bytes(&self) -> usize {
@@ -276,15 +292,6 @@ impl<T: Hashed, H: Hold<Segment<T, S>>, S: Store<T>> Clone for SegmentedTable<T,
             entry: PhantomData,
             ..*self
         }
-    }
-}
-
-impl<T: Hashed, H: Hold<Segment<T>>> SegmentedTable<T, H> {
-    /// The entries that might be the one with this hash, most likely only that one. Loads the
-    /// first bytes of the search, not yet an entry.
-    #[inline]
-    pub fn candidates(&self, hash: KeyHash) -> IterHash<'_, T> {
-        self.segment(self.segment_index(hash.position())).table.iter_hash(hash.in_segment())
     }
 }
 
@@ -406,6 +413,13 @@ impl<T: Hashed, H: Hold<Segment<T, S>>, S: Store<T>> SegmentedTable<T, H, S> {
         segment.first + (POSITION_END >> (self.root_bits + segment.depth))
     }
 
+    /// Entries that might be the one with this hash, most likely only that one; it need not be
+    /// among them. Loads the first bytes of the search, not yet an entry.
+    #[inline]
+    pub fn candidates(&self, hash: KeyHash) -> impl Iterator<Item = &T> {
+        self.segment(self.segment_index(hash.position())).table.candidates(hash)
+    }
+
     /// Where the entry that `equal` accepts stands. Cost: O(1).
     #[inline]
     #[must_use]
@@ -437,21 +451,22 @@ impl<T: Hashed, H: Hold<Segment<T, S>>, S: Store<T>> SegmentedTable<T, H, S> {
         self.segment_mut(slot.segment).table.get_mut(slot.place)
     }
 
-    /// Adds an entry whose key is not there yet.
+    /// Adds an entry whose key is not there yet; returns where it stands.
     ///
     /// Cost: O(1), with at most one segment split or grown.
-    pub fn insert_new(&mut self, hash: KeyHash, entry: T) {
+    pub fn insert_new(&mut self, hash: KeyHash, entry: T) -> Slot {
         let mut index = self.segment_index(hash.position());
         while self.segment(index).table.count() >= S::ENTRIES_MAX && self.split(index) {
             index = self.segment_index(hash.position());
         }
         let table = &mut self.segment_mut(index).table;
-        table.insert(hash, entry);
+        let place = table.insert(hash, entry);
         let (entries, places) = (table.count(), table.places());
         if entries > S::ENTRIES_MAX {
             self.places_max = self.places_max.max(places);
         }
         self.len += 1;
+        Slot { segment: index, place }
     }
 
     /// Where an entry stands that is drawn at random, each as likely; `None` when there are none.
@@ -657,7 +672,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    #[derive(Debug, Clone, PartialEq)]
+    #[derive(Debug, Clone, Default, PartialEq)]
     struct Number(u64, u32);
 
     impl Hashed for Number {
@@ -729,6 +744,7 @@ mod tests {
     fn grows_to_many_entries_and_shrinks_back_to_one_segment() {
         grows_and_shrinks(Table::new(0, 0));
         grows_and_shrinks(Compact::new(0, 0));
+        grows_and_shrinks(OwnedTable::new(0, 0));
     }
 
     fn grows_and_shrinks<H, S>(mut table: SegmentedTable<Number, H, S>)
@@ -752,6 +768,7 @@ mod tests {
     fn entries_with_one_hash_do_not_split_for_ever() {
         do_not_split_for_ever(Table::new(0, 0));
         do_not_split_for_ever(Compact::new(0, 0));
+        do_not_split_for_ever(OwnedTable::new(0, 0));
     }
 
     fn do_not_split_for_ever<H, S>(mut table: SegmentedTable<Number, H, S>)
@@ -773,6 +790,7 @@ mod tests {
     fn a_draw_is_as_likely_to_hit_an_overfilled_segment_as_any_other_entry() {
         draws_evenly(Table::new(0, 0));
         draws_evenly(Compact::new(0, 0));
+        draws_evenly(OwnedTable::new(0, 0));
     }
 
     fn draws_evenly<H, S>(mut table: SegmentedTable<Number, H, S>)
@@ -797,6 +815,7 @@ mod tests {
     fn a_shared_table_is_not_changed_by_its_clone() {
         is_not_changed_by_its_clone(SegmentedTable::<Number, Arc<Segment<Number>>>::new(0, 0));
         is_not_changed_by_its_clone(Compact::new(0, 0));
+        is_not_changed_by_its_clone(OwnedTable::new(0, 0));
     }
 
     fn is_not_changed_by_its_clone<H, S>(mut table: SegmentedTable<Number, H, S>)
@@ -816,6 +835,46 @@ mod tests {
         assert!(table.iter().all(|e| e.1 == 2));
     }
 
+    /// Scans while the table changes; what stays must come exactly once.
+    fn scan_beside_changes<H, S>(
+        mut table: SegmentedTable<Number, H, S>,
+        count: usize,
+        changes: Vec<(u64, bool)>,
+    ) where
+        H: Hold<Segment<Number, S>>,
+        S: Store<Number>,
+    {
+        let root = table.first_position() / (POSITION_END / 4);
+        let in_root = |n: &u64| hash_of(*n).shard(2) as u64 == root;
+        let mut model = BTreeMap::new();
+        for n in (0..6_000).filter(in_root) {
+            put(&mut table, n, 0);
+            model.insert(n, 0);
+        }
+        let mut stays: Vec<u64> = model.keys().copied().collect();
+        let mut seen = Vec::new();
+        let mut cursor = table.first_position();
+        let mut changes = changes.into_iter().filter(|(n, _)| in_root(n));
+        while cursor < table.end_position() {
+            cursor = table.scan(cursor, count, |e| seen.push(e.0));
+            for (n, add) in changes.by_ref().take(100) {
+                if add {
+                    put(&mut table, n, 1);
+                } else if take(&mut table, n).is_some() {
+                    model.remove(&n);
+                    stays.retain(|stay| *stay != n);
+                }
+            }
+            check(&table);
+        }
+        seen.sort_unstable();
+        let twice = seen.windows(2).find(|pair| pair[0] == pair[1] && stays.contains(&pair[0]));
+        assert_eq!(twice, None);
+        for n in stays {
+            assert!(seen.binary_search(&n).is_ok(), "{n} lost");
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(60))]
         #[test]
@@ -824,72 +883,8 @@ mod tests {
             root in 0_usize..4,
             changes in prop::collection::vec((0_u64..12_000, any::<bool>()), 0..8_000),
         ) {
-            let in_root = |n: &u64| hash_of(*n).shard(2) == root;
-            let mut table = Table::new(root, 2);
-            let mut model = BTreeMap::new();
-            for n in (0..6_000).filter(in_root) {
-                put(&mut table, n, 0);
-                model.insert(n, 0);
-            }
-            let mut stays: Vec<u64> = model.keys().copied().collect();
-            let mut seen = Vec::new();
-            let mut cursor = table.first_position();
-            let mut changes = changes.into_iter().filter(|(n, _)| in_root(n));
-            while cursor < table.end_position() {
-                cursor = table.scan(cursor, count, |e| seen.push(e.0));
-                for (n, add) in changes.by_ref().take(100) {
-                    if add {
-                        put(&mut table, n, 1);
-                    } else if take(&mut table, n).is_some() {
-                        model.remove(&n);
-                        stays.retain(|stay| *stay != n);
-                    }
-                }
-                check(&table);
-            }
-            seen.sort_unstable();
-            let twice = seen.windows(2).find(|pair| pair[0] == pair[1] && stays.contains(&pair[0]));
-            prop_assert_eq!(twice, None);
-            for n in stays {
-                prop_assert!(seen.binary_search(&n).is_ok(), "{} lost", n);
-            }
-        }
-
-        #[test]
-        fn a_scan_of_a_compact_table_returns_it_as_well(
-            count in 1_usize..700,
-            root in 0_usize..4,
-            changes in prop::collection::vec((0_u64..12_000, any::<bool>()), 0..8_000),
-        ) {
-            let in_root = |n: &u64| hash_of(*n).shard(2) == root;
-            let mut table = Compact::new(root, 2);
-            let mut model = BTreeMap::new();
-            for n in (0..6_000).filter(in_root) {
-                put(&mut table, n, 0);
-                model.insert(n, 0);
-            }
-            let mut stays: Vec<u64> = model.keys().copied().collect();
-            let mut seen = Vec::new();
-            let mut cursor = table.first_position();
-            let mut changes = changes.into_iter().filter(|(n, _)| in_root(n));
-            while cursor < table.end_position() {
-                cursor = table.scan(cursor, count, |e| seen.push(e.0));
-                for (n, add) in changes.by_ref().take(100) {
-                    if add {
-                        put(&mut table, n, 1);
-                    } else if take(&mut table, n).is_some() {
-                        model.remove(&n);
-                        stays.retain(|stay| *stay != n);
-                    }
-                }
-                check(&table);
-            }
-            seen.sort_unstable();
-            let twice = seen.windows(2).find(|pair| pair[0] == pair[1] && stays.contains(&pair[0]));
-            prop_assert_eq!(twice, None);
-            for n in stays {
-                prop_assert!(seen.binary_search(&n).is_ok(), "{} lost", n);
-            }
+            scan_beside_changes(Table::new(root, 2), count, changes.clone());
+            scan_beside_changes(OwnedTable::new(root, 2), count, changes);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! snapshot that would put its keys into the dump under the wrong number, so a database that is
 //! moved then first gets a label with the number that it had at the cut.
 
-use crate::data::segmented::{Owned, Segment, SegmentedTable, Slot};
+use crate::data::segmented::{OwnedTable, Slot};
 use crate::keyspace::entry::{Entry, Version};
 use crate::keyspace::expiry::{Due, ExpiryHeap};
 use crate::keyspace::lock::Epoch;
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 pub type DatabaseNumber = u32;
 
 /// The table of a database in one shard.
-pub type KeyTable = SegmentedTable<Entry, Owned<Segment<Entry>>>;
+pub type KeyTable = OwnedTable<Entry>;
 
 /// Where a key lives inside its shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -6,8 +6,8 @@
 //! snapshot takes any entry in O(1).
 //!
 //! ```text
-//!   packed: [kind][key len][version: 4][deadline: 8, if any][key len: 4, if 255][key][value]
-//!   kind:   bits 0-2 the type, bit 7 "has a deadline"
+//!   packed: [kind][key len][version: 4][deadline: 0, 6 or 8][key len: 4, if 255][key][value]
+//!   kind:   bits 0-2 the type, bits 6-7 how the deadline is stored
 //!   value:  of a string its bytes, of a collection a packed sequence
 //! ```
 //!
@@ -34,13 +34,19 @@ const KIND_SORTED_SET: u8 = 4;
 /// A stream is never packed.
 const KIND_STREAM: u8 = 5;
 const KIND_MASK: u8 = 0x07;
-const HAS_DEADLINE: u8 = 0x80;
+/// The bits of the kind that say how the deadline is stored; both 0 when there is none.
+const DEADLINE_MASK: u8 = 0xc0;
+/// In six bytes, which last for 8,900 years.
+const SHORT_DEADLINE: u8 = 0x40;
+/// In eight bytes.
+const LONG_DEADLINE: u8 = 0x80;
 
 const LONG_KEY: u8 = u8::MAX;
 const KEY_LEN_AT: usize = 1;
 const VERSION_AT: usize = 2;
 const FIXED_BYTES: usize = 6;
-const DEADLINE_BYTES: usize = 8;
+const SHORT_DEADLINE_BYTES: usize = 6;
+const LONG_DEADLINE_BYTES: usize = 8;
 const LONG_KEY_BYTES: usize = 4;
 
 /// The number of a snapshot; entries remember the one in which they last changed.
@@ -53,6 +59,13 @@ pub enum Entry {
     Packed(PackedEntry),
     /// A record with a large value.
     Large(Arc<LargeEntry>),
+}
+
+/// Nothing: what stands in a place of a table that is free. Allocates nothing.
+impl Default for Entry {
+    fn default() -> Self {
+        Self::Packed(PackedEntry(Box::default()))
+    }
 }
 
 /// The bytes of a packed entry; see the head of the file.
@@ -79,6 +92,37 @@ fn kind_of(value_type: ValueType) -> u8 {
     }
 }
 
+/// A deadline in the form in which a packed entry stores it.
+struct StoredDeadline {
+    flag: u8,
+    bytes: [u8; LONG_DEADLINE_BYTES],
+}
+
+impl StoredDeadline {
+    fn of(deadline: Option<UnixMillis>) -> Self {
+        let Some(UnixMillis(millis)) = deadline else {
+            return Self { flag: 0, bytes: [0; LONG_DEADLINE_BYTES] };
+        };
+        let is_short = (0..1 << (8 * SHORT_DEADLINE_BYTES)).contains(&millis);
+        let flag = if is_short { SHORT_DEADLINE } else { LONG_DEADLINE };
+        Self { flag, bytes: millis.to_le_bytes() }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..deadline_bytes(self.flag)).unwrap_or_default()
+    }
+}
+
+/// How many bytes the deadline of an entry of this kind takes.
+#[inline]
+fn deadline_bytes(kind: u8) -> usize {
+    match kind & DEADLINE_MASK {
+        0 => 0,
+        SHORT_DEADLINE => SHORT_DEADLINE_BYTES,
+        _ => LONG_DEADLINE_BYTES,
+    }
+}
+
 impl PackedEntry {
     /// Writes the head and the key; the value follows.
     fn head(
@@ -89,15 +133,13 @@ impl PackedEntry {
         value_bytes: usize,
     ) -> Vec<u8> {
         let short = u8::try_from(key.len()).ok().filter(|len| *len != LONG_KEY);
-        let extra = if deadline.is_some() { DEADLINE_BYTES } else { 0 }
-            + if short.is_none() { LONG_KEY_BYTES } else { 0 };
+        let deadline = StoredDeadline::of(deadline);
+        let extra = deadline.bytes().len() + if short.is_none() { LONG_KEY_BYTES } else { 0 };
         let mut bytes = Vec::with_capacity(FIXED_BYTES + extra + key.len() + value_bytes);
-        bytes.push(if deadline.is_some() { kind | HAS_DEADLINE } else { kind });
+        bytes.push(kind | deadline.flag);
         bytes.push(short.unwrap_or(LONG_KEY));
         bytes.extend_from_slice(&version.to_le_bytes());
-        if let Some(deadline) = deadline {
-            bytes.extend_from_slice(&deadline.0.to_le_bytes());
-        }
+        bytes.extend_from_slice(deadline.bytes());
         if short.is_none() {
             let len = u32::try_from(key.len()).unwrap_or(u32::MAX);
             bytes.extend_from_slice(&len.to_le_bytes());
@@ -111,18 +153,10 @@ impl PackedEntry {
         self.0.get(at).copied().unwrap_or(0)
     }
 
-    #[inline]
-    fn has_deadline(&self) -> bool {
-        self.byte(0) & HAS_DEADLINE != 0
-    }
-
     /// Where the key begins and ends.
     #[inline]
     fn key_range(&self) -> std::ops::Range<usize> {
-        let mut start = FIXED_BYTES;
-        if self.has_deadline() {
-            start += DEADLINE_BYTES;
-        }
+        let mut start = FIXED_BYTES + deadline_bytes(self.byte(0));
         let mut len = usize::from(self.byte(KEY_LEN_AT));
         if len == usize::from(LONG_KEY) {
             len = self.number(start).map_or(0, |n| u32::from_le_bytes(n) as usize);
@@ -147,10 +181,13 @@ impl PackedEntry {
     }
 
     fn deadline(&self) -> Option<UnixMillis> {
-        if !self.has_deadline() {
-            return None;
-        }
-        self.number(FIXED_BYTES).map(|n| UnixMillis(i64::from_le_bytes(n)))
+        let stored = match deadline_bytes(self.byte(0)) {
+            0 => return None,
+            len => self.0.get(FIXED_BYTES..FIXED_BYTES + len)?,
+        };
+        let mut bytes = [0; LONG_DEADLINE_BYTES];
+        bytes.get_mut(..stored.len())?.copy_from_slice(stored);
+        Some(UnixMillis(i64::from_le_bytes(bytes)))
     }
 }
 
@@ -405,7 +442,7 @@ impl Entry {
         };
         let kind = entry.byte(0);
         kind & KIND_MASK == KIND_STRING
-            && (kind & HAS_DEADLINE == 0 || keeps_deadline)
+            && (kind & DEADLINE_MASK == 0 || keeps_deadline)
             && entry.value_bytes().len() == len
     }
 
@@ -432,17 +469,13 @@ impl Entry {
             }
             Self::Packed(entry) => entry,
         };
-        let place = FIXED_BYTES..FIXED_BYTES + DEADLINE_BYTES;
-        let bytes = deadline.map(|deadline| deadline.0.to_le_bytes());
-        match (entry.has_deadline(), bytes) {
-            (true, Some(bytes)) => {
-                if let Some(place) = entry.0.get_mut(place) {
-                    place.copy_from_slice(&bytes);
-                }
-            }
-            (false, Some(bytes)) => entry.resize(place.start..place.start, &bytes, HAS_DEADLINE),
-            (true, None) => entry.resize(place, &[], 0),
-            (false, None) => {}
+        let kind = entry.byte(0);
+        let stored = StoredDeadline::of(deadline);
+        let place = FIXED_BYTES..FIXED_BYTES + deadline_bytes(kind);
+        if kind & DEADLINE_MASK != stored.flag {
+            entry.resize(place, stored.bytes(), stored.flag);
+        } else if let Some(place) = entry.0.get_mut(place) {
+            place.copy_from_slice(stored.bytes());
         }
     }
 
@@ -511,7 +544,7 @@ impl Entry {
                     *self = Self::large(self.key(), value, self.deadline(), self.version());
                 } else {
                     let end = entry.0.len();
-                    entry.resize(end..end, tail, entry.byte(0) & HAS_DEADLINE);
+                    entry.resize(end..end, tail, entry.byte(0) & DEADLINE_MASK);
                 }
                 Some(len)
             }
@@ -552,7 +585,7 @@ impl Entry {
         let missing = len.saturating_sub(entry.value_bytes().len());
         if missing > 0 {
             let end = entry.0.len();
-            entry.resize(end..end, &vec![0; missing], entry.byte(0) & HAS_DEADLINE);
+            entry.resize(end..end, &vec![0; missing], entry.byte(0) & DEADLINE_MASK);
         }
         let start = entry.key_range().end;
         entry.0.get_mut(start..).map(change)
@@ -585,7 +618,7 @@ impl PackedEntry {
             bytes.splice(range, by.iter().copied());
         }
         if let Some(kind) = bytes.first_mut() {
-            *kind = (*kind & !HAS_DEADLINE) | deadline_flag;
+            *kind = (*kind & !DEADLINE_MASK) | deadline_flag;
         }
         self.0 = bytes.into_boxed_slice();
     }
@@ -642,7 +675,9 @@ mod tests {
         fn every_change_keeps_the_rest(
             key_len in prop_oneof![0_usize..40, 250_usize..260, 70_000_usize..70_002],
             value_len in prop_oneof![0_usize..40, 8_180_usize..8_200],
-            deadlines in prop::collection::vec(prop::option::of(any::<i64>()), 0..6),
+            deadlines in prop::collection::vec(
+                prop::option::of(prop_oneof![any::<i64>(), 0..2_i64 << 48, -3..3_i64]), 0..6
+            ),
             tails in prop::collection::vec(0_usize..300, 0..6),
         ) {
             let key = vec![b'k'; key_len];

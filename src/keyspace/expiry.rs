@@ -12,6 +12,7 @@
 
 use crate::util::clock::UnixMillis;
 use crate::util::hash::KeyHash;
+use crate::util::long_vec::LongVec;
 
 /// Stale items are left alone up to this many more than there are live ones.
 pub const STALE_ITEMS_ALLOWED: usize = 1_024;
@@ -30,7 +31,7 @@ pub struct Due {
 /// A binary min-heap with removal from the middle; see the head of the file.
 #[derive(Debug, Default)]
 pub struct ExpiryHeap {
-    items: Vec<Due>,
+    items: LongVec<Due>,
     /// Where the search for stale items goes on.
     examined: usize,
     pass: Pass,
@@ -54,7 +55,7 @@ impl ExpiryHeap {
     #[inline]
     #[must_use]
     pub fn earliest(&self) -> Option<Due> {
-        self.items.first().copied()
+        self.items.get(0)
     }
 
     /// Adds an item. Cost: O(log n) amortized; duplicates are merged in O(n log n), once for a
@@ -83,10 +84,11 @@ impl ExpiryHeap {
 
     /// Leaves one of several equal items.
     fn merge_duplicates(&mut self) {
+        let mut items: Vec<Due> = self.items.iter().collect();
         // What is sorted is a heap.
-        self.items.sort_unstable_by_key(|due| (due.deadline, due.hash.to_bits()));
-        self.items.dedup();
-        self.items.shrink_to(2 * self.items.len());
+        items.sort_unstable_by_key(|due| (due.deadline, due.hash.to_bits()));
+        items.dedup();
+        self.items = items.into_iter().collect();
     }
 
     /// Removes the earliest item. Cost: O(log n).
@@ -107,7 +109,7 @@ impl ExpiryHeap {
         }
         self.pass.examined += 1;
         match self.items.get(self.examined) {
-            Some(due) if !is_live(*due) => {
+            Some(due) if !is_live(due) => {
                 self.remove(self.examined);
                 self.pass.removed += 1;
             }
@@ -121,9 +123,6 @@ impl ExpiryHeap {
             if index < self.items.len() {
                 self.sift_down(index);
                 self.sift_up(index);
-            }
-            if self.items.capacity() > 64 && self.items.len() < self.items.capacity() / 4 {
-                self.items.shrink_to(2 * self.items.len());
             }
         }
     }

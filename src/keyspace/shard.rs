@@ -362,20 +362,24 @@ impl Shard {
     }
 
     /// Adds an entry for a key that has none; its version must be the epoch's.
-    pub(super) fn insert(&mut self, place: Place, entry: Entry, after: &mut AfterUnlock) {
+    pub(super) fn insert(
+        &mut self,
+        place: Place,
+        entry: Entry,
+        after: &mut AfterUnlock,
+    ) -> Option<Slot> {
         let (deadline, field_deadline) = (entry.deadline(), entry.field_deadline());
         self.touch(place.database);
         self.note_change_of(place);
         self.note_appearance(place, &entry, after);
-        let Some(database) = self.database_or_new(place.database) else {
-            return;
-        };
-        database.table.insert_new(place.hash, entry);
+        let database = self.database_or_new(place.database)?;
+        let slot = database.table.insert_new(place.hash, entry);
         if let Some(deadline) = deadline {
             database.with_deadline += 1;
             self.add_due(place, deadline, after);
         }
         self.note_field_deadline(place, None, field_deadline, after);
+        Some(slot)
     }
 
     /// Notes that the earliest deadline of a field of a key has become `new`.

@@ -400,9 +400,8 @@ impl<'a> WriteView<'a> {
     }
 
     fn insert(&mut self, entry: Entry) {
-        self.shard.insert(self.key.place(), entry, self.after);
+        self.slot = self.shard.insert(self.key.place(), entry, self.after);
         self.after.events.note(EventSet::NEW, "new", self.key.database, self.key.key);
-        self.slot = self.shard.find(self.key.place(), self.key.key);
     }
 
     /// Removes the key; true when it was there. Cost: O(1), its value is freed after the locks.

@@ -8,6 +8,7 @@ pub mod geo;
 pub mod glob;
 pub mod hash;
 pub mod log;
+pub mod long_vec;
 pub mod lua_tokens;
 pub mod number;
 pub mod random;
