@@ -325,7 +325,7 @@ fn as_nobody(folder: &Path) -> Command {
         command.args([&user, &group, "--clear-groups", "--"]);
     }
     command.arg(program_path);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::null());
     command
 }
 
@@ -359,7 +359,7 @@ fn a_file_system_without_locks_is_used_with_a_warning() {
         let mut command = Command::new("strace");
         command.args(["-f", "-o", "/dev/null", "-e"]).arg(format!("inject=flock:error={error}"));
         command.arg(env!("CARGO_BIN_EXE_my_redis_server")).current_dir(folder.path());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::null());
         command
     };
     let mut process = Process::start_command(traced("ENOLCK"));
@@ -483,9 +483,8 @@ fn a_log_that_cannot_be_written_harms_nothing() {
         Stdio::from(writer)
     };
     for (what, log) in [("full", full()), ("closed", unread())] {
-        let mut command = program(folder.path(), OPTIONS);
-        command.stderr(log);
-        let mut subject = Subject::of(Process::start_command(command), folder.path(), 1);
+        let process = Process::start_logging_to(program(folder.path(), OPTIONS), log);
+        let mut subject = Subject::of(process, folder.path(), 1);
         let ((), calls) = subject.with_fault("fsync:error=EIO:when=1", |subject| {
             subject.save_fails_and_leaves_the_dump(what);
         });

@@ -2,12 +2,14 @@
 //! signals, exit codes, sudden death.
 
 use crate::harness::wire::Wire;
+use socket2::{Domain, Socket, Type};
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Seek};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long the program may take to start or to end.
@@ -17,6 +19,8 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Process {
     child: Child,
     addr: SocketAddr,
+    /// What it logs, in a file without a name.
+    log: File,
 }
 
 /// A port that nobody listens on, and that the system gives to nobody who asks for any port: it
@@ -32,11 +36,32 @@ pub fn free_port() -> u16 {
     loop {
         let port = 21_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
         let claim = File::create(claims.join(port.to_string())).unwrap();
-        if claim.try_lock().is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if claim.try_lock().is_ok() && is_free(port) {
             CLAIMED.lock().unwrap().push(claim);
             return port;
         }
     }
+}
+
+/// True when nobody listens on a port. It is bound for that and never listened on: a process that
+/// another test begins just now holds what is open here until it has become its program, and would
+/// take the connections that are meant for the server, or keep the server from listening.
+fn is_free(port: u16) -> bool {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&address.into()).is_ok()
+}
+
+/// A file that is gone with its last handle.
+fn nameless_file() -> File {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("my_redis-log-{}-{number}", std::process::id()));
+    let options = File::options().read(true).append(true).create_new(true).open(&path);
+    let file = options.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    std::fs::remove_file(path).unwrap();
+    file
 }
 
 /// The program with these options in `folder`, not yet started.
@@ -59,15 +84,24 @@ impl Process {
     fn answering(mut self) -> Self {
         let deadline = Instant::now() + STEP_TIMEOUT;
         loop {
+            let mut refused = None;
             if TcpStream::connect(self.addr).is_ok() {
-                let reply = self.wire().run("PING");
-                if reply == b"+PONG\r\n" || reply.starts_with(b"-NOAUTH") {
-                    return self;
+                match self.wire().send("PING").try_reply() {
+                    Ok(reply) if reply == b"+PONG\r\n" => return self,
+                    Ok(reply) if reply.starts_with(b"-NOAUTH") => return self,
+                    Ok(_loading) => {}
+                    Err(reason) => refused = Some(reason),
                 }
             }
+            if refused.is_some() {
+                // A server that ends closes its connections first.
+                std::thread::sleep(Duration::from_millis(500));
+            }
             let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none(), "the server has ended: {ended:?}");
-            assert!(Instant::now() < deadline, "the server does not answer");
+            if ended.is_some() || refused.is_some() || Instant::now() > deadline {
+                let (refused, log) = (refused.unwrap_or_default(), self.log());
+                panic!("no answer from a server just started: {refused}; ended: {ended:?}\n{log}");
+            }
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -83,11 +117,37 @@ impl Process {
         Self::launch_command(command).answering()
     }
 
+    /// As `start_command`, with a log of which nothing is kept here.
+    #[track_caller]
+    pub fn start_logging_to(mut command: Command, log: Stdio) -> Self {
+        let port = free_port();
+        command.args(["--port", &port.to_string()]).stderr(log);
+        Self::of(command, port, nameless_file()).answering()
+    }
+
     fn launch_command(mut command: Command) -> Self {
         let port = free_port();
-        let child = command.args(["--port", &port.to_string()]).spawn();
-        let child = child.unwrap_or_else(|e| panic!("{command:?}: {e}"));
-        Self { child, addr: SocketAddr::from(([127, 0, 0, 1], port)) }
+        command.args(["--port", &port.to_string()]);
+        Self::spawn(command, port)
+    }
+
+    fn spawn(mut command: Command, port: u16) -> Self {
+        let log = nameless_file();
+        command.stderr(log.try_clone().unwrap());
+        Self::of(command, port, log)
+    }
+
+    fn of(mut command: Command, port: u16, log: File) -> Self {
+        let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        Self { child, addr: SocketAddr::from(([127, 0, 0, 1], port)), log }
+    }
+
+    /// What it has logged so far.
+    pub fn log(&mut self) -> String {
+        let mut text = Vec::new();
+        self.log.rewind().unwrap();
+        self.log.read_to_end(&mut text).unwrap();
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// Where it listens once it does.
@@ -113,11 +173,6 @@ impl Process {
     /// How it has ended, if it has.
     pub fn has_ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
-    }
-
-    /// What it has logged, once it has ended; only if it was started with a pipe for that.
-    pub fn log(&mut self) -> String {
-        std::io::read_to_string(self.child.stderr.take().unwrap()).unwrap()
     }
 
     /// A connection as soon as there can be one, whether or not the dump is loaded.
@@ -168,10 +223,9 @@ pub fn refusal(folder: &Path, options: &[&str]) -> String {
 /// As `refusal`, of any command.
 #[track_caller]
 pub fn refusal_of(mut command: Command) -> String {
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-    let child = child.unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    command.stdin(Stdio::null()).stdout(Stdio::null());
     // Ended also if it is not refused.
-    let mut process = Process { child, addr: SocketAddr::from(([127, 0, 0, 1], 0)) };
+    let mut process = Process::spawn(command, 0);
     let status = process.wait();
     let text = process.log();
     assert_eq!(status.code(), Some(1), "{text}");
