@@ -4,6 +4,7 @@
 //! then the after-work. An error takes back everything that the command wrote into the reply, so
 //! it never half-answers.
 
+use crate::command::ahead::Ahead;
 use crate::command::blocking::Tried;
 use crate::command::context::{Call, Context, ReplyMode, Services};
 use crate::command::error::CommandError;
@@ -14,12 +15,11 @@ use crate::command::sweep::Sweeper;
 use crate::command::table;
 use crate::command::transaction::Transaction;
 use crate::keyspace::{AfterUnlock, DatabaseNumber, Keyspace};
-use crate::keyspace::{LOOK_AHEAD_MAX, LocatedKey, Tally};
+use crate::keyspace::{LocatedKey, Tally};
 use crate::protocol::{Args, OutputBuffer, ReplyWriter};
 use crate::stats::Counter;
 use crate::util::clock::UnixMillis;
 use crate::util::events::EventSet;
-use crate::util::hash::KeyHash;
 use crate::util::random::Random;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -44,6 +44,7 @@ pub struct Gate {
 /// What one task carries from command to command, so that nothing is allocated for each.
 #[derive(Default)]
 pub struct Scratch {
+    ahead: Ahead,
     tally: Tally,
     after: AfterUnlock,
     random: Random,
@@ -144,17 +145,23 @@ impl Gate {
         scratch: &mut Scratch,
         requests: impl Iterator<Item = Args<'k>>,
     ) {
-        let mut hashes: SmallVec<[KeyHash; LOOK_AHEAD_MAX]> = SmallVec::new();
         for args in requests {
             if let Some(row) = Self::find(scratch, args.at(0))
                 && let Some(key) = row.keys.first().and_then(|key| args.get(key.first))
             {
-                hashes.push(KeyHash::of_key(key));
+                scratch.ahead.note(key);
             }
         }
+        let hashes = scratch.ahead.hashes();
         if hashes.len() >= LOOK_AHEAD_MIN {
             self.keyspace.look_ahead(context.database, &hashes);
         }
+    }
+
+    /// The requests that were looked at have run, and their bytes change.
+    #[inline]
+    pub fn end_look_ahead(&self, scratch: &mut Scratch) {
+        scratch.ahead.clear();
     }
 
     /// Adds the counts of `scratch` to the server's.
@@ -350,14 +357,14 @@ impl Gate {
             Run::Script(_) => return self.run_script(context, scratch, spec, call),
             _ => {}
         }
-        let Scratch { tally, after, .. } = scratch;
+        let Scratch { ahead, tally, after, .. } = scratch;
         match spec.run {
             Run::Read(run) => {
-                let key = self.locate(first_key(spec, call.args), database);
+                let key = self.locate_ahead(ahead, first_key(spec, call.args), database);
                 keyspace.read(key, now, tally, |view| run(view, call))?
             }
             Run::Write(run) => {
-                let key = self.locate(first_key(spec, call.args), database);
+                let key = self.locate_ahead(ahead, first_key(spec, call.args), database);
                 keyspace.write(key, now, after, |view| run(view, call))?
             }
             Run::ReadMany(run) => {
@@ -425,6 +432,16 @@ impl Gate {
     #[inline]
     pub(super) fn locate<'k>(&self, key: &'k [u8], database: DatabaseNumber) -> LocatedKey<'k> {
         self.keyspace.locate(key).in_database(database)
+    }
+
+    #[inline]
+    fn locate_ahead<'k>(
+        &self,
+        ahead: &mut Ahead,
+        key: &'k [u8],
+        database: DatabaseNumber,
+    ) -> LocatedKey<'k> {
+        self.keyspace.locate_hashed(key, ahead.hash_of(key)).in_database(database)
     }
 
     pub(super) fn locate_keys<'k>(

@@ -1,5 +1,6 @@
 //! Layer 4: the commands. One family per file, one table row per command, one gate.
 
+mod ahead;
 pub mod args;
 mod bitfield;
 pub mod bitmap;

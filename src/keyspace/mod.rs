@@ -270,7 +270,13 @@ impl Keyspace {
     #[inline]
     #[must_use]
     pub fn locate<'k>(&self, key: &'k [u8]) -> LocatedKey<'k> {
-        let hash = KeyHash::of_key(key);
+        self.locate_hashed(key, KeyHash::of_key(key))
+    }
+
+    /// As [`locate`](Self::locate), of a key whose hash is known.
+    #[inline]
+    #[must_use]
+    pub fn locate_hashed<'k>(&self, key: &'k [u8], hash: KeyHash) -> LocatedKey<'k> {
         LocatedKey { key, hash, shard: hash.shard(self.shards.bits()), database: 0 }
     }
 

@@ -262,6 +262,12 @@ impl RequestDecoder {
     /// When the bytes are no request; the decoder must not be used any more.
     #[inline]
     pub fn decode(&mut self, input: &[u8]) -> Result<Option<Request>, ProtocolError> {
+        if matches!(self.state, State::Start) {
+            if let Some(request) = self.short_request(input) {
+                return Ok(Some(request));
+            }
+            self.places.truncate(self.first);
+        }
         loop {
             match self.state {
                 State::Start => match input.first() {
@@ -315,6 +321,27 @@ impl RequestDecoder {
                 }
             }
         }
+    }
+
+    /// A whole request of few and short arguments, as nearly all are, in one go; `None` for any
+    /// other, of which some arguments may have been noted. No limit can be met here.
+    #[inline]
+    fn short_request(&mut self, input: &[u8]) -> Option<Request> {
+        let [b'*', count @ b'1'..=b'9', b'\r', b'\n', rest @ ..] = input else {
+            return None;
+        };
+        let mut rest = rest;
+        for _ in b'0'..*count {
+            let (len, behind) = short_length(rest)?;
+            let (_, next) = behind.split_at_checked(len as usize)?;
+            let [b'\r', b'\n', next @ ..] = next else {
+                return None;
+            };
+            // Nine short arguments stand behind each other, so the cast keeps the number.
+            self.places.push(Place { start: (input.len() - behind.len()) as u32, len });
+            rest = next;
+        }
+        Some(self.request(input.len() - rest.len(), false))
     }
 
     /// The arguments of a request that was decoded from `input`.
@@ -398,25 +425,29 @@ impl RequestDecoder {
     }
 }
 
+/// The length of a bulk string that `input` begins with, if it has up to three digits, and what
+/// stands behind its line.
+#[inline]
+fn short_length(input: &[u8]) -> Option<(u32, &[u8])> {
+    let digit = |byte: &u8| u32::from(byte - b'0');
+    match input {
+        [b'$', a @ b'0'..=b'9', b'\r', b'\n', rest @ ..] => Some((digit(a), rest)),
+        [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', rest @ ..] => {
+            Some((10 * digit(a) + digit(b), rest))
+        }
+        [b'$', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', b'\n', rest @ ..] => {
+            Some((100 * digit(a) + 10 * digit(b) + digit(c), rest))
+        }
+        _ => None,
+    }
+}
+
 /// The number in the line that begins at `start`, an inner `None` if it is none, and where the next
 /// line begins. While the line is not complete, `searched` keeps how much of it has no CR.
 #[inline]
 fn number_at(input: &[u8], start: usize, searched: &mut usize) -> Option<(Option<i64>, usize)> {
-    // Nearly all numbers are as short as this, and are read in fewer steps than a line is found.
-    let digit = |byte: u8| i64::from(byte - b'0');
-    let (number, digits) = match *input.get(start..)? {
-        [a @ b'0'..=b'9', b'\r', _, ..] => (digit(a), 1),
-        [a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', _, ..] => (10 * digit(a) + digit(b), 2),
-        [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', _, ..] => {
-            (100 * digit(a) + 10 * digit(b) + digit(c), 3)
-        }
-        _ => {
-            let (line, next) = line_at(input, start, searched)?;
-            return Some((parse_i64(line), next));
-        }
-    };
-    *searched = 0;
-    Some((Some(number), start + digits + 2))
+    let (line, next) = line_at(input, start, searched)?;
+    Some((parse_i64(line), next))
 }
 
 /// The bytes from `start` to the next CR, and where the next line begins. While the line is not

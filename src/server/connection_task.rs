@@ -269,6 +269,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 }
             }
             decoder.forget();
+            gate.end_look_ahead(scratch);
             if context.close {
                 break Batch::Close;
             }
