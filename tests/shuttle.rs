@@ -76,6 +76,7 @@ fn rename(keyspace: &Keyspace, from: &[u8], to: &[u8]) {
     keyspace
         .write_many(&keys, NOW, &mut after, |view| {
             let taken = view.key(0).unwrap().take();
+            view.let_go_if(Bug::TornWrite);
             if let Some(entry) = taken {
                 view.key(1).unwrap().put(entry);
             }
@@ -751,6 +752,50 @@ fn opposite_renames() {
     }
 }
 
+/// Moves a value as a script does: by several commands on the shards that it holds.
+fn move_by_script(keyspace: &Keyspace, shards: &ShardSet, from: &[u8], to: &[u8]) {
+    let (from, to) = (keyspace.locate(from), keyspace.locate(to));
+    let (mut after, tally) = (AfterUnlock::default(), Tally::default());
+    let get = |view: &ReadView<'_>| view.string().unwrap().map(|value| value.bytes().to_vec());
+    let moved = keyspace.hold(shards, None, NOW, |held| {
+        let Some(value) = held.read(from, NOW, &tally, get).unwrap() else { return };
+        held.let_go_if(Bug::ScriptLetsGo);
+        held.write(to, NOW, &mut after, |view| view.set_string(&value, NewDeadline::Set(None)))
+            .unwrap();
+        held.let_go_if(Bug::ScriptLetsGo);
+        held.write(from, NOW, &mut after, |view| view.remove()).unwrap();
+    });
+    assert_eq!(moved, Ok(Some(())));
+}
+
+/// A token is moved by a script that holds the shards of its keys, by one that holds all shards,
+/// and by a RENAME, while a third client reads all places: it is in one of them at any moment.
+fn scripts_beside_a_rename() {
+    let keyspace = Arc::new(Keyspace::new(4));
+    let keys = keys_in_different_shards(&keyspace, 3);
+    set(&keyspace, &keys[0], b"token");
+    let mut declared = ShardSet::default();
+    keys[..2].iter().for_each(|key| declared.add(keyspace.locate(key)));
+    let scripts = [(declared, 0, 1), (ShardSet::all(), 1, 2)].map(|(shards, from, to)| {
+        let (keyspace, keys) = (Arc::clone(&keyspace), keys.clone());
+        shuttle::thread::spawn(move || {
+            move_by_script(&keyspace, &shards, &keys[from], &keys[to]);
+        })
+    });
+    let (renaming, names) = (Arc::clone(&keyspace), keys.clone());
+    let renamer = shuttle::thread::spawn(move || rename(&renaming, &names[1], &names[0]));
+    let located: Vec<LocatedKey<'_>> = keys.iter().map(|key| keyspace.locate(key)).collect();
+    let count = || {
+        let seen = keyspace.read_many(&located, NOW, &Tally::default(), |view| {
+            view.iter().filter(|key| key.exists()).count()
+        });
+        seen.unwrap()
+    };
+    assert_eq!(count(), 1, "the token is nowhere, or twice");
+    scripts.into_iter().chain([renamer]).for_each(|mover| mover.join().unwrap());
+    assert_eq!(count(), 1, "the token is lost, or doubled");
+}
+
 /// A deadline passes while the key is set anew without one: the sweeper must not take the new one.
 fn expiry_against_overwrite() {
     let keyspace = Arc::new(Keyspace::new(1));
@@ -822,6 +867,12 @@ fn a_dump_holds_a_token_that_is_moved_between_databases_once() {
 fn opposite_renames_neither_deadlock_nor_show_half() {
     let _alone = alone();
     explore(opposite_renames);
+}
+
+#[test]
+fn what_scripts_and_renames_move_is_in_one_place() {
+    let _alone = alone();
+    explore(scripts_beside_a_rename);
 }
 
 #[test]
@@ -917,6 +968,21 @@ fn a_planted_early_epoch_is_found() {
     let _alone = alone();
     let _bug = plant(Bug::EarlyEpoch);
     assert!(is_found(renamed_token) || is_found(pairs_set_together));
+}
+
+#[test]
+fn a_planted_script_that_lets_go_is_found() {
+    let _alone = alone();
+    let _bug = plant(Bug::ScriptLetsGo);
+    assert!(is_found(scripts_beside_a_rename));
+}
+
+#[test]
+fn a_planted_torn_write_is_found() {
+    let _alone = alone();
+    let _bug = plant(Bug::TornWrite);
+    assert!(is_found(opposite_renames));
+    assert!(is_found(scripts_beside_a_rename));
 }
 
 #[test]

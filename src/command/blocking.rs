@@ -17,6 +17,7 @@ use crate::command::error::CommandError;
 use crate::command::spec::{CommandSpec, Outcome, Run, key_numbers};
 use crate::command::{stream_read, table};
 use crate::data::ValueType;
+use crate::keyspace::planted::{self, Bug};
 use crate::keyspace::{AfterUnlock, Keyspace, Line, LocatedKey};
 use crate::keyspace::{Ticket, Waiter, WriteManyView, WriteView, WrongType};
 use crate::protocol::{Args, OutputBuffer, OwnedArgs, Protocol, ReplyWriter};
@@ -255,8 +256,9 @@ impl Waiter for Blocked {
             ValueType::Stream => stream_read::may_serve(self.args.args(), view, ready),
             wanted => view.key(ready).and_then(|key| key.value_type()) == Some(wanted),
         };
+        let is_late = planted::is_on(Bug::TakenBeforeDecided);
         // Here it is decided: from now on the wait cannot end in another way.
-        if !may_serve || !self.state.end(Ending::Served) {
+        if !may_serve || !(is_late || self.state.end(Ending::Served)) {
             return;
         }
         let mut output = OutputBuffer::new();
@@ -278,6 +280,12 @@ impl Waiter for Blocked {
             call.reply.error(&text);
             self.services.stats.note_error(&text);
             self.note_failure();
+        }
+        if is_late {
+            std::thread::yield_now();
+            if !self.state.end(Ending::Served) {
+                return;
+            }
         }
         *self.reply.lock().unwrap_or_else(PoisonError::into_inner) = Some(output);
     }
@@ -384,9 +392,10 @@ impl Gate {
         loop {
             let now = call.now;
             let blocked = prepared.as_ref().map(|wait| Arc::clone(&wait.blocked));
+            let is_late = blocked.is_some() && planted::is_on(Bug::LateWait);
             let tried = self.keyspace().write_many(&keys, now, after, |view| {
                 let is_behind = view.has_waiters(waited_count, value_type, line);
-                let attempt = if is_behind { Attempt::Behind } else { Attempt::First };
+                let attempt = if is_behind || is_late { Attempt::Behind } else { Attempt::First };
                 let Some(blocked) = &blocked else {
                     return handler(view, call, attempt);
                 };

@@ -7,6 +7,7 @@ use crate::command::scan::{Collected, Pattern, ScanOptions, cursor};
 use crate::command::spec::{Arity, CommandSpec, Compat, Destination, Flags, Group};
 use crate::command::spec::{KeySpec, Outcome, Run};
 use crate::command::sweep::Sweeper;
+use crate::keyspace::planted::Bug;
 use crate::keyspace::{Entry, ReadManyView, ReadView, WriteManyView, WriteView};
 use crate::protocol::Args;
 use crate::util::events::EventSet;
@@ -205,6 +206,7 @@ pub(super) fn note_anew(view: &mut WriteView<'_>, replaced: bool) {
 
 /// Gives what was taken from the first key to the second.
 fn put_renamed(view: &mut WriteManyView<'_, '_>, entry: Entry) {
+    view.let_go_if(Bug::TornWrite);
     if let Some(mut to) = view.key(1) {
         let replaced = to.exists();
         to.put(entry);

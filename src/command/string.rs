@@ -6,6 +6,7 @@ use crate::command::error::CommandError;
 use crate::command::lcs::lcs;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
 use crate::data::StringRef;
+use crate::keyspace::planted::Bug;
 use crate::keyspace::{NewDeadline, ReadManyView, ReadView, WriteManyView, WriteView};
 use crate::util::clock::UnixMillis;
 use crate::util::events::EventSet;
@@ -493,6 +494,7 @@ fn mset(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
 
 fn set_pairs(view: &mut WriteManyView<'_, '_>, call: &Call<'_>) {
     for index in 0..view.len() {
+        view.let_go_if(Bug::TornWrite);
         if let Some(mut key) = view.key(index) {
             key.set_string(call.args.at(2 * index + 2), NewDeadline::Set(None));
             key.notify(EventSet::STRING, "set");

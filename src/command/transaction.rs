@@ -11,6 +11,7 @@ use crate::command::dispatch::{Gate, Scratch, blocking, first_key, keys_of};
 use crate::command::error::CommandError;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
 use crate::command::sweep::Sweeper;
+use crate::keyspace::planted::Bug;
 use crate::keyspace::{AfterUnlock, Held, ShardSet, Tally};
 use crate::protocol::{Args, OwnedArgs};
 
@@ -277,6 +278,7 @@ impl Gate {
         spec: &'static CommandSpec,
         call: &mut Call<'_>,
     ) {
+        held.let_go_if(if call.is_in_script { Bug::ScriptLetsGo } else { Bug::ExecLetsGo });
         let mark = call.reply.mark();
         scratch.meter.begin(spec);
         if let Some(early) = spec.early {

@@ -91,7 +91,11 @@ impl Keyspace {
             false => LockOrder::new(shards.numbers.iter().copied()),
         };
         let is_changed = || watches.is_some_and(|watches| watches.has_changed(now));
-        let early = planted::is_on(Bug::EarlyWatch).then(is_changed);
+        let early = planted::is_on(Bug::EarlyWatch).then(|| {
+            let early = is_changed();
+            std::thread::yield_now();
+            early
+        });
         self.shards.write_many(&order, |shards, epoch| {
             let is_changed = early.unwrap_or_else(is_changed);
             (!is_changed).then(|| {
@@ -164,6 +168,12 @@ impl<'l> Held<'_, 'l> {
             return Err(NotHeld);
         }
         Ok(AllHeld { keyspace: self.keyspace, shards: self.shards, epoch: self.epoch })
+    }
+
+    /// If this bug is planted, others may come between what was done so far and what follows.
+    #[inline]
+    pub fn let_go_if(&mut self, bug: Bug) {
+        self.shards.let_go_if(bug);
     }
 
     /// True when all these shards are held.

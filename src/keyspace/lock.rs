@@ -239,6 +239,7 @@ pub struct Locked<'a> {
     numbers: &'a [usize],
     /// Which of them were lent for changing: who locks all shards changes few of them.
     lent: SmallVec<[bool; FEW_SHARDS]>,
+    shards: &'a Shards,
 }
 
 /// Shared locks on several shards, in ascending order.
@@ -257,6 +258,16 @@ impl Locked<'_> {
     /// How many they are.
     pub fn len(&self) -> usize {
         self.numbers.len()
+    }
+
+    /// If this bug is planted, lets go of all of them for a moment, in which others may come.
+    #[inline]
+    pub fn let_go_if(&mut self, bug: Bug) {
+        if planted::is_on(bug) {
+            self.guards.clear();
+            std::thread::yield_now();
+            self.guards = self.shards.patiently(|| self.shards.exclusive_all(self.numbers));
+        }
     }
 
     /// The shard with this number, which must be one of those asked for.
@@ -511,7 +522,7 @@ impl Shards {
     ) -> Result<R, Busy> {
         let _nesting = nesting::enter();
         let early = planted::is_on(Bug::EarlyEpoch).then(|| self.epoch());
-        let guards = self.exclusive_all(order)?;
+        let guards = self.exclusive_all(&order.0)?;
         Ok(self.change(order, guards, early, write))
     }
 
@@ -523,12 +534,12 @@ impl Shards {
         write: impl FnOnce(&mut Locked<'_>, Epoch) -> R,
     ) -> R {
         let _nesting = nesting::enter();
-        let guards = self.patiently(|| self.exclusive_all(order));
+        let guards = self.patiently(|| self.exclusive_all(&order.0));
         self.change(order, guards, None, write)
     }
 
-    fn exclusive_all(&self, order: &LockOrder) -> Result<ExclusiveGuards<'_>, Busy> {
-        order.0.iter().map(|number| self.exclusive(*number)).collect()
+    fn exclusive_all(&self, numbers: &[usize]) -> Result<ExclusiveGuards<'_>, Busy> {
+        numbers.iter().map(|number| self.exclusive(*number)).collect()
     }
 
     fn change<'s, R>(
@@ -539,7 +550,7 @@ impl Shards {
         write: impl FnOnce(&mut Locked<'_>, Epoch) -> R,
     ) -> R {
         let lent = SmallVec::from_elem(false, guards.len());
-        let mut locked = Locked { guards, numbers: &order.0, lent };
+        let mut locked = Locked { guards, numbers: &order.0, lent, shards: self };
         let epoch = early.unwrap_or_else(|| self.epoch());
         let changing = Changing::begin();
         let result = write(&mut locked, epoch);

@@ -28,6 +28,12 @@ pub enum Bug {
     FirstKeyOnly = 256,
     /// Every script is believed to keep to its keys.
     WrongProof = 512,
+    /// A command that writes several keys lets go of all shards between two of them.
+    TornWrite = 1024,
+    /// A script lets go of all shards before each call.
+    ScriptLetsGo = 2048,
+    /// EXEC lets go of all shards before each command.
+    ExecLetsGo = 4096,
 }
 
 #[cfg(debug_assertions)]

@@ -14,6 +14,7 @@ use crate::keyspace::entry::Entry;
 use crate::keyspace::events::KeyEvent;
 use crate::keyspace::expiry::Due;
 use crate::keyspace::lock::{Epoch, Locked, Readable};
+use crate::keyspace::planted::Bug;
 use crate::keyspace::shard::Shard;
 use crate::util::clock::UnixMillis;
 use crate::util::events::EventSet;
@@ -663,6 +664,12 @@ impl WriteManyView<'_, '_> {
             [a, b] => a.key == b.key && a.database == b.database,
             _ => true,
         })
+    }
+
+    /// If this bug is planted, others may come between what was done so far and what follows.
+    #[inline]
+    pub fn let_go_if(&mut self, bug: Bug) {
+        self.shards.let_go_if(bug);
     }
 
     /// The view of key number `index` in the order of the command; `None` behind the last.
