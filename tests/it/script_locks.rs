@@ -2,6 +2,7 @@
 //! up only those who need what it holds.
 
 use crate::harness::dump::read_dump;
+use crate::harness::planted::{Ended, in_own_process};
 use crate::harness::server::{MANY_SHARDS, Server};
 use crate::harness::wire::{Wire, shown};
 use crate::it;
@@ -134,40 +135,23 @@ it!(what_scripts_move_between_shards_is_neither_lost_nor_doubled, |server| {
     money_is_neither_lost_nor_made(server, 600);
 });
 
-/// Runs `test` in a process of its own, in which a bug can be planted; returns what it wrote if it
-/// failed there.
-fn in_own_process(name: &str, test: impl FnOnce()) -> Option<String> {
-    const CHILD: &str = "MY_REDIS_TEST_PLANTED";
-    if std::env::var_os(CHILD).is_some() {
-        test();
-        return None;
-    }
-    let name = format!("script_locks::{name}");
-    let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args([name.as_str(), "--exact", "--nocapture"])
-        .env(CHILD, "1")
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    (!output.status.success()).then_some(text)
-}
-
 #[test]
 fn a_script_that_locks_too_little_is_found() {
-    let found = in_own_process("a_script_that_locks_too_little_is_found", || {
+    let path = "script_locks::a_script_that_locks_too_little_is_found";
+    let ended = in_own_process(path, || {
         let _planted = plant(Bug::FirstKeyOnly);
         money_is_neither_lost_nor_made(&Server::start(MANY_SHARDS), 100);
     });
-    if std::env::var_os("MY_REDIS_TEST_PLANTED").is_none() {
-        let text = found.expect("the planted bug was not found");
+    if let Some(Ended { has_passed, text }) = ended {
+        assert!(!has_passed, "the planted bug was not found");
         assert!(text.contains("a key was asked for whose shard is not locked"), "{text}");
     }
 }
 
 #[test]
 fn a_script_that_was_wrongly_proved_gets_an_error_and_no_lock() {
-    let name = "a_script_that_was_wrongly_proved_gets_an_error_and_no_lock";
-    let failed = in_own_process(name, || {
+    let path = "script_locks::a_script_that_was_wrongly_proved_gets_an_error_and_no_lock";
+    let ended = in_own_process(path, || {
         let _planted = plant(Bug::WrongProof);
         let server = Server::start(MANY_SHARDS);
         let mut wire = server.wire();
@@ -180,7 +164,7 @@ fn a_script_that_was_wrongly_proved_gets_an_error_and_no_lock() {
         wire.expect(&format!("GET {here}"), "$1\r\nx\r\n");
         wire.expect(&format!("GET {there}"), "$-1\r\n");
     });
-    assert_eq!(failed, None);
+    assert!(ended.is_none_or(|ended| ended.has_passed));
 }
 
 /// Two keys that are not in the same shard.

@@ -2,6 +2,7 @@
 
 pub mod dump;
 pub mod oracle;
+pub mod planted;
 pub mod process;
 pub mod random;
 pub mod server;
