@@ -21,6 +21,7 @@ mod differential;
 mod expiry;
 mod faults;
 mod harness;
+mod linearizability;
 mod notifications;
 mod persistence;
 mod protocol;
