@@ -16,7 +16,7 @@
 )]
 
 use criterion::{BatchSize, Criterion, Throughput};
-use my_redis::data::segmented::{Hashed, Owned, Segment, SegmentedTable};
+use my_redis::data::segmented::{Hashed, OwnedTable};
 use my_redis::keyspace::{AfterUnlock, Keyspace, LOOK_AHEAD_MAX, NewDeadline, Tally};
 use my_redis::util::clock::UnixMillis;
 use my_redis::util::hash::KeyHash;
@@ -37,7 +37,7 @@ const VALUE: &[u8] = b"0123456789abcdef";
 const STRIDE: usize = 7_368_787;
 const GROWTH_RUNS: usize = 15;
 
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Number(u64);
 
 impl Hashed for Number {
@@ -49,11 +49,13 @@ impl Hashed for Number {
     }
 }
 
-type Table = SegmentedTable<Number, Owned<Segment<Number>>>;
+type Table = OwnedTable<Number>;
 
 fn table_of(count: usize) -> Table {
     let mut table = Table::new(0, 0);
-    (0..count as u64).for_each(|n| table.insert_new(Number(n).hash(), Number(n)));
+    for n in 0..count as u64 {
+        table.insert_new(Number(n).hash(), Number(n));
+    }
     table
 }
 
