@@ -14,6 +14,7 @@ use crate::command::clients::ClientRecord;
 use crate::command::context::{Call, Context, Deferred, Services};
 use crate::command::dispatch::Gate;
 use crate::command::error::CommandError;
+use crate::command::measure::count_failure;
 use crate::command::spec::{CommandSpec, Outcome, Run, key_numbers};
 use crate::command::{stream_read, table};
 use crate::data::ValueType;
@@ -21,7 +22,6 @@ use crate::keyspace::planted::{self, Bug};
 use crate::keyspace::{AfterUnlock, Keyspace, Line, LocatedKey};
 use crate::keyspace::{Ticket, Waiter, WriteManyView, WriteView, WrongType};
 use crate::protocol::{Args, OutputBuffer, OwnedArgs, Protocol, ReplyWriter};
-use crate::stats::CallCounts;
 use crate::util::number::parse_f64;
 use crate::util::random::Random;
 use smallvec::SmallVec;
@@ -216,14 +216,6 @@ struct Blocked {
     reply: Mutex<Option<OutputBuffer>>,
 }
 
-impl Blocked {
-    /// Counts the call, which was counted when it came, as one that has failed.
-    fn note_failure(&self) {
-        let failed = CallCounts { failed: 1, ..CallCounts::default() };
-        self.services.stats.commands.add(table::number_of(self.spec), failed, &[]);
-    }
-}
-
 impl Waiter for Blocked {
     fn ticket(&self) -> Ticket {
         self.ticket
@@ -279,7 +271,7 @@ impl Waiter for Blocked {
             let text = error.text();
             call.reply.error(&text);
             self.services.stats.note_error(&text);
-            self.note_failure();
+            count_failure(&self.services.stats.commands, self.spec);
         }
         if is_late {
             std::thread::yield_now();

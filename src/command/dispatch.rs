@@ -184,10 +184,12 @@ impl Gate {
     /// The row of a request, found again quickly when it is the same as the last one.
     #[inline]
     fn find(scratch: &mut Scratch, name: &[u8]) -> Option<&'static CommandSpec> {
-        if let Some(last) = scratch.last
-            && last.name.as_bytes().eq_ignore_ascii_case(name)
-        {
-            return Some(last);
+        if let Some(last) = scratch.last {
+            let known = last.name.as_bytes();
+            // Most clients write it as the row does.
+            if known == name || known.eq_ignore_ascii_case(name) {
+                return Some(last);
+            }
         }
         scratch.last = table::find(name);
         scratch.last

@@ -184,8 +184,7 @@ impl Gate {
 
     /// Counts a failure of a call that has been counted when it began to wait.
     pub fn note_failed(&self, spec: &'static CommandSpec) {
-        let counts = CallCounts { failed: 1, ..CallCounts::default() };
-        self.services().stats.commands.add(table::number_of(spec), counts, &[]);
+        count_failure(&self.services().stats.commands, spec);
     }
 
     /// Notes a command that took long in the slow log and among the spikes of latency.
@@ -213,6 +212,12 @@ impl Gate {
         };
         stats.slow_log.push(call, observation.slow_log_len_max());
     }
+}
+
+/// Counts a failure of a call that has been counted when it began to wait.
+pub(super) fn count_failure(stats: &CommandStats, spec: &'static CommandSpec) {
+    let failed = CallCounts { failed: 1, ..CallCounts::default() };
+    stats.add(table::number_of(spec), failed, &[]);
 }
 
 /// The arguments of a request with its secrets taken out.
