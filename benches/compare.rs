@@ -255,50 +255,81 @@ fn speed(options: &Options) -> Outcome<()> {
     Ok(())
 }
 
-/// A kind of key to weigh: its name, and the values in it.
+/// A kind of key, or of entry of a stream, to weigh: its name, and the values in it.
 struct Kind {
     name: &'static str,
     command: &'static str,
-    values: usize,
-    value_bytes: usize,
+    values: &'static [Sample],
 }
 
+/// A value.
+enum Sample {
+    /// So many bytes.
+    Bytes(usize),
+    /// A number of up to six digits.
+    Number,
+    /// A word and a number.
+    Name,
+}
+
+const EIGHT_OF_8: &[Sample] = &[const { Sample::Bytes(8) }; 8];
+const TWO_OF_8: &[Sample] = &[const { Sample::Bytes(8) }; 2];
+const NUMBER_NAME_NUMBER: &[Sample] = &[Sample::Number, Sample::Name, Sample::Number];
+
 const KINDS: &[Kind] = &[
-    Kind::new("string of 3 bytes", "SET", 1, 3),
-    Kind::new("string of 32 bytes", "SET", 1, 32),
-    Kind::new("string of 200 bytes", "SET", 1, 200),
-    Kind::new("hash of 8 fields of 8 bytes", "HSET", 8, 8),
-    Kind::new("list of 8 items of 8 bytes", "RPUSH", 8, 8),
-    Kind::new("entry of a stream, 2 values of 8 bytes", "XADD", 2, 8),
-    Kind::new("stream of one entry, 2 values of 8 bytes", "XADD 1", 2, 8),
+    Kind::new("string of 3 bytes", "SET", &[Sample::Bytes(3)]),
+    Kind::new("string of 32 bytes", "SET", &[Sample::Bytes(32)]),
+    Kind::new("string of 200 bytes", "SET", &[Sample::Bytes(200)]),
+    Kind::new("hash of 8 fields of 8 bytes", "HSET", EIGHT_OF_8),
+    Kind::new("list of 8 items of 8 bytes", "RPUSH", EIGHT_OF_8),
+    Kind::new("entry of a stream, two values of 8 bytes", "XADD", TWO_OF_8),
+    Kind::new("entry of a stream, number, name and number", "XADD", NUMBER_NAME_NUMBER),
+    Kind::new("entry of a stream, a value of 200 bytes", "XADD", &[Sample::Bytes(200)]),
+    Kind::new("stream of one entry, two values of 8 bytes", "XADD 1", TWO_OF_8),
 ];
 
+impl Sample {
+    /// The value in the key or entry with this number.
+    fn text(&self, number: usize) -> Vec<u8> {
+        let scattered = number * 7_919 % 1_000_000;
+        match self {
+            Self::Bytes(len) => vec![b'x'; *len],
+            Self::Number => scattered.to_string().into_bytes(),
+            Self::Name => format!("user:{scattered}").into_bytes(),
+        }
+    }
+}
+
 impl Kind {
-    const fn new(name: &'static str, command: &'static str, values: usize, bytes: usize) -> Self {
-        Self { name, command, values, value_bytes: bytes }
+    const fn new(name: &'static str, command: &'static str, values: &'static [Sample]) -> Self {
+        Self { name, command, values }
     }
 
     fn requests(&self, keys: usize) -> impl Iterator<Item = Vec<u8>> + '_ {
-        let value = vec![b'x'; self.value_bytes];
-        let fields: Vec<String> = (0..self.values).map(|field| format!("field{field}")).collect();
+        let fields: Vec<String> =
+            (0..self.values.len()).map(|field| format!("field{field}")).collect();
         (0..keys).map(move |number| {
             // All entries are of one stream, or each is of one of its own.
-            let is_entry = self.command == "XADD";
-            let key = format!("key:{:012}", if is_entry { 0 } else { number });
+            let key = format!("key:{:012}", if self.is_entry() { 0 } else { number });
             let id = format!("{}-0", 1_700_000_000_000 + number);
             let command = self.command.split(' ').next().unwrap_or_default();
+            let values: Vec<_> = self.values.iter().map(|value| value.text(number)).collect();
             let mut args: Vec<&[u8]> = vec![command.as_bytes(), key.as_bytes()];
             if command == "XADD" {
                 args.push(id.as_bytes());
             }
-            for field in &fields {
+            for (field, value) in fields.iter().zip(&values) {
                 if self.has_fields() {
                     args.push(field.as_bytes());
                 }
-                args.push(&value);
+                args.push(value);
             }
             request(&args)
         })
+    }
+
+    fn is_entry(&self) -> bool {
+        self.command == "XADD"
     }
 
     fn has_fields(&self) -> bool {
@@ -310,13 +341,14 @@ impl Kind {
         if self.command.starts_with("XADD") { 2 } else { 1 }
     }
 
-    /// The bytes of a key, its fields and its values; of an entry of a stream only of the values.
+    /// The bytes of a key, its fields and its values; none of an entry of a stream.
     fn payload_bytes(&self) -> usize {
-        if self.command == "XADD" {
-            return self.values * self.value_bytes;
+        if self.is_entry() {
+            return 0;
         }
         let field_bytes = if self.has_fields() { "field0".len() } else { 0 };
-        "key:".len() + 12 + self.values * (field_bytes + self.value_bytes)
+        let values = self.values.iter().map(|value| field_bytes + value.text(0).len());
+        "key:".len() + 12 + values.sum::<usize>()
     }
 }
 
@@ -327,7 +359,10 @@ fn memory(options: &Options) -> Outcome<()> {
     );
     heading(&versions.1.version(&options.ours), &versions.0.version(&options.redis));
     drop(versions);
-    println!("{} keys; bytes per key beyond key, fields and values.\n", options.keys);
+    println!(
+        "{} keys; bytes per key beyond key, fields and values, of an entry of a stream all.\n",
+        options.keys
+    );
     println!("| value | Redis | ours | ratio |\n|---|--:|--:|--:|");
     for kind in KINDS {
         let mut overheads = String::new();
@@ -340,7 +375,7 @@ fn memory(options: &Options) -> Outcome<()> {
             let grown = server.memory_bytes()? - before;
             let overhead = grown / options.keys as f64 - kind.payload_bytes() as f64;
             sizes.push(overhead);
-            let _ = write!(overheads, " {overhead:.0} |");
+            let _ = write!(overheads, " {overhead:.1} |");
         }
         let ratio = sizes.iter().rev().copied().reduce(|ours, redis| ours / redis);
         println!("| {} |{overheads} {:.2} |", kind.name, ratio.unwrap_or(f64::NAN));

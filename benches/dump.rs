@@ -17,7 +17,7 @@ use support::{Client, OURS, Outcome, Server, check_programs, heading, median, nu
 const USAGE: &str = "\
 usage: cargo bench --bench dump -- [OPTION...]
 
-  --data LIST       of strings,hashes,lists,deadlines,large (default: all)
+  --data LIST       of strings,hashes,lists,deadlines,large,streams (default: all)
   --rounds N        turns of each server (default 5)
   --divide N        a data set of one part in N: a first look
   --cores LIST      the processors that both servers may use, as taskset takes them
@@ -43,6 +43,7 @@ const DATA: &[Data] = &[
     Data { name: "lists", content: "100,000 lists of 50 elements", requests: lists },
     Data { name: "deadlines", content: "1,000,000 small strings that expire", requests: deadlines },
     Data { name: "large", content: "a list and a hash of 5,000,000 each", requests: large },
+    Data { name: "streams", content: "100 streams of 30,000 entries", requests: streams },
 ];
 
 fn strings(divisor: usize) -> Requests {
@@ -92,6 +93,17 @@ fn large(divisor: usize) -> Requests {
             hash.extend([format!("field:{n}"), format!("value:{n}")]);
         }
         [request(&list), request(&hash)]
+    }))
+}
+
+/// A script adds 1,000 entries at once.
+fn streams(divisor: usize) -> Requests {
+    let script = "for n = ARGV[1], ARGV[1] + 999 do redis.call('XADD', KEYS[1], n .. '-0', \
+                  'number', n, 'name', 'user:' .. n * 7919 % 1000000, 'state', 'waiting') end \
+                  return 1";
+    Box::new((0..3_000 / divisor).map(move |n| {
+        let from = (1_700_000_000_000 + n / 100 * 1_000).to_string();
+        request(&["EVAL", script, "1", &format!("stream:{}", n % 100), &from])
     }))
 }
 

@@ -153,8 +153,10 @@ fn xadd(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
         let empty = EntryLog::default();
         next_id(stream.map_or(&empty, |stream| &stream.entries), &options, call.now)?
     };
-    let pairs = (pairs_at..args.len()).map(|number| args.at(number));
-    if pairs.clone().map(<[u8]>::len).sum::<usize>() > ENTRY_BYTES_MAX {
+    let pairs = (0..(args.len() - pairs_at) / 2)
+        .map(|pair| (args.at(pairs_at + 2 * pair), args.at(pairs_at + 2 * pair + 1)));
+    let bytes = pairs.clone().map(|(field, value)| field.len() + value.len());
+    if bytes.sum::<usize>() > ENTRY_BYTES_MAX {
         return Err(CommandError::Text("ERR Elements are too large to be stored"));
     }
     let limits = block_limits(call.config);

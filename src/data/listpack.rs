@@ -7,11 +7,11 @@
 //!            F1 i16 | F2 i24 | F3 i32 | F4 i64              all else little endian
 //! ```
 //!
-//! A string that is how an integer is printed is stored as that integer. The blocks of streams are
-//! kept in this form, which is dense, and which a dump holds as it is. Nothing here can panic on
-//! bytes that are not well formed: a walk just ends.
+//! A string that is how an integer is printed is stored as that integer. Dumps hold the blocks of
+//! streams in this form; in memory they are denser. Nothing here can panic on bytes that are not
+//! well formed: a walk just ends.
 
-use crate::util::number::parse_i64;
+use crate::data::stream_element::Element;
 
 const I13: u8 = 0xC0;
 const STRING_12: u8 = 0xE0;
@@ -20,55 +20,6 @@ const I16: u8 = 0xF1;
 const I24: u8 = 0xF2;
 const I32: u8 = 0xF3;
 const I64: u8 = 0xF4;
-
-/// A string of more bytes is no integer.
-const INTEGER_TEXT_BYTES_MAX: usize = 20;
-/// Bytes that a string of `len` bytes takes at most as an element.
-#[inline]
-#[must_use]
-pub fn text_bytes_max(len: usize) -> usize {
-    match len {
-        0..0x40 => len + 2,
-        0x40..0x1000 => len + 4,
-        _ => len + 10,
-    }
-}
-
-/// One element.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Element<'a> {
-    /// A byte string.
-    Bytes(&'a [u8]),
-    /// A byte string that is how this integer is printed.
-    Integer(i64),
-}
-
-impl Element<'_> {
-    /// Lends the byte string to `take`.
-    #[inline]
-    pub fn with_bytes<R>(self, take: impl FnOnce(&[u8]) -> R) -> R {
-        match self {
-            Self::Bytes(bytes) => take(bytes),
-            Self::Integer(number) => take(itoa::Buffer::new().format(number).as_bytes()),
-        }
-    }
-
-    /// The byte string.
-    #[must_use]
-    pub fn to_vec(self) -> Vec<u8> {
-        self.with_bytes(<[u8]>::to_vec)
-    }
-
-    /// True when it is this byte string.
-    #[inline]
-    #[must_use]
-    pub fn is(self, bytes: &[u8]) -> bool {
-        match self {
-            Self::Bytes(own) => own == bytes,
-            Self::Integer(_) => self.with_bytes(|own| own == bytes),
-        }
-    }
-}
 
 /// Bytes of the length that follows an element of `len` bytes. One less than full from two bytes
 /// on: that is how Redis decides.
@@ -84,6 +35,7 @@ fn back_bytes(len: usize) -> usize {
 }
 
 /// Bytes that an integer takes as an element.
+#[inline]
 #[must_use]
 pub fn integer_bytes(number: i64) -> usize {
     match number {
@@ -114,21 +66,40 @@ pub fn put_integer(out: &mut Vec<u8>, number: i64) {
     }
 }
 
-/// The integer that a string is stored as.
+/// Bytes of a string's head.
 #[inline]
-fn as_integer(bytes: &[u8]) -> Option<i64> {
-    let first = *bytes.first()?;
-    let may_be = (first.is_ascii_digit() || first == b'-') && bytes.len() <= INTEGER_TEXT_BYTES_MAX;
-    if may_be { parse_i64(bytes) } else { None }
+fn head_bytes(len: usize) -> usize {
+    match len {
+        0..0x40 => 1,
+        0x40..0x1000 => 2,
+        _ => 5,
+    }
 }
 
-/// Appends a string, as an integer if it is how one is printed. Cost: O(bytes).
+/// Bytes that an element takes. Cost: O(1).
 #[inline]
-pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    if let Some(number) = as_integer(bytes) {
-        put_integer(out, number);
-        return;
+#[must_use]
+pub fn element_bytes(element: Element<'_>) -> usize {
+    match element {
+        Element::Bytes(bytes) => {
+            let len = head_bytes(bytes.len()) + bytes.len();
+            len + back_bytes(len)
+        }
+        Element::Integer(number) => integer_bytes(number),
     }
+}
+
+/// Appends an element. Cost: O(bytes).
+#[inline]
+pub fn put(out: &mut Vec<u8>, element: Element<'_>) {
+    match element {
+        Element::Bytes(bytes) => put_string(out, bytes),
+        Element::Integer(number) => put_integer(out, number),
+    }
+}
+
+#[inline]
+fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
     let len = bytes.len();
     match len {
         0..0x40 => out.push(0x80 | len as u8),
@@ -141,14 +112,7 @@ pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
         }
     }
     out.extend_from_slice(bytes);
-    let head = if len < 0x40 {
-        1
-    } else if len < 0x1000 {
-        2
-    } else {
-        5
-    };
-    put_back_length(out, head + len);
+    put_back_length(out, head_bytes(len) + len);
 }
 
 #[inline]
@@ -189,15 +153,6 @@ fn content_bytes(bytes: &[u8]) -> Option<usize> {
     })
 }
 
-/// Where the element that begins at `at` ends. Cost: O(1).
-#[inline]
-#[must_use]
-pub fn skip(bytes: &[u8], at: usize) -> Option<usize> {
-    let len = content_bytes(bytes.get(at..)?)?;
-    let end = at.checked_add(len + back_bytes(len))?;
-    (end <= bytes.len()).then_some(end)
-}
-
 /// The element that begins at `at`, and where it ends. Cost: O(1).
 #[inline]
 #[must_use]
@@ -227,20 +182,9 @@ pub fn read(bytes: &[u8], at: usize) -> Option<(Element<'_>, usize)> {
     Some((element, end))
 }
 
-/// The integer that begins at `at`, and where it ends; `None` when it is no integer.
-#[inline]
-#[must_use]
-pub fn read_integer(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
-    match read(bytes, at)? {
-        (Element::Integer(number), end) => Some((number, end)),
-        (Element::Bytes(_), _) => None,
-    }
-}
-
 /// Where the element that ends at `end` begins. Cost: O(1).
 #[inline]
-#[must_use]
-pub fn start_before(bytes: &[u8], end: usize) -> Option<usize> {
+fn start_before(bytes: &[u8], end: usize) -> Option<usize> {
     let mut len = 0_usize;
     for width in 0..5 {
         let byte = *bytes.get(end.checked_sub(width + 1)?)?;
@@ -264,20 +208,8 @@ pub fn is_sound(bytes: &[u8], at: usize, end: usize) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::data::stream_element::tests::text;
     use proptest::prelude::*;
-
-    fn text() -> impl Strategy<Value = Vec<u8>> {
-        prop_oneof![
-            3 => any::<i64>().prop_map(|n| n.to_string().into_bytes()),
-            3 => (-70_000_i64..70_000).prop_map(|n| n.to_string().into_bytes()),
-            3 => prop::collection::vec(any::<u8>(), 0..80),
-            1 => prop::collection::vec(any::<u8>(), 4_080..4_110),
-            1 => prop::sample::select(vec![
-                "-0", "007", "+1", "9223372036854775808", "-9223372036854775808", "4095", "4096",
-                "-4096", "-4097", "127", "128", "8388607", "8388608", "-8388609", "2147483648",
-            ]).prop_map(|text| text.as_bytes().to_vec()),
-        ]
-    }
 
     proptest! {
         #[test]
@@ -288,17 +220,15 @@ mod tests {
             let mut starts = Vec::new();
             for text in &texts {
                 starts.push(bytes.len());
-                put_bytes(&mut bytes, text);
+                put(&mut bytes, Element::of(text));
                 let taken = bytes.len() - starts.last().unwrap();
-                prop_assert!(taken <= text_bytes_max(text.len()));
+                prop_assert_eq!(taken, element_bytes(Element::of(text)));
             }
             let mut at = 0;
             for (text, start) in texts.iter().zip(&starts) {
                 prop_assert_eq!(at, *start);
                 let (element, end) = read(&bytes, at).unwrap();
                 prop_assert_eq!(&element.to_vec(), text);
-                prop_assert!(element.is(text) && !element.is(b"other"));
-                prop_assert_eq!(skip(&bytes, at), Some(end));
                 prop_assert!(is_sound(&bytes, at, end));
                 prop_assert_eq!(start_before(&bytes, end), Some(at));
                 if let Element::Integer(number) = element {
@@ -314,7 +244,7 @@ mod tests {
         fn no_bytes_upset_a_walk(bytes: Vec<u8>, at in 0_usize..40) {
             if let Some((_, end)) = read(&bytes, at) {
                 prop_assert!(end > at && end <= bytes.len());
-                prop_assert_eq!(skip(&bytes, at), Some(end));
+                let _ = is_sound(&bytes, at, end);
             }
             let _ = start_before(&bytes, at);
         }
@@ -324,7 +254,8 @@ mod tests {
     fn long_strings_have_long_heads() {
         for len in [16_376, 16_377, 16_378, 16_379, 16_380, 2_097_140, 2_097_150] {
             let mut bytes = Vec::new();
-            put_bytes(&mut bytes, &vec![b'x'; len]);
+            let text = vec![b'x'; len];
+            put(&mut bytes, Element::of(&text));
             let (element, end) = read(&bytes, 0).unwrap();
             assert_eq!((element.to_vec().len(), end), (len, bytes.len()));
             assert_eq!(start_before(&bytes, end), Some(0));

@@ -21,8 +21,10 @@ pub mod set;
 pub mod sorted_set;
 pub mod stream;
 mod stream_block;
+pub mod stream_element;
 pub mod stream_group;
 pub mod stream_id;
+mod stream_listpack;
 pub mod stream_log;
 pub mod string;
 pub mod tagged;
@@ -180,6 +182,12 @@ pub trait Collection: Default {
     /// Takes the value out of its place and leaves a vacant one; `None` when it is of another
     /// type. Nothing is allocated.
     fn take_large(stored: &mut LargeValue) -> Option<Self>;
+    /// The value in its place, if it is of a type that has no other form and is never removed for
+    /// being empty.
+    fn in_place(stored: &mut LargeValue) -> Option<&mut Self> {
+        let _ = stored;
+        None
+    }
     /// The form in which to store it. Cost: O(1).
     fn into_form(self) -> Form;
     /// The value on its own.

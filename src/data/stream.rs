@@ -200,6 +200,14 @@ impl Collection for Box<Stream> {
         }
     }
 
+    #[inline]
+    fn in_place(stored: &mut LargeValue) -> Option<&mut Self> {
+        match stored {
+            LargeValue::Stream(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
     fn into_form(self) -> Form {
         Form::Large(LargeValue::Stream(self))
     }
@@ -233,6 +241,8 @@ mod tests {
         added: u64,
         group_last_id: StreamId,
         pending: BTreeMap<StreamId, Owner>,
+        /// Blocks may hold deleted entries with higher ids than those behind them.
+        has_lowered: bool,
     }
 
     #[derive(Debug, Clone)]
@@ -284,7 +294,7 @@ mod tests {
     }
 
     const GROUP: &[u8] = b"group";
-    const LIMITS: BlockLimits = BlockLimits { bytes: 1_000, entries: 13 };
+    const LIMITS: BlockLimits = BlockLimits { bytes: 2_000, entries: 37 };
 
     /// An id that there is, or was, or may be.
     fn some_id(model: &Model, index: usize) -> StreamId {
@@ -303,7 +313,7 @@ mod tests {
         let last = model.last_id;
         let seq = if ms == 0 { last.seq + 1 + seq } else { seq };
         let id = StreamId::new(last.ms + ms, seq);
-        let texts = pairs.iter().flat_map(|(field, value)| [&field[..], &value[..]]);
+        let texts = pairs.iter().map(|(field, value)| (&field[..], &value[..]));
         stream.entries.append(id, texts, LIMITS);
         model.entries.insert(id, pairs.clone());
         (model.last_id, model.added) = (id, model.added + 1);
@@ -362,15 +372,17 @@ mod tests {
                 let id = some_id(model, *index);
                 let below = model.entries.range(..id).count() as u64;
                 assert_eq!(stream.entries.trims(Trim::Below(id), false, 0), below > 0);
-                assert_eq!(stream.entries.trim(Trim::Below(id), false, 0).0, below);
-                drop_front(model, below);
+                let (gone, _) = stream.entries.trim(Trim::Below(id), false, 0);
+                // As Redis it stops at a deleted entry that is not below.
+                assert!(gone == below || (model.has_lowered && gone < below), "{gone} {below}");
+                drop_front(model, gone);
             }
             Change::TrimBlocks(len, limit) => {
                 let (gone, _) = stream.entries.trim(Trim::Length(*len), true, *limit);
                 assert!(*limit == 0 || gone <= *limit);
                 let left = model.entries.len() as u64 - gone;
                 assert!(gone == 0 || left >= *len);
-                assert!(*limit > 0 || left < len + 13, "{left} {len}");
+                assert!(*limit > 0 || left < len + LIMITS.entries, "{left} {len}");
                 drop_front(model, gone);
             }
             Change::Deliver(who, count, pends) => deliver(stream, model, &[*who], *count, *pends),
@@ -396,7 +408,7 @@ mod tests {
             Change::LowerLastId => {
                 let last = model.entries.keys().next_back().copied().unwrap_or_default();
                 stream.set_figures(last, None, None);
-                model.last_id = last;
+                (model.last_id, model.has_lowered) = (last, true);
             }
             Change::Hold => {}
         }
@@ -420,6 +432,7 @@ mod tests {
             added: figures.entries_added,
             group_last_id: group.last_id(),
             pending: pending.collect(),
+            has_lowered: false,
         }
     }
 
@@ -454,8 +467,10 @@ mod tests {
                 prop_assert_eq!(stream.entries.len() as usize, model.entries.len());
                 check_ranges(&stream, &model, *probe);
             }
+            model.has_lowered = false;
             prop_assert_eq!(contents(&stream), model);
-            if let Some((copy, before)) = held {
+            if let Some((copy, mut before)) = held {
+                before.has_lowered = false;
                 prop_assert_eq!(contents(&copy), before);
             }
         }
@@ -474,10 +489,10 @@ mod tests {
             stream.entries.for_each_block(|first, write| {
                 let mut listpack = Vec::new();
                 write(&mut listpack);
-                restored.entries.restore_block(first, listpack.clone()).unwrap();
+                restored.entries.restore_block(first, &listpack).unwrap();
                 let at = flip.0 % listpack.len();
                 listpack[at] = flip.1;
-                faults += usize::from(damaged.entries.restore_block(first, listpack).is_err());
+                faults += usize::from(damaged.entries.restore_block(first, &listpack).is_err());
             });
             let figures = stream.entries.figures();
             let rest = (figures.first_id, figures.max_deleted_id, figures.entries_added);
@@ -493,7 +508,7 @@ mod tests {
     fn a_change_copies_only_what_it_touches() {
         let mut stream = Box::<Stream>::default();
         for n in 1..=10_000 {
-            let pairs = [&b"field"[..], b"value"];
+            let pairs = [(&b"field"[..], &b"value"[..])];
             stream.entries.append(StreamId::new(n, 0), pairs.into_iter(), BlockLimits::default());
         }
         stream.add_group(Group::new(GROUP, StreamId::MIN, Some(0)));

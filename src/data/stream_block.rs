@@ -1,76 +1,96 @@
-//! One block of a stream: entries one behind the other, in the form in which Redis keeps and dumps
-//! them.
+//! One block of a stream: entries one behind the other, denser than Redis' listpack of the same
+//! entries.
 //!
 //! ```text
-//!   block:  fields | field ... | 0 | entry | entry ...            each part one listpack element
-//!   entry:  flags | ms | seq | value ...                 | parts  with the fields of the block
-//!           flags | ms | seq | fields | field | value ...| parts  with fields of its own
-//!   flags:  1 it was deleted, 2 it has the fields of the block
+//!   block:  fields | field ... | entry | entry ...
+//!   entry:  head | [ link ] | [ id ] | value ...                  with the fields of the block
+//!           head | [ link ] | [ id ] | pairs | field | value ...  with fields of its own
+//!   head:   bit 0 it was deleted, bit 1 it has the fields of the block, bit 2 it begins a group,
+//!           5 bits step: how the id follows from the one before
+//!   step:   0        the next number of the same millisecond
+//!           1 .. 28  so many milliseconds later, number 0
+//!           29       <milliseconds later>, number 0
+//!           30       in the same millisecond, <numbers later>
+//!           31       <milliseconds later>, <number>
+//!   fields, link, parts of an id, pairs: 7 bits a byte, low ones first
 //! ```
 //!
 //! The fields of the first entry are those of the block, and entries that have the same name none.
-//! An id is told as its distance from that of the first entry. The last part of an entry says how
-//! many parts it has before that one, so that a block can be walked through from either end.
+//! Every 16 entries are a group. The id of its first entry follows from that of the block, and its
+//! link says how many bytes before it the group before begins: so entries are looked for, and read
+//! backwards, from group to group, and only within a group one after the other from its start.
 //!
-//! Entries are only added at the end, and a deletion changes one byte, so the place of an entry in
-//! its block is its place for good. In a dump the numbers of entries and of deleted entries come
-//! first, between head and end of a listpack; here they are beside the bytes.
+//! Entries are only added at the end, and a deletion changes one bit, so the place of an entry in
+//! its block is its place for good. How many bytes Redis' listpack would have is counted beside the
+//! bytes, because that decides when a block is full (`stream_listpack` turns one into the other).
 //!
-//! Ids of deleted entries need not be in order (XSETID), those of others are.
+//! Ids of deleted entries need not be in order (XSETID), those of others are. Differences between
+//! ids wrap around.
 
-use crate::data::listpack::{self, Element, put_bytes, put_integer};
+use crate::data::listpack::{element_bytes, integer_bytes};
+use crate::data::stream_element::{self, Element};
 use crate::data::stream_id::StreamId;
+use smallvec::SmallVec;
 
-const DELETED: i64 = 1;
-const SAME_FIELDS: i64 = 2;
-/// Parts of an entry beside fields and values: flags and the two parts of the id.
-const FIXED_PARTS: i64 = 3;
+const DELETED: u8 = 1;
+const SAME_FIELDS: u8 = 2;
+const BEGINS_GROUP: u8 = 4;
+const STEP_SHIFT: u32 = 3;
 
-/// Bytes of all parts of an entry beside fields and values at most, but for long ids.
-const FIXED_BYTES_MAX: usize = 24;
+const STEP_NEXT_NUMBER: u8 = 0;
+/// Up to this the step itself says how many milliseconds later.
+const STEP_MS_MAX: u8 = 28;
+const STEP_MS: u8 = 29;
+const STEP_NUMBERS: u8 = 30;
+const STEP_BOTH: u8 = 31;
+
+const GROUP_ENTRIES: usize = 16;
+/// Parts of an entry in a listpack beside fields and values: flags and the two parts of the id.
+const FIXED_PARTS: usize = 3;
+/// In a listpack flags take so many bytes, and so does what ends the fields of the block.
+const SMALL_INTEGER_BYTES: usize = 2;
+/// Head of a listpack, its bytes and the number of its elements, and its end mark.
+const FRAME_BYTES: usize = 7;
+
+/// What an entry takes before its texts at most.
+const HEAD_BYTES_MAX: usize = 48;
 
 const BLOCK_BYTES_MIN: usize = 128;
-/// Up to this the room of a block doubles when it is full; beyond it grows by a quarter.
-const ROOM_DOUBLED_BYTES_MAX: usize = 2048;
 /// No block begins with more room.
 const ROOM_FIRST_BYTES_MAX: usize = 4096;
-
-/// A full block may have room for so many bytes more than its own, and for such a part of these.
-const SPARE_BYTES: usize = 64;
-const SPARE_PART: usize = 64;
-
-/// Head of a listpack: its bytes and the number of its elements.
-const HEAD_BYTES: usize = 6;
-const LISTPACK_END: u8 = 0xFF;
-/// The number of elements is not told when it does not fit.
-const ELEMENTS_UNKNOWN: usize = 0xFFFF;
-
-/// What is wrong with a block of a dump, and where in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BlockFault {
-    /// What is wrong.
-    pub problem: &'static str,
-    /// Bytes before the spot.
-    pub at: usize,
-}
+/// Allocators have so many sizes up to each doubling, so room between two of them is never used.
+const SIZES_PER_DOUBLING: usize = 4;
 
 /// A block; see the head of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Block {
-    /// The id from which the others are counted.
+    /// The id from which those of the groups follow.
     pub(super) first: StreamId,
     /// The id of the entry that was added last.
     pub(super) last: StreamId,
-    /// Entries that are there.
-    pub(super) count: usize,
-    /// Entries that were deleted.
-    pub(super) deleted: usize,
-    /// Elements of the bytes.
-    elements: usize,
-    /// Where the first entry begins.
-    entries_at: usize,
     bytes: Vec<u8>,
+    /// Entries that are there.
+    pub(super) count: u32,
+    /// Entries that were deleted.
+    pub(super) deleted: u32,
+    /// What a listpack would have between its frame and its two counters.
+    listpack_bytes: u32,
+    /// Where the first entry begins.
+    entries_at: u32,
+    /// Where the last group begins.
+    group_at: u32,
 }
+
+/// Where an entry begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Place {
+    at: usize,
+    /// The id of the entry before it, from which its own follows.
+    before: StreamId,
+}
+
+/// The places of entries of a group.
+pub(super) type Places = SmallVec<[Place; GROUP_ENTRIES]>;
 
 /// One entry, borrowed from its block.
 #[derive(Debug, Clone, Copy)]
@@ -79,8 +99,8 @@ pub struct StreamEntry<'a> {
     pub id: StreamId,
     /// How many pairs of field and value it has.
     pub pairs: usize,
-    is_deleted: bool,
-    has_block_fields: bool,
+    pub(super) is_deleted: bool,
+    pub(super) has_block_fields: bool,
     bytes: &'a [u8],
     /// Where its values begin, or its fields and values.
     at: usize,
@@ -105,43 +125,157 @@ impl<'a> StreamEntry<'a> {
             field_at = Some(if self.has_block_fields { field_end } else { at });
         }
     }
+
+    /// How many texts are stored of it: values, and fields that are its own.
+    #[inline]
+    fn text_count(&self) -> usize {
+        if self.has_block_fields { self.pairs } else { 2 * self.pairs }
+    }
+
+    /// Calls `each` with every text that is stored of it; returns where the next entry would begin.
+    pub(super) fn for_each_text(&self, mut each: impl FnMut(Element<'a>)) -> Option<Place> {
+        let mut at = self.at;
+        for _ in 0..self.text_count() {
+            let (text, end) = read(self.bytes, at)?;
+            each(text);
+            at = end;
+        }
+        Some(Place { at, before: self.id })
+    }
+
+    #[inline]
+    fn end(&self) -> Option<usize> {
+        let mut at = self.at;
+        for _ in 0..self.text_count() {
+            at = stream_element::skip(self.bytes, at)?;
+        }
+        Some(at)
+    }
 }
 
 #[inline]
 fn read(bytes: &[u8], at: usize) -> Option<(Element<'_>, usize)> {
-    listpack::read(bytes, at)
+    stream_element::read(bytes, at)
+}
+
+#[inline]
+fn put_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+#[inline]
+fn read_number(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
+    let mut number = 0;
+    for (index, byte) in bytes.get(at..)?.iter().enumerate().take(10) {
+        number |= u64::from(byte & 0x7F) << (7 * index);
+        if *byte < 0x80 {
+            return Some((number, at + index + 1));
+        }
+    }
+    None
 }
 
 /// Where the first field of the block begins.
 #[inline]
 fn fields_at(bytes: &[u8]) -> Option<usize> {
-    listpack::skip(bytes, 0)
+    read_number(bytes, 0).map(|(_, end)| end)
 }
 
-/// The fields and values of a new entry, in turn.
-pub trait Pairs<'p>: Iterator<Item = &'p [u8]> + Clone {}
+/// How `id` follows from `before`: the step, and what is written of it.
+#[inline]
+fn step(before: StreamId, id: StreamId) -> (u8, Option<u64>, Option<u64>) {
+    let ms = id.ms.wrapping_sub(before.ms);
+    match (ms, id.seq, id.seq.wrapping_sub(before.seq)) {
+        (0, _, 1) => (STEP_NEXT_NUMBER, None, None),
+        (0, _, numbers) => (STEP_NUMBERS, Some(numbers), None),
+        (1.., 0, _) if ms <= u64::from(STEP_MS_MAX) => (ms as u8, None, None),
+        (_, 0, _) => (STEP_MS, Some(ms), None),
+        (_, seq, _) => (STEP_BOTH, Some(ms), Some(seq)),
+    }
+}
 
-impl<'p, I: Iterator<Item = &'p [u8]> + Clone> Pairs<'p> for I {}
+/// The id that follows from `before` by the step, of which the rest is at `at`; and where that
+/// ends.
+#[inline]
+fn read_id(bytes: &[u8], at: usize, step: u8, before: StreamId) -> Option<(StreamId, usize)> {
+    let later = |ms: u64| before.ms.wrapping_add(ms);
+    Some(match step {
+        STEP_NEXT_NUMBER => (StreamId::new(before.ms, before.seq.wrapping_add(1)), at),
+        1..=STEP_MS_MAX => (StreamId::new(later(u64::from(step)), 0), at),
+        STEP_MS => {
+            let (ms, at) = read_number(bytes, at)?;
+            (StreamId::new(later(ms), 0), at)
+        }
+        STEP_NUMBERS => {
+            let (numbers, at) = read_number(bytes, at)?;
+            (StreamId::new(before.ms, before.seq.wrapping_add(numbers)), at)
+        }
+        _ => {
+            let (ms, at) = read_number(bytes, at)?;
+            let (seq, at) = read_number(bytes, at)?;
+            (StreamId::new(later(ms), seq), at)
+        }
+    })
+}
+
+/// The least of the allocators' sizes for so many bytes.
+fn allocated_bytes(bytes: usize) -> usize {
+    let unit = (bytes.next_power_of_two() / 2 / SIZES_PER_DOUBLING).max(16);
+    bytes.next_multiple_of(unit)
+}
+
+/// The fields and values of a new entry.
+pub trait Pairs<'p>: Iterator<Item = (&'p [u8], &'p [u8])> + Clone {}
+
+impl<'p, I: Iterator<Item = (&'p [u8], &'p [u8])> + Clone> Pairs<'p> for I {}
 
 impl Block {
     /// A block for an entry with these pairs, which is yet to be added; it will have about as many
     /// bytes as the one `before`.
     pub(super) fn new<'p>(id: StreamId, pairs: impl Pairs<'p>, before: Option<&Self>) -> Self {
-        let likely = before.map_or(0, |before| before.bytes.len() + before.spare_bytes());
-        let room = likely.clamp(BLOCK_BYTES_MIN, ROOM_FIRST_BYTES_MAX);
+        let likely = before.map_or(0, |before| before.bytes.len());
+        let room = allocated_bytes(likely.clamp(BLOCK_BYTES_MIN, ROOM_FIRST_BYTES_MAX));
+        let fields = pairs.map(|(field, _)| Element::of(field));
+        let mut block = Self::with_room(id, room, fields.clone().count());
+        fields.for_each(|field| block.put_field(field));
+        block.end_fields();
+        block
+    }
+
+    /// A block without entries that will have so many fields, which are to be put now.
+    pub(super) fn with_room(first: StreamId, room: usize, fields: usize) -> Self {
         let mut bytes = Vec::with_capacity(room);
-        let fields = pairs.clone().count() / 2;
-        put_integer(&mut bytes, fields as i64);
-        pairs.step_by(2).for_each(|field| put_bytes(&mut bytes, field));
-        put_integer(&mut bytes, 0);
-        let (elements, entries_at) = (fields + 2, bytes.len());
-        Self { first: id, last: id, count: 0, deleted: 0, elements, entries_at, bytes }
+        put_number(&mut bytes, fields as u64);
+        let listpack_bytes = integer_bytes(fields as i64) as u32;
+        let (count, deleted, entries_at, group_at) = (0, 0, 0, 0);
+        Self { first, last: first, bytes, count, deleted, listpack_bytes, entries_at, group_at }
+    }
+
+    /// Adds a field of the block.
+    pub(super) fn put_field(&mut self, field: Element<'_>) {
+        field.put(&mut self.bytes);
+        self.count_listpack(element_bytes(field));
+    }
+
+    /// Entries follow.
+    pub(super) fn end_fields(&mut self) {
+        self.count_listpack(SMALL_INTEGER_BYTES);
+        self.entries_at = self.bytes.len() as u32;
+        self.group_at = self.entries_at;
+    }
+
+    fn count_listpack(&mut self, bytes: usize) {
+        self.listpack_bytes = self.listpack_bytes.saturating_add(bytes as u32);
     }
 
     /// Bytes that Redis' listpack of this block has.
     pub(super) fn listpack_bytes(&self) -> usize {
-        let counts = [self.count, self.deleted].map(|n| listpack::integer_bytes(n as i64));
-        HEAD_BYTES + counts.iter().sum::<usize>() + self.bytes.len() + 1
+        let counts = [self.count, self.deleted].map(|n| integer_bytes(i64::from(n)));
+        FRAME_BYTES + counts.iter().sum::<usize>() + self.listpack_bytes as usize
     }
 
     /// Bytes of memory that it has room for.
@@ -154,11 +288,22 @@ impl Block {
         self.bytes.len()
     }
 
+    /// The number of its fields, and these.
+    pub(super) fn fields(&self) -> (usize, impl Iterator<Item = Element<'_>>) {
+        let (count, mut at) = read_number(&self.bytes, 0).unwrap_or_default();
+        let fields = (0..count).map_while(move |_| {
+            let (field, end) = read(&self.bytes, at)?;
+            at = end;
+            Some(field)
+        });
+        (count as usize, fields)
+    }
+
     /// True when `pairs` have the fields of the block, in their order.
+    #[inline]
     fn has_fields<'p>(&self, pairs: impl Pairs<'p>) -> bool {
-        let Some((fields, mut at)) = listpack::read_integer(&self.bytes, 0) else { return false };
-        let mut left = fields;
-        for field in pairs.step_by(2) {
+        let Some((mut left, mut at)) = read_number(&self.bytes, 0) else { return false };
+        for (field, _) in pairs {
             match read(&self.bytes, at) {
                 Some((own, end)) if left > 0 && own.is(field) => at = end,
                 _ => return false,
@@ -168,191 +313,271 @@ impl Block {
         left == 0
     }
 
-    /// Adds an entry at the end. Cost: O(bytes) amortized.
-    pub(super) fn push<'p>(&mut self, id: StreamId, pairs: impl Pairs<'p>) {
+    /// Adds an entry with so many pairs, which have so many bytes together, at the end. Cost:
+    /// O(bytes) amortized.
+    pub(super) fn push<'p>(
+        &mut self,
+        id: StreamId,
+        pairs: impl Pairs<'p>,
+        (count, bytes): (usize, usize),
+    ) {
         let is_same = self.has_fields(pairs.clone());
-        let (mut count, mut len) = (0_usize, FIXED_BYTES_MAX);
-        for text in pairs.clone() {
-            count += 1;
-            len += listpack::text_bytes_max(text.len());
+        let entry = self.new_entry(id, count, is_same, false);
+        let most = HEAD_BYTES_MAX + 2 * count * stream_element::HEAD_BYTES_MAX + bytes;
+        if most > self.bytes.capacity() - self.bytes.len() {
+            self.make_room(entry, pairs.clone());
         }
-        self.reserve(len);
-        let fields = count / 2;
-        let bytes = &mut self.bytes;
-        put_integer(bytes, if is_same { SAME_FIELDS } else { 0 });
-        put_integer(bytes, id.ms.wrapping_sub(self.first.ms) as i64);
-        put_integer(bytes, id.seq.wrapping_sub(self.first.seq) as i64);
-        let parts = if is_same {
-            pairs.skip(1).step_by(2).for_each(|value| put_bytes(bytes, value));
-            FIXED_PARTS + fields as i64
-        } else {
-            put_integer(bytes, fields as i64);
-            pairs.for_each(|text| put_bytes(bytes, text));
-            FIXED_PARTS + 1 + 2 * fields as i64
+        self.begin(entry);
+        let mut listpack_bytes = 0;
+        let mut put = |text| {
+            let element = Element::of(text);
+            element.put(&mut self.bytes);
+            listpack_bytes += element_bytes(element);
         };
-        put_integer(bytes, parts);
-        self.elements += parts as usize + 1;
-        self.count += 1;
-        self.last = id;
+        for (field, value) in pairs {
+            if !is_same {
+                put(field);
+            }
+            put(value);
+        }
+        self.count_listpack(listpack_bytes);
     }
 
-    /// Makes room for so many bytes: twice as much as there is while the block is small.
-    fn reserve(&mut self, additional: usize) {
-        let wanted = self.bytes.len() + additional;
+    /// An entry to be added.
+    #[inline]
+    pub(super) fn new_entry(
+        &self,
+        id: StreamId,
+        pairs: usize,
+        is_same: bool,
+        is_deleted: bool,
+    ) -> NewEntry {
+        let begins_group = (self.count + self.deleted) as usize % GROUP_ENTRIES == 0;
+        let before = if begins_group { self.first } else { self.last };
+        NewEntry { id, pairs, is_same, is_deleted, begins_group, before }
+    }
+
+    /// Adds an entry, whose texts are to be put now.
+    #[inline]
+    pub(super) fn begin(&mut self, entry: NewEntry) {
+        let (at, group) = (self.bytes.len(), self.last_group());
+        entry.put(&mut self.bytes, at - group);
+        if entry.begins_group {
+            self.group_at = at as u32;
+        }
+        let own_fields = if entry.is_same { 0 } else { integer_bytes(entry.pairs as i64) };
+        let ms_bytes = integer_bytes(entry.id.ms.wrapping_sub(self.first.ms) as i64);
+        let seq_bytes = integer_bytes(entry.id.seq.wrapping_sub(self.first.seq) as i64);
+        let parts_bytes = integer_bytes(listpack_parts(entry.is_same, entry.pairs) as i64);
+        let bytes = SMALL_INTEGER_BYTES + ms_bytes + seq_bytes + own_fields + parts_bytes;
+        self.count_listpack(bytes);
+        *(if entry.is_deleted { &mut self.deleted } else { &mut self.count }) += 1;
+        self.last = entry.id;
+    }
+
+    /// Adds a text to the entry that was begun.
+    #[inline]
+    pub(super) fn put_text(&mut self, text: Element<'_>) {
+        text.put(&mut self.bytes);
+        self.count_listpack(element_bytes(text));
+    }
+
+    /// Makes room for an entry: half as much again as there is while the block is small, a quarter
+    /// beyond.
+    #[cold]
+    fn make_room<'p>(&mut self, entry: NewEntry, pairs: impl Pairs<'p>) {
+        let mut head = Vec::new();
+        entry.put(&mut head, self.bytes.len() - self.last_group());
+        let bytes = |text| Element::of(text).bytes();
+        let texts =
+            pairs.map(|(field, value)| bytes(value) + if entry.is_same { 0 } else { bytes(field) });
+        let wanted = self.bytes.len() + head.len() + texts.sum::<usize>();
         let room = self.bytes.capacity();
         if wanted > room {
-            let larger = match room {
-                ..ROOM_DOUBLED_BYTES_MAX => 2 * room,
-                _ => room + room / 4,
-            };
-            self.bytes.reserve_exact(wanted.max(larger) - self.bytes.len());
+            let larger = room + if room < ROOM_FIRST_BYTES_MAX / 2 { room / 2 } else { room / 4 };
+            self.bytes.reserve_exact(allocated_bytes(wanted.max(larger)) - self.bytes.len());
         }
-    }
-
-    /// Bytes of room beyond its own that a full block may keep.
-    fn spare_bytes(&self) -> usize {
-        SPARE_BYTES + self.bytes.len() / SPARE_PART
     }
 
     /// Gives back the room for more entries: the block takes no more. Cost: O(bytes).
     pub(super) fn close(&mut self) {
-        if self.bytes.capacity() - self.bytes.len() > self.spare_bytes() {
+        if allocated_bytes(self.bytes.len()) < allocated_bytes(self.bytes.capacity()) {
             // Shrunk in its place it would keep the room, up to twice of what it needs.
             self.bytes = Vec::from(self.bytes.as_slice());
         }
     }
 
+    #[inline]
+    fn start_at(&self) -> usize {
+        self.entries_at as usize
+    }
+
     /// Where the first entry begins.
     #[inline]
-    pub(super) fn start(&self) -> usize {
-        self.entries_at
+    pub(super) fn start(&self) -> Place {
+        Place { at: self.start_at(), before: self.first }
     }
 
     /// Where the last entry ends.
     #[inline]
-    pub(super) fn end(&self) -> usize {
-        self.bytes.len()
+    pub(super) fn end(&self) -> Place {
+        Place { at: self.bytes.len(), before: self.last }
     }
 
-    /// The entry that begins at `at`, and where it ends; `None` at the end. Cost: O(fields).
+    /// The entry that begins there; `None` at the end. Cost: O(1).
     #[inline]
-    pub(super) fn entry(&self, at: usize) -> Option<(StreamEntry<'_>, usize)> {
+    pub(super) fn entry_at(&self, place: Place) -> Option<StreamEntry<'_>> {
         let bytes = &self.bytes[..];
-        if at >= bytes.len() {
-            return None;
+        let head = *bytes.get(place.at)?;
+        let (mut at, mut before) = (place.at + 1, place.before);
+        if head & BEGINS_GROUP != 0 {
+            (_, at) = read_number(bytes, at)?;
+            before = self.first;
         }
-        let (flags, at) = listpack::read_integer(bytes, at)?;
-        let (ms, at) = listpack::read_integer(bytes, at)?;
-        let (seq, at) = listpack::read_integer(bytes, at)?;
-        let has_block_fields = flags & SAME_FIELDS != 0;
+        let (id, at) = read_id(bytes, at, head >> STEP_SHIFT, before)?;
+        let has_block_fields = head & SAME_FIELDS != 0;
         let (pairs, at) = match has_block_fields {
-            true => (listpack::read_integer(bytes, 0)?.0, at),
-            false => listpack::read_integer(bytes, at)?,
+            true => (read_number(bytes, 0)?.0, at),
+            false => read_number(bytes, at)?,
         };
-        let pairs = usize::try_from(pairs).ok()?;
-        let id = StreamId {
-            ms: self.first.ms.wrapping_add(ms as u64),
-            seq: self.first.seq.wrapping_add(seq as u64),
-        };
-        let is_deleted = flags & DELETED != 0;
-        let entry = StreamEntry { id, pairs, is_deleted, has_block_fields, bytes, at };
-        let mut end = at;
-        for _ in 0..if has_block_fields { pairs } else { 2 * pairs } {
-            end = listpack::skip(bytes, end)?;
-        }
-        Some((entry, listpack::skip(bytes, end)?))
+        let (pairs, is_deleted) = (usize::try_from(pairs).ok()?, head & DELETED != 0);
+        Some(StreamEntry { id, pairs, is_deleted, has_block_fields, bytes, at })
     }
 
-    /// Where the entry begins that ends at `end`; `None` at the start. Cost: O(fields).
+    /// The entry that begins there, and where the next one would; `None` at the end. Cost:
+    /// O(fields).
     #[inline]
-    pub(super) fn entry_before(&self, end: usize) -> Option<usize> {
-        if end <= self.entries_at {
+    pub(super) fn entry(&self, place: Place) -> Option<(StreamEntry<'_>, Place)> {
+        let entry = self.entry_at(place)?;
+        Some((entry, Place { at: entry.end()?, before: entry.id }))
+    }
+
+    /// Where the last group begins.
+    pub(super) fn last_group(&self) -> usize {
+        self.group_at as usize
+    }
+
+    /// Where the group before the one that begins at `group` begins. Cost: O(1).
+    pub(super) fn group_before(&self, group: usize) -> Option<usize> {
+        let head = self.bytes.get(group)?;
+        let (link, _) = read_number(&self.bytes, group + 1)?;
+        if head & BEGINS_GROUP == 0 {
             return None;
         }
-        let mut at = listpack::start_before(&self.bytes, end)?;
-        for _ in 0..listpack::read_integer(&self.bytes, at)?.0 {
-            at = listpack::start_before(&self.bytes, at)?;
+        group.checked_sub(usize::try_from(link).ok()?)
+    }
+
+    /// The entries that are there of the group that begins at `group`, and before `end`.
+    pub(super) fn living_places(&self, group: usize, end: usize) -> Places {
+        let mut places = Places::new();
+        let mut place = Place { at: group, before: self.first };
+        while place.at < end
+            && let Some((entry, next)) = self.entry(place)
+        {
+            if !entry.is_deleted {
+                places.push(place);
+            }
+            place = next;
         }
-        Some(at)
+        places
+    }
+
+    /// The last group that begins before `end`, the first one if none does; and which of its
+    /// entries are there before `end`.
+    pub(super) fn group_up_to(&self, end: Place) -> (usize, Places) {
+        let mut group = self.last_group();
+        while group >= end.at
+            && let Some(before) = self.group_before(group)
+        {
+            group = before;
+        }
+        (group, self.living_places(group, end.at))
+    }
+
+    /// The id of the last entry that is there.
+    pub(super) fn last_living(&self) -> Option<StreamId> {
+        let (mut group, mut places) = self.group_up_to(self.end());
+        loop {
+            if let Some(place) = places.last() {
+                return self.entry_at(*place).map(|entry| entry.id);
+            }
+            let before = self.group_before(group)?;
+            places = self.living_places(before, group);
+            group = before;
+        }
     }
 
     /// Where an entry begins such that no living one from `id` on is before it, and no living one
-    /// before `id` behind it: the end when there is none. Cost: O(distance from the nearer end),
-    /// judged by the ids.
-    pub(super) fn find(&self, id: StreamId) -> usize {
+    /// before `id` behind it: the end when there is none. Cost: O(groups).
+    pub(super) fn find(&self, id: StreamId) -> Place {
         if id <= self.first {
             return self.start();
         }
-        let span = self.last.as_number().saturating_sub(self.first.as_number());
-        let distance = id.as_number() - self.first.as_number();
-        if distance > span / 2 { self.find_from_end(id) } else { self.find_from_start(id) }
-    }
-
-    fn find_from_start(&self, id: StreamId) -> usize {
-        let mut at = self.start();
-        while let Some((entry, end)) = self.entry(at) {
+        if id > self.last && self.deleted == 0 {
+            return self.end();
+        }
+        let (mut group, mut end) = (self.last_group(), self.bytes.len());
+        while !self.group_begins_up_to(id, group, end)
+            && let Some(before) = self.group_before(group)
+        {
+            (group, end) = (before, group);
+        }
+        let mut place = Place { at: group, before: self.first };
+        while let Some((entry, next)) = self.entry(place) {
             if entry.id >= id && !entry.is_deleted {
-                return at;
+                return place;
             }
-            at = end;
+            place = next;
         }
         self.end()
     }
 
-    fn find_from_end(&self, id: StreamId) -> usize {
-        let mut end = self.end();
-        while let Some(at) = self.entry_before(end) {
-            match self.entry(at) {
-                Some((entry, _)) if entry.is_deleted || entry.id >= id => end = at,
-                _ => return end,
+    /// True when the first entry that is there in the group has an id up to `id`: the ids of
+    /// deleted ones say nothing.
+    fn group_begins_up_to(&self, id: StreamId, group: usize, end: usize) -> bool {
+        let mut place = Place { at: group, before: self.first };
+        while place.at < end
+            && let Some(entry) = self.entry_at(place)
+        {
+            if !entry.is_deleted {
+                return entry.id <= id;
             }
+            let Some(at) = entry.end() else { return false };
+            place = Place { at, before: entry.id };
         }
-        end
+        false
     }
 
-    /// The first entry that is there from `at` on, and where it ends.
+    /// The first entry that is there from `place` on, and where it ends.
     #[inline]
-    pub(super) fn living(&self, mut at: usize) -> Option<(StreamEntry<'_>, usize)> {
+    pub(super) fn living(&self, mut place: Place) -> Option<(StreamEntry<'_>, Place)> {
         loop {
-            let (entry, end) = self.entry(at)?;
+            let (entry, end) = self.entry(place)?;
             if !entry.is_deleted {
                 return Some((entry, end));
             }
-            at = end;
-        }
-    }
-
-    /// The last entry that is there up to `end`, and where it begins.
-    #[inline]
-    pub(super) fn living_before(&self, mut end: usize) -> Option<(StreamEntry<'_>, usize)> {
-        loop {
-            let at = self.entry_before(end)?;
-            let (entry, _) = self.entry(at)?;
-            if !entry.is_deleted {
-                return Some((entry, at));
-            }
-            end = at;
+            place = end;
         }
     }
 
     /// The entry with this id, and where it begins.
-    pub(super) fn get(&self, id: StreamId) -> Option<(StreamEntry<'_>, usize)> {
-        let mut at = self.find(id);
-        while let Some((entry, end)) = self.entry(at) {
+    pub(super) fn get(&self, id: StreamId) -> Option<(StreamEntry<'_>, Place)> {
+        // Before the entry may be deleted ones.
+        let mut place = self.find(id);
+        loop {
+            let (entry, end) = self.entry(place)?;
             match entry.is_deleted {
-                true => at = end,
-                false if entry.id == id => return Some((entry, at)),
+                true => place = end,
+                false if entry.id == id => return Some((entry, place)),
                 false => return None,
             }
         }
-        None
     }
 
-    /// Marks the entry that begins at `at`, which is there, as deleted.
-    pub(super) fn delete(&mut self, at: usize) {
-        // Flags are one byte.
-        if let Some(flags) = self.bytes.get_mut(at) {
-            *flags |= DELETED as u8;
+    /// Marks the entry that begins there, which is there, as deleted.
+    pub(super) fn delete(&mut self, place: Place) {
+        if let Some(head) = self.bytes.get_mut(place.at) {
+            *head |= DELETED;
             self.count -= 1;
             self.deleted += 1;
         }
@@ -361,166 +586,68 @@ impl Block {
     /// Marks entries from the first one on as deleted while `goes` says so of their ids; returns
     /// how many were there.
     pub(super) fn delete_front(&mut self, mut goes: impl FnMut(StreamId, usize) -> bool) -> usize {
-        let (mut at, mut gone) = (self.start(), 0);
+        let (mut place, mut gone) = (self.start(), 0);
         loop {
-            let Some((entry, end)) = self.entry(at) else { return gone };
+            let Some((entry, end)) = self.entry(place) else { return gone };
             let (id, is_deleted) = (entry.id, entry.is_deleted);
             if !goes(id, gone) {
                 return gone;
             }
             if !is_deleted {
-                self.delete(at);
+                self.delete(place);
                 gone += 1;
             }
-            at = end;
+            place = end;
         }
-    }
-
-    /// Appends the block as Redis' listpack.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        let len = u32::try_from(self.listpack_bytes()).unwrap_or(u32::MAX);
-        out.extend_from_slice(&len.to_le_bytes());
-        let elements = (self.elements + 2).min(ELEMENTS_UNKNOWN);
-        out.extend_from_slice(&(elements as u16).to_le_bytes());
-        put_integer(out, self.count as i64);
-        put_integer(out, self.deleted as i64);
-        out.extend_from_slice(&self.bytes);
-        out.push(LISTPACK_END);
-    }
-
-    /// The block that this listpack is. Cost: O(bytes), nothing is copied.
-    ///
-    /// Errors: whatever does not fit together.
-    pub(super) fn parse(first: StreamId, listpack: Vec<u8>) -> Result<Self, BlockFault> {
-        Parser { bytes: &listpack, at: 0, elements: 0 }.block(first).map(|(block, from)| {
-            let mut bytes = listpack;
-            bytes.pop();
-            bytes.drain(..from);
-            bytes.shrink_to_fit();
-            Self { bytes, ..block }
-        })
     }
 }
 
-/// Walks through a listpack that anybody may have made.
-struct Parser<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    elements: usize,
+/// An entry that is to be added, but for its texts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NewEntry {
+    id: StreamId,
+    pairs: usize,
+    /// It has the fields of the block.
+    is_same: bool,
+    is_deleted: bool,
+    begins_group: bool,
+    /// The id from which its own follows.
+    before: StreamId,
 }
 
-impl<'a> Parser<'a> {
-    fn fault<T>(&self, problem: &'static str) -> Result<T, BlockFault> {
-        Err(BlockFault { problem, at: self.at })
-    }
-
-    fn element(&mut self) -> Result<Element<'a>, BlockFault> {
-        let Some((element, end)) = read(self.bytes, self.at) else {
-            return self.fault("it ends in the middle of an entry");
-        };
-        if !listpack::is_sound(self.bytes, self.at, end) {
-            return self.fault("a back link is not the length of its entry");
+impl NewEntry {
+    /// Appends what stands before its texts; the last group began so many bytes before, the one
+    /// that it begins itself included.
+    #[inline]
+    fn put(&self, out: &mut Vec<u8>, group_distance: usize) {
+        let (step, one, two) = step(self.before, self.id);
+        let mut head = step << STEP_SHIFT;
+        head |= if self.is_deleted { DELETED } else { 0 };
+        head |= if self.is_same { SAME_FIELDS } else { 0 };
+        if self.begins_group && group_distance > 0 {
+            out.push(head | BEGINS_GROUP);
+            put_number(out, group_distance as u64);
+        } else {
+            out.push(head);
         }
-        self.at = end;
-        self.elements += 1;
-        Ok(element)
-    }
-
-    fn integer(&mut self) -> Result<i64, BlockFault> {
-        match self.element()? {
-            Element::Integer(number) => Ok(number),
-            Element::Bytes(_) => self.fault("a string is where a number belongs"),
+        if let Some(one) = one {
+            put_number(out, one);
         }
-    }
-
-    /// A number that counts what follows: no more than there are bytes.
-    fn count(&mut self) -> Result<usize, BlockFault> {
-        let count = self.integer()?;
-        match usize::try_from(count) {
-            Ok(count) if count <= self.bytes.len() => Ok(count),
-            _ => self.fault("a number is out of bounds"),
+        if let Some(two) = two {
+            put_number(out, two);
         }
-    }
-
-    /// The block without its bytes, and where these begin.
-    fn block(mut self, first: StreamId) -> Result<(Block, usize), BlockFault> {
-        let head = self.bytes.first_chunk::<HEAD_BYTES>();
-        let Some(&[a, b, c, d, low, high]) = head else {
-            return self.fault("it ends in the middle of an entry");
-        };
-        if u32::from_le_bytes([a, b, c, d]) as usize != self.bytes.len() {
-            return self.fault("its size is not the one stated");
+        if !self.is_same {
+            put_number(out, self.pairs as u64);
         }
-        let stated_elements = usize::from(u16::from_le_bytes([low, high]));
-        let Some((&LISTPACK_END, inner)) = self.bytes.split_last() else {
-            return self.fault("the end mark is missing");
-        };
-        self.bytes = inner;
-        self.at = HEAD_BYTES;
-        let (count, deleted) = (self.count()?, self.count()?);
-        let from = self.at;
-        let elements_before = self.elements;
-        let fields = self.count()?;
-        for _ in 0..fields {
-            self.element()?;
-        }
-        if self.integer()? != 0 {
-            return self.fault("the fields of the block have no end");
-        }
-        let entries_at = self.at - from;
-        let last = self.entries(first, fields, (count, deleted))?;
-        if stated_elements != ELEMENTS_UNKNOWN && stated_elements != self.elements {
-            return self.fault("the number of entries is not the one stated");
-        }
-        let elements = self.elements - elements_before;
-        let bytes = Vec::new();
-        Ok((Block { first, last, count, deleted, elements, entries_at, bytes }, from))
-    }
-
-    /// Walks through the entries up to the end; returns the id of the last one.
-    fn entries(
-        &mut self,
-        first: StreamId,
-        fields: usize,
-        (count, deleted): (usize, usize),
-    ) -> Result<StreamId, BlockFault> {
-        let (mut living, mut dead) = (0, 0);
-        let (mut last, mut last_living) = (first, None);
-        while self.at < self.bytes.len() {
-            let before = self.elements;
-            let at = self.at;
-            let flags = self.integer()?;
-            if !(0..=DELETED | SAME_FIELDS).contains(&flags)
-                || self.bytes.get(at) != Some(&(flags as u8))
-            {
-                return self.fault("an entry has unknown flags");
-            }
-            let (ms, seq) = (self.integer()? as u64, self.integer()? as u64);
-            last = StreamId { ms: first.ms.wrapping_add(ms), seq: first.seq.wrapping_add(seq) };
-            let texts = match flags & SAME_FIELDS != 0 {
-                true => fields,
-                false => 2 * self.count()?,
-            };
-            for _ in 0..texts {
-                self.element()?;
-            }
-            let parts = self.elements - before;
-            if self.count()? != parts {
-                return self.fault("an entry has another number of parts than stated");
-            }
-            if flags & DELETED != 0 {
-                dead += 1;
-                continue;
-            }
-            if last < first || last_living.is_some_and(|before| before >= last) {
-                return self.fault("its ids are not in ascending order");
-            }
-            last_living = Some(last);
-            living += 1;
-        }
-        if living + dead == 0 || (living, dead) != (count, deleted) {
-            return self.fault("the number of entries is not the one stated");
-        }
-        Ok(last)
     }
 }
+
+/// Parts that an entry has in a listpack before the one that counts them.
+#[inline]
+pub(super) fn listpack_parts(is_same: bool, pairs: usize) -> usize {
+    FIXED_PARTS + if is_same { pairs } else { 1 + 2 * pairs }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests;

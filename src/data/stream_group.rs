@@ -6,6 +6,7 @@
 //! number. Both are rows of shared pieces, so a clone of a group copies a pointer for each piece.
 
 use crate::data::id_sequence::{HasId, IdSequence};
+use crate::data::stream_block::Place;
 use crate::data::stream_id::StreamId;
 use crate::util::clock::UnixMillis;
 use std::sync::Arc;
@@ -50,7 +51,7 @@ pub struct Consumer {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Cursor {
     /// The first id of the block, and the place behind the entry that was delivered last.
-    pub(super) place: Option<(StreamId, usize)>,
+    pub(super) place: Option<(StreamId, Place)>,
 }
 
 /// A consumer group.

@@ -1,6 +1,6 @@
 //! The id of an entry of a stream: a moment in milliseconds, and a number within it.
 
-use smallvec::SmallVec;
+use std::ops::Deref;
 
 /// The id of an entry; ids are ordered by their moments, then by their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -11,8 +11,34 @@ pub struct StreamId {
     pub seq: u64,
 }
 
+/// The longest text of an id: two numbers of 20 digits.
+const TEXT_BYTES_MAX: usize = 41;
+
 /// The text of an id.
-pub type StreamIdText = SmallVec<[u8; 64]>;
+#[derive(Debug, Clone, Copy)]
+pub struct StreamIdText {
+    bytes: [u8; TEXT_BYTES_MAX],
+    len: usize,
+}
+
+impl StreamIdText {
+    #[inline]
+    fn push(&mut self, part: &[u8]) {
+        if let Some(room) = self.bytes.get_mut(self.len..self.len + part.len()) {
+            room.copy_from_slice(part);
+            self.len += part.len();
+        }
+    }
+}
+
+impl Deref for StreamIdText {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
 
 impl StreamId {
     /// The lowest id, which no entry has.
@@ -64,12 +90,13 @@ impl StreamId {
     }
 
     /// `ms-seq`.
+    #[inline]
     #[must_use]
     pub fn text(self) -> StreamIdText {
-        let mut text = StreamIdText::new();
-        text.extend_from_slice(itoa::Buffer::new().format(self.ms).as_bytes());
-        text.push(b'-');
-        text.extend_from_slice(itoa::Buffer::new().format(self.seq).as_bytes());
+        let mut text = StreamIdText { bytes: [0; TEXT_BYTES_MAX], len: 0 };
+        text.push(itoa::Buffer::new().format(self.ms).as_bytes());
+        text.push(b"-");
+        text.push(itoa::Buffer::new().format(self.seq).as_bytes());
         text
     }
 }

@@ -1,17 +1,18 @@
 //! The entries of a stream, in the order of their ids, and what it remembers of them.
 //!
 //! The blocks hold what Redis' listpacks hold and are filled by the same rules, so that trimming by
-//! whole blocks takes the same entries, and a block goes into a dump and out of it as it is. They
-//! stand in a row by their first ids, which is searched by halving; entries are added to the last.
+//! whole blocks takes the same entries, and each is a listpack of a dump. They stand in a row by
+//! their first ids, which is searched by halving; entries are added to the last.
 //! A radix tree was rejected: ids only grow, and the row takes 24 bytes a block.
 //!
 //! Blocks are shared by reference count: cloning copies one pointer for each, and a change
 //! afterwards copies only the one that it touches.
 
-use crate::data::stream_block::Block;
-pub use crate::data::stream_block::{BlockFault, Pairs, StreamEntry};
+use crate::data::stream_block::{Block, Place, Places};
+pub use crate::data::stream_block::{Pairs, StreamEntry};
 use crate::data::stream_group::{Cursor, Group};
 use crate::data::stream_id::StreamId;
+pub use crate::data::stream_listpack::BlockFault;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -124,7 +125,7 @@ impl EntryLog {
     /// Calls `each` with each block: its first id, and a function that appends its listpack.
     pub fn for_each_block(&self, mut each: impl FnMut(StreamId, &dyn Fn(&mut Vec<u8>))) {
         for slot in &self.blocks {
-            each(slot.first, &|out| slot.block.write(out));
+            each(slot.first, &|out| slot.block.write_listpack(out));
         }
     }
 
@@ -150,13 +151,15 @@ impl EntryLog {
 
     /// Adds an entry, whose id must be above all that there ever were. Cost: O(bytes) amortized.
     pub fn append<'p>(&mut self, id: StreamId, pairs: impl Pairs<'p>, limits: BlockLimits) {
-        let bytes = pairs.clone().map(<[u8]>::len).sum::<usize>();
+        let (count, bytes) = pairs.clone().fold((0, 0), |(count, bytes), (field, value)| {
+            (count + 1, bytes + field.len() + value.len())
+        });
         let bytes_max = match usize::try_from(limits.bytes) {
             Ok(bytes_max @ 1..=BLOCK_BYTES_LIMIT) => bytes_max,
             _ => BLOCK_BYTES_LIMIT,
         };
         let is_full = |block: &Block| {
-            let entries = (block.count + block.deleted) as u64;
+            let entries = u64::from(block.count + block.deleted);
             block.listpack_bytes() + bytes >= bytes_max
                 || (limits.entries != 0 && entries >= limits.entries)
         };
@@ -172,7 +175,7 @@ impl EntryLog {
             self.blocks.push_back(Slot { first: id, block });
         }
         if let Some(slot) = self.blocks.back_mut() {
-            own(&mut slot.block, &mut self.copied_bytes).push(id, pairs);
+            own(&mut slot.block, &mut self.copied_bytes).push(id, pairs, (count, bytes));
         }
         self.figures.len += 1;
         self.figures.entries_added = self.figures.entries_added.wrapping_add(1);
@@ -186,19 +189,22 @@ impl EntryLog {
     #[must_use]
     pub fn range(&self, from: StreamId, to: StreamId) -> Range<'_> {
         let number = self.block_of(from);
-        let at = self.blocks.get(number).map_or(0, |slot| slot.block.find(from));
-        Range { blocks: &self.blocks, number, at, to }
+        let find = |slot: &Slot| slot.block.find(from);
+        let place = self.blocks.get(number).map_or(Place::default(), find);
+        Range { blocks: &self.blocks, number, place, to }
     }
 
     /// The entries from `to` back to `from`. Cost: O(log n) to find the first.
     #[must_use]
     pub fn range_back(&self, from: StreamId, to: StreamId) -> RangeBack<'_> {
         let number = self.block_of(to);
-        let end = self.blocks.get(number).map_or(0, |slot| match to.next() {
-            Some(behind) => slot.block.find(behind),
-            None => slot.block.end(),
-        });
-        RangeBack { blocks: &self.blocks, number, end, from }
+        let up_to = |block: &Block| match to.next() {
+            Some(behind) => block.group_up_to(block.find(behind)),
+            None => block.group_up_to(block.end()),
+        };
+        let (group, places) =
+            self.blocks.get(number).map(|slot| up_to(&slot.block)).unwrap_or_default();
+        RangeBack { blocks: &self.blocks, number, group, places, from }
     }
 
     /// The entry with this id. Cost: O(log n).
@@ -230,11 +236,11 @@ impl EntryLog {
         for id in ids {
             let number = self.block_of(id);
             let Some(slot) = self.blocks.get_mut(number) else { break };
-            let Some((_, at)) = slot.block.get(id) else { continue };
+            let Some((_, place)) = slot.block.get(id) else { continue };
             if slot.block.count == 1 {
                 self.blocks.remove(number);
             } else {
-                own(&mut slot.block, &mut self.copied_bytes).delete(at);
+                own(&mut slot.block, &mut self.copied_bytes).delete(place);
             }
             self.figures.len -= 1;
             deleted += 1;
@@ -250,7 +256,7 @@ impl EntryLog {
     /// True when all of the first block goes.
     fn goes_whole(&self, block: &Block, trim: Trim) -> bool {
         match trim {
-            Trim::Length(len) => self.figures.len - block.count as u64 >= len,
+            Trim::Length(len) => self.figures.len - u64::from(block.count) >= len,
             Trim::Below(id) => block.last < id,
         }
     }
@@ -259,7 +265,7 @@ impl EntryLog {
     #[must_use]
     pub fn trims(&self, trim: Trim, by_blocks: bool, limit: u64) -> bool {
         let Some(Slot { block, .. }) = self.blocks.front() else { return false };
-        let is_too_much = limit > 0 && block.count as u64 > limit;
+        let is_too_much = limit > 0 && u64::from(block.count) > limit;
         let has_surplus = match trim {
             Trim::Length(len) => self.figures.len > len,
             Trim::Below(id) => self.first_living().is_some_and(|first| first < id),
@@ -273,7 +279,7 @@ impl EntryLog {
     pub fn trim(&mut self, trim: Trim, by_blocks: bool, limit: u64) -> (u64, Self) {
         let (mut deleted, mut gone) = (0, Vec::new());
         while let Some(slot) = self.blocks.front() {
-            let entries = slot.block.count as u64;
+            let entries = u64::from(slot.block.count);
             if matches!(trim, Trim::Length(len) if self.figures.len <= len)
                 || (limit > 0 && deleted + entries > limit)
             {
@@ -329,12 +335,12 @@ impl EntryLog {
         let blocks = &self.blocks;
         let to = StreamId::MAX;
         let Some(from) = group.last_id().next() else {
-            return Range { blocks, number: blocks.len(), at: 0, to };
+            return Range { blocks, number: blocks.len(), place: Place::default(), to };
         };
-        if let Some((first, at)) = group.cursor.place {
+        if let Some((first, place)) = group.cursor.place {
             let number = self.block_of(first);
             if blocks.get(number).is_some_and(|slot| slot.first == first) {
-                return Range { blocks, number, at, to };
+                return Range { blocks, number, place, to };
             }
         }
         self.range(from, to)
@@ -397,16 +403,15 @@ impl EntryLog {
     ///
     /// # Errors
     /// What does not fit together, or comes out of order.
-    pub fn restore_block(&mut self, first: StreamId, listpack: Vec<u8>) -> Result<(), BlockFault> {
-        let block = Block::parse(first, listpack)?;
+    pub fn restore_block(&mut self, first: StreamId, listpack: &[u8]) -> Result<(), BlockFault> {
+        let block = Block::parse_listpack(first, listpack)?;
         let is_behind = self.blocks.back().is_none_or(|before| {
-            let last = before.block.living_before(before.block.end());
-            before.first < first && last.is_none_or(|(entry, _)| entry.id < first)
+            before.first < first && before.block.last_living().is_none_or(|last| last < first)
         });
         if !is_behind {
             return Err(BlockFault { problem: "the blocks are not in ascending order", at: 0 });
         }
-        self.figures.len += block.count as u64;
+        self.figures.len += u64::from(block.count);
         self.blocks.push_back(Slot { first, block: Arc::new(block) });
         Ok(())
     }
@@ -449,7 +454,7 @@ impl EntryLog {
 pub struct Range<'a> {
     blocks: &'a VecDeque<Slot>,
     number: usize,
-    at: usize,
+    place: Place,
     to: StreamId,
 }
 
@@ -457,7 +462,7 @@ impl Range<'_> {
     /// The first id of the block of the entry that came last, and where that entry ends.
     pub(super) fn place(&self) -> Cursor {
         let first = self.blocks.get(self.number).map_or(StreamId::MAX, |slot| slot.first);
-        Cursor { place: Some((first, self.at)) }
+        Cursor { place: Some((first, self.place)) }
     }
 }
 
@@ -468,16 +473,16 @@ impl<'a> Iterator for Range<'a> {
     fn next(&mut self) -> Option<StreamEntry<'a>> {
         loop {
             let block = &self.blocks.get(self.number)?.block;
-            if let Some((entry, end)) = block.living(self.at) {
+            if let Some((entry, end)) = block.living(self.place) {
                 if entry.id > self.to {
                     self.number = self.blocks.len();
                     return None;
                 }
-                self.at = end;
+                self.place = end;
                 return Some(entry);
             }
-            self.at = self.blocks.get(self.number + 1).map_or(0, |slot| slot.block.start());
             self.number += 1;
+            self.place = self.blocks.get(self.number)?.block.start();
         }
     }
 }
@@ -487,7 +492,10 @@ impl<'a> Iterator for Range<'a> {
 pub struct RangeBack<'a> {
     blocks: &'a VecDeque<Slot>,
     number: usize,
-    end: usize,
+    /// Where in the block the group begins that is walked through,
+    group: usize,
+    /// and which of its entries are yet to come.
+    places: Places,
     from: StreamId,
 }
 
@@ -497,17 +505,22 @@ impl<'a> Iterator for RangeBack<'a> {
     fn next(&mut self) -> Option<StreamEntry<'a>> {
         loop {
             let block = &self.blocks.get(self.number)?.block;
-            if let Some((entry, at)) = block.living_before(self.end) {
+            if let Some(place) = self.places.pop() {
+                let entry = block.entry_at(place)?;
                 if entry.id < self.from {
                     self.number = usize::MAX;
                     return None;
                 }
-                self.end = at;
                 return Some(entry);
             }
-            let before = self.number.checked_sub(1);
-            self.end = before.and_then(|n| self.blocks.get(n)).map_or(0, |slot| slot.block.end());
-            self.number = before.unwrap_or(usize::MAX);
+            if let Some(before) = block.group_before(self.group) {
+                self.places = block.living_places(before, self.group);
+                self.group = before;
+                continue;
+            }
+            self.number = self.number.checked_sub(1).unwrap_or(usize::MAX);
+            let block = &self.blocks.get(self.number)?.block;
+            (self.group, self.places) = block.group_up_to(block.end());
         }
     }
 }

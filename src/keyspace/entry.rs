@@ -514,7 +514,13 @@ impl Entry {
                 C::from_packed(entry.take_seq())
             }
             Self::Packed(_) => return None,
-            Self::Large(entry) => C::take_large(&mut Arc::make_mut(entry).value)?,
+            Self::Large(entry) => {
+                let stored = &mut Arc::make_mut(entry).value;
+                if let Some(collection) = C::in_place(stored) {
+                    return Some(change(collection));
+                }
+                C::take_large(stored)?
+            }
         };
         let result = change(&mut collection);
         self.put_back(key, collection.into_form(), deadline, version);

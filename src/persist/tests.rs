@@ -276,7 +276,7 @@ pub(super) fn any_stream() -> impl Strategy<Value = Box<Stream>> {
             let last = stream.entries.last_id();
             let seq = if ms == 0 { last.seq + 1 + seq } else { seq };
             ids.push(StreamId::new(last.ms + 1_000 * ms, seq));
-            let pairs = pairs.iter().map(Vec::as_slice);
+            let pairs = pairs.chunks(2).map(|pair| (&pair[0][..], &pair[1][..]));
             let limits = BlockLimits { bytes: 0, entries: 7 };
             stream.entries.append(*ids.last().unwrap(), pairs, limits);
         }

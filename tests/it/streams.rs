@@ -96,6 +96,70 @@ fn streams_travel_to_redis_and_back_with_everything() {
     }
 }
 
+/// A text of any kind that a block tells apart: numbers of all widths, and strings of all lengths.
+fn text(random: &mut Random) -> Vec<u8> {
+    let number = (1_i64 << random.below(63)).wrapping_sub(random.below(3) as i64);
+    match random.below(8) {
+        0 => number.to_string().into_bytes(),
+        1 => format!("-{number}").into_bytes(),
+        2 => random.below(200).to_string().into_bytes(),
+        3 => format!("0{number}").into_bytes(),
+        4 => vec![b'v'; random.below(140)],
+        5 if random.chance(10) => vec![b'v'; random.between(4_000, 20_000)],
+        _ => format!("name {}", random.below(9)).into_bytes(),
+    }
+}
+
+/// The next request that changes the stream `s`, whose last id is `last`.
+fn change(random: &mut Random, last: &mut (u64, u64)) -> Vec<Vec<u8>> {
+    let line = match random.below(40) {
+        0 => format!("XTRIM s MAXLEN {}", random.between(20, 200)),
+        1 => format!("XTRIM s MAXLEN ~ {}", random.between(20, 200)),
+        2 => format!("CONFIG SET stream-node-max-entries {}", random.between(0, 120)),
+        3 => format!("CONFIG SET stream-node-max-bytes {}", random.between(0, 5_000)),
+        4..10 => format!("XDEL s {}-{}", last.0.saturating_sub(random.below(9) as u64), last.1),
+        _ => {
+            *last = match random.below(3) {
+                0 => (last.0, last.1 + 1 + random.below(2) as u64),
+                1 => (last.0 + 1 + random.below(3) as u64, 0),
+                _ => (last.0 + (1 << random.below(20)), random.below(300) as u64),
+            };
+            let mut args = split(&format!("XADD s {}-{}", last.0, last.1));
+            let (pairs, is_usual) = (random.between(1, 4), random.chance(80));
+            for pair in 0..if is_usual { 2 } else { pairs } {
+                let field = if is_usual { format!("field{pair}").into() } else { text(random) };
+                args.extend([field, text(random)]);
+            }
+            return args;
+        }
+    };
+    split(&line)
+}
+
+#[test]
+fn a_dumped_stream_is_byte_for_byte_that_of_redis() {
+    let seed = seed("a_dumped_stream_is_byte_for_byte_that_of_redis");
+    let (server, oracle) = (Server::start(1), Oracle::start());
+    let (mut ours, mut redis) = (server.wire(), Wire::connect(oracle.addr()));
+    let mut random = Random::new(seed);
+    for round in 0..20 {
+        let mut last = (1_700_000_000_000, 0);
+        let first = ["FLUSHALL", "CONFIG SET rdbcompression no", "XADD s 1-1 field0 a field1 7"];
+        let mut requests: Vec<_> = first.map(split).to_vec();
+        requests.extend((0..random.between(1, 700)).map(|_| change(&mut random, &mut last)));
+        // Of one from which entries were taken both write the same type.
+        let taken = format!("XDEL s 1-1 {}-{}", last.0, last.1);
+        requests.push(split(&taken));
+        for args in &requests {
+            let (one, other) = (ours.command(args), redis.command(args));
+            assert_eq!(shown(&one), shown(&other), "round {round}: {args:?}");
+        }
+        let (one, other) = (payload(&mut ours, "s"), payload(&mut redis, "s"));
+        assert!(one == other, "round {round}\n{}\n{}", shown(&one), shown(&other));
+        assert_eq!(one[0], 19);
+    }
+}
+
 /// The type of the key in a payload of DUMP.
 fn type_of(wire: &mut Wire, key: &str) -> u8 {
     payload(wire, key)[0]

@@ -1,14 +1,14 @@
 //! Reading streams; `persist::stream` has their form.
 //!
-//! Blocks are taken over as they stand in the file, once every part of them was looked at. Whatever
-//! else is counted is read one by one, so nothing is reserved for a number that a file announces.
+//! Blocks are packed anew, more densely, while every part of them is looked at. Whatever else is
+//! counted is read one by one, so nothing is reserved for a number that a file announces.
 
 use crate::data::Stream;
 use crate::data::StreamId;
 use crate::data::stream_group::{ConsumerNumber, Group};
 use crate::persist::error::{RdbError, Reason};
 use crate::persist::format::kind;
-use crate::persist::read::{RdbReader, Result, read_string_body};
+use crate::persist::read::{RdbReader, Result, give_back, read_string_body};
 use crate::persist::stream::READ_UNKNOWN;
 use crate::util::clock::UnixMillis;
 use std::io::Read;
@@ -56,9 +56,10 @@ impl<R: Read> RdbReader<R> {
         };
         let offset = self.source.offset();
         let head = self.string_head()?;
-        let mut listpack = Vec::new();
-        read_string_body(&mut self.source, &mut self.packed, head, &mut listpack)?;
-        let restored = stream.entries.restore_block(StreamId::from_bytes(first), listpack);
+        self.block.clear();
+        read_string_body(&mut self.source, &mut self.packed, head, &mut self.block)?;
+        let restored = stream.entries.restore_block(StreamId::from_bytes(first), &self.block);
+        give_back(&mut self.block);
         restored.map_err(|fault| {
             let (encoding, problem, inner_offset) = ("block of a stream", fault.problem, fault.at);
             RdbError::new(offset, Reason::Compact { encoding, problem, inner_offset })
