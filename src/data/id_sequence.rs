@@ -1,9 +1,10 @@
-//! Items in the order of their stream ids, in bounded shared pieces: the pending entries of groups
-//! and consumers.
+//! Items in the order of their stream ids, in bounded shared pieces: the blocks of a stream, and
+//! the pending entries of groups and consumers.
 //!
 //! Nearly all items are added at the end and leave near the front, so a row of sorted pieces found
 //! by halving does all that a tree would, in less memory. Pieces are shared by reference count:
-//! cloning copies one pointer for each, and a later change only the piece that it touches.
+//! cloning copies one pointer for each, and a later change only the piece that it touches. No
+//! allocation grows with the number of items but that of the pieces' pointers.
 //!
 //! Invariants: no piece is empty; `from` of a piece is not above its first id, and above all ids of
 //! the piece before.
@@ -32,6 +33,18 @@ impl HasId for StreamId {
 struct Piece<T> {
     from: StreamId,
     items: Arc<Vec<T>>,
+}
+
+/// Where an item stands, for as long as none is added or removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    piece: usize,
+    index: usize,
+}
+
+impl Position {
+    /// Where no item stands.
+    pub const NOWHERE: Self = Self { piece: usize::MAX, index: 0 };
 }
 
 /// Items in ascending order of their ids, each id once.
@@ -120,6 +133,84 @@ impl<T: HasId> IdSequence<T> {
         let items = &mut self.pieces.get_mut(number)?.items;
         let index = find_in(items, id).ok()?;
         own(items, &mut self.copied_bytes).get_mut(index)
+    }
+
+    /// Where the last item up to `id` stands, the first one if none does. Cost: O(log n).
+    #[must_use]
+    pub fn position_up_to(&self, id: StreamId) -> Position {
+        let piece = self.piece_of(id);
+        let items = self.pieces.get(piece).map_or(&[][..], |piece| &piece.items[..]);
+        match find_in(items, id) {
+            Ok(index) => Position { piece, index },
+            Err(0) => {
+                let first = Position { piece, index: 0 };
+                self.before(first).unwrap_or(first)
+            }
+            Err(behind) => Position { piece, index: behind - 1 },
+        }
+    }
+
+    /// The item that stands there. Cost: O(1).
+    #[inline]
+    #[must_use]
+    pub fn at(&self, position: Position) -> Option<&T> {
+        self.pieces.get(position.piece)?.items.get(position.index)
+    }
+
+    /// The item that stands there for changing; its id must stay. Cost: O(1).
+    pub fn at_mut(&mut self, position: Position) -> Option<&mut T> {
+        let items = &mut self.pieces.get_mut(position.piece)?.items;
+        own(items, &mut self.copied_bytes).get_mut(position.index)
+    }
+
+    /// Where the next item stands, if there is one. Cost: O(1).
+    #[must_use]
+    pub fn behind(&self, position: Position) -> Position {
+        let Position { piece, index } = position;
+        let len = self.pieces.get(piece).map_or(0, |piece| piece.items.len());
+        if index + 1 < len {
+            Position { piece, index: index + 1 }
+        } else {
+            Position { piece: piece.saturating_add(1), index: 0 }
+        }
+    }
+
+    /// Where the item before stands. Cost: O(1).
+    #[must_use]
+    pub fn before(&self, Position { piece, index }: Position) -> Option<Position> {
+        if let Some(index) = index.checked_sub(1) {
+            return Some(Position { piece, index });
+        }
+        let piece = piece.checked_sub(1)?;
+        let index = self.pieces.get(piece)?.items.len().checked_sub(1)?;
+        Some(Position { piece, index })
+    }
+
+    /// The last item. Cost: O(1).
+    #[inline]
+    #[must_use]
+    pub fn last(&self) -> Option<&T> {
+        self.pieces.back()?.items.last()
+    }
+
+    /// The last item for changing; its id must stay. Cost: O(1).
+    #[inline]
+    pub fn last_mut(&mut self) -> Option<&mut T> {
+        own(&mut self.pieces.back_mut()?.items, &mut self.copied_bytes).last_mut()
+    }
+
+    /// Takes out the first item. Cost: O(1).
+    pub fn pop_first(&mut self) -> Option<T> {
+        let id = self.pieces.front()?.items.first()?.id();
+        self.remove(id)
+    }
+
+    /// Some of the items, about `count` from everywhere, all if there are no more. Cost: O(count).
+    pub fn some(&self, count: usize) -> impl Iterator<Item = &T> {
+        let all = if self.len <= count { self.len } else { 0 };
+        let step = self.pieces.len().div_ceil(count).max(1);
+        let firsts = self.pieces.iter().step_by(step).filter_map(|piece| piece.items.first());
+        self.iter().take(all).chain(firsts.take(if all == 0 { count } else { 0 }))
     }
 
     /// Adds an item; false when there is one with its id, which stays. Cost: O(1) amortized at the
@@ -246,6 +337,9 @@ mod tests {
         Insert(u64),
         Remove(usize, usize),
         Set(usize),
+        SetAt(u64),
+        SetLast,
+        PopFirst(usize),
         Hold,
     }
 
@@ -255,12 +349,41 @@ mod tests {
             4 => (0_u64..400).prop_map(Change::Insert),
             4 => (any::<usize>(), 1_usize..40).prop_map(|(at, n)| Change::Remove(at, n)),
             2 => any::<usize>().prop_map(Change::Set),
+            1 => (0_u64..400).prop_map(Change::SetAt),
+            1 => Just(Change::SetLast),
+            1 => (0_usize..50).prop_map(Change::PopFirst),
             1 => Just(Change::Hold),
         ]
     }
 
     fn item(number: u64) -> Item {
         Item(StreamId::new(number / 3, number % 3), number, [0; 2])
+    }
+
+    fn check_positions(
+        sequence: &IdSequence<Item>,
+        model: &BTreeMap<StreamId, Item>,
+        probe: StreamId,
+    ) {
+        let found = sequence.position_up_to(probe);
+        let expected = model.range(..=probe).next_back().or(model.first_key_value());
+        assert_eq!(sequence.at(found), expected.map(|(_, item)| item));
+        assert_eq!(sequence.last(), model.values().next_back());
+        assert_eq!(sequence.at(Position::NOWHERE), None);
+        let (mut position, mut count) = (found, 0);
+        while let Some(item) = sequence.at(position) {
+            let behind = sequence.behind(position);
+            if sequence.at(behind).is_some() {
+                assert_eq!(sequence.before(behind), Some(position));
+            }
+            assert!(model.get(&item.0) == Some(item));
+            (position, count) = (behind, count + 1);
+        }
+        assert_eq!(count, expected.map_or(0, |(id, _)| model.range(id..).count()));
+        let first = sequence.position_up_to(StreamId::MIN);
+        assert_eq!((sequence.before(first), sequence.at(first)), (None, model.values().next()));
+        let some = sequence.some(5).count();
+        assert!(if model.len() <= 5 { some == model.len() } else { (1..=5).contains(&some) });
     }
 
     proptest! {
@@ -289,6 +412,21 @@ mod tests {
                         prop_assert_eq!(sequence.remove(id), model.remove(&id));
                         prop_assert_eq!(sequence.remove(id), None);
                     },
+                    Change::PopFirst(times) => for _ in 0..times {
+                        let first = model.pop_first().map(|(_, item)| item);
+                        prop_assert_eq!(sequence.pop_first(), first);
+                    },
+                    Change::SetLast => if let Some(item) = sequence.last_mut() {
+                        item.2 = [8; 2];
+                        model.last_entry().unwrap().get_mut().2 = [8; 2];
+                    },
+                    Change::SetAt(number) => {
+                        let position = sequence.position_up_to(item(number).0);
+                        if let Some(item) = sequence.at_mut(position) {
+                            item.2 = [9; 2];
+                            model.get_mut(&item.0).unwrap().2 = [9; 2];
+                        }
+                    }
                     Change::Set(at) => if !model.is_empty() {
                         let id = *model.keys().nth(at % model.len()).unwrap();
                         sequence.get_mut(id).unwrap().2 = [7; 2];
@@ -302,6 +440,7 @@ mod tests {
                 prop_assert_eq!(sequence.len(), model.len());
                 let probe = item(97).0;
                 prop_assert_eq!(sequence.get(probe), model.get(&probe));
+                check_positions(&sequence, &model, probe);
                 let (tail, expected) = (sequence.iter_from(probe), model.range(probe..));
                 prop_assert!(tail.eq(expected.map(|(_, item)| item)));
                 let ends = model.values().next().zip(model.values().next_back());

@@ -8,8 +8,8 @@
 //!
 //! A string that is how an integer is printed is stored as that integer. These are the elements of
 //! Redis' listpack without the lengths behind them, and with the widths of integers that it lacks:
-//! a moment in milliseconds takes 7 bytes. Nothing here can panic on bytes that are not well formed:
-//! a walk just ends.
+//! a moment in milliseconds takes 7 bytes. Nothing here can panic on bytes that are not well
+//! formed: a walk just ends.
 
 use crate::util::number::parse_i64;
 

@@ -5,16 +5,16 @@
 //! their first ids, which is searched by halving; entries are added to the last.
 //! A radix tree was rejected: ids only grow, and the row takes 24 bytes a block.
 //!
-//! Blocks are shared by reference count: cloning copies one pointer for each, and a change
-//! afterwards copies only the one that it touches.
+//! Blocks, and pieces of the row, are shared by reference count: cloning copies one pointer for
+//! each piece, and a change afterwards copies only the block that it touches and its piece.
 
+use crate::data::id_sequence::{HasId, IdSequence, Position};
 use crate::data::stream_block::{Block, Place, Places};
 pub use crate::data::stream_block::{Pairs, StreamEntry};
 use crate::data::stream_group::{Cursor, Group};
 use crate::data::stream_id::StreamId;
 pub use crate::data::stream_listpack::BlockFault;
 use std::cmp::Ordering;
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// So many blocks at most stand for all when the memory is judged.
@@ -54,10 +54,17 @@ struct Slot {
     block: Arc<Block>,
 }
 
+impl HasId for Slot {
+    #[inline]
+    fn id(&self) -> StreamId {
+        self.first
+    }
+}
+
 /// The entries of a stream; see the head of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EntryLog {
-    blocks: VecDeque<Slot>,
+    blocks: IdSequence<Slot>,
     figures: LogFigures,
     /// Bytes of blocks that were copied because a clone shared them.
     copied_bytes: usize,
@@ -124,7 +131,7 @@ impl EntryLog {
 
     /// Calls `each` with each block: its first id, and a function that appends its listpack.
     pub fn for_each_block(&self, mut each: impl FnMut(StreamId, &dyn Fn(&mut Vec<u8>))) {
-        for slot in &self.blocks {
+        for slot in self.blocks.iter() {
             each(slot.first, &|out| slot.block.write_listpack(out));
         }
     }
@@ -132,8 +139,7 @@ impl EntryLog {
     /// Roughly how many bytes it takes, judged by some blocks. Cost: O(1).
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let step = self.blocks.len().div_ceil(SAMPLED_BLOCKS_MAX).max(1);
-        let sampled = self.blocks.iter().step_by(step);
+        let sampled = self.blocks.some(SAMPLED_BLOCKS_MAX);
         let (count, bytes) = sampled.fold((0_usize, 0_usize), |(count, bytes), slot| {
             (count + 1, bytes + slot.block.room() + size_of::<Block>() + size_of::<Slot>())
         });
@@ -141,12 +147,7 @@ impl EntryLog {
     }
 
     pub(super) fn take_copied_bytes(&mut self) -> usize {
-        std::mem::take(&mut self.copied_bytes)
-    }
-
-    /// The number of the last block that begins at or before `id`, the first one if none does.
-    fn block_of(&self, id: StreamId) -> usize {
-        self.blocks.partition_point(|slot| slot.first <= id).saturating_sub(1)
+        std::mem::take(&mut self.copied_bytes) + self.blocks.take_copied_bytes()
     }
 
     /// Adds an entry, whose id must be above all that there ever were. Cost: O(bytes) amortized.
@@ -163,18 +164,15 @@ impl EntryLog {
             block.listpack_bytes() + bytes >= bytes_max
                 || (limits.entries != 0 && entries >= limits.entries)
         };
-        if self.blocks.back().is_none_or(|slot| is_full(&slot.block)) {
-            let before = match self.blocks.back_mut() {
-                Some(slot) => {
-                    own(&mut slot.block, &mut self.copied_bytes).close();
-                    Some(&*slot.block)
-                }
-                None => None,
-            };
+        if self.blocks.last().is_none_or(|slot| is_full(&slot.block)) {
+            if let Some(slot) = self.blocks.last_mut() {
+                own(&mut slot.block, &mut self.copied_bytes).close();
+            }
+            let before = self.blocks.last().map(|slot| &*slot.block);
             let block = Arc::new(Block::new(id, pairs.clone(), before));
-            self.blocks.push_back(Slot { first: id, block });
+            self.blocks.insert(Slot { first: id, block });
         }
-        if let Some(slot) = self.blocks.back_mut() {
+        if let Some(slot) = self.blocks.last_mut() {
             own(&mut slot.block, &mut self.copied_bytes).push(id, pairs, (count, bytes));
         }
         self.figures.len += 1;
@@ -188,29 +186,29 @@ impl EntryLog {
     /// The entries from `from` to `to` in order. Cost: O(log n) to find the first.
     #[must_use]
     pub fn range(&self, from: StreamId, to: StreamId) -> Range<'_> {
-        let number = self.block_of(from);
+        let position = self.blocks.position_up_to(from);
         let find = |slot: &Slot| slot.block.find(from);
-        let place = self.blocks.get(number).map_or(Place::default(), find);
-        Range { blocks: &self.blocks, number, place, to }
+        let place = self.blocks.at(position).map_or(Place::default(), find);
+        Range { blocks: &self.blocks, position, place, to }
     }
 
     /// The entries from `to` back to `from`. Cost: O(log n) to find the first.
     #[must_use]
     pub fn range_back(&self, from: StreamId, to: StreamId) -> RangeBack<'_> {
-        let number = self.block_of(to);
+        let position = self.blocks.position_up_to(to);
         let up_to = |block: &Block| match to.next() {
             Some(behind) => block.group_up_to(block.find(behind)),
             None => block.group_up_to(block.end()),
         };
         let (group, places) =
-            self.blocks.get(number).map(|slot| up_to(&slot.block)).unwrap_or_default();
-        RangeBack { blocks: &self.blocks, number, group, places, from }
+            self.blocks.at(position).map(|slot| up_to(&slot.block)).unwrap_or_default();
+        RangeBack { blocks: &self.blocks, position, group, places, from }
     }
 
     /// The entry with this id. Cost: O(log n).
     #[must_use]
     pub fn get(&self, id: StreamId) -> Option<StreamEntry<'_>> {
-        let slot = self.blocks.get(self.block_of(id))?;
+        let slot = self.blocks.at(self.blocks.position_up_to(id))?;
         slot.block.get(id).map(|(entry, _)| entry)
     }
 
@@ -234,12 +232,13 @@ impl EntryLog {
     pub fn delete(&mut self, ids: impl Iterator<Item = StreamId>) -> usize {
         let (mut deleted, mut was_first) = (0, false);
         for id in ids {
-            let number = self.block_of(id);
-            let Some(slot) = self.blocks.get_mut(number) else { break };
+            let position = self.blocks.position_up_to(id);
+            let Some(slot) = self.blocks.at(position) else { break };
             let Some((_, place)) = slot.block.get(id) else { continue };
             if slot.block.count == 1 {
-                self.blocks.remove(number);
-            } else {
+                let first = slot.first;
+                self.blocks.remove(first);
+            } else if let Some(slot) = self.blocks.at_mut(position) {
                 own(&mut slot.block, &mut self.copied_bytes).delete(place);
             }
             self.figures.len -= 1;
@@ -264,7 +263,7 @@ impl EntryLog {
     /// True when [`trim`](Self::trim) would take anything. Cost: O(block).
     #[must_use]
     pub fn trims(&self, trim: Trim, by_blocks: bool, limit: u64) -> bool {
-        let Some(Slot { block, .. }) = self.blocks.front() else { return false };
+        let Some((Slot { block, .. }, _)) = self.blocks.ends() else { return false };
         let is_too_much = limit > 0 && u64::from(block.count) > limit;
         let has_surplus = match trim {
             Trim::Length(len) => self.figures.len > len,
@@ -277,8 +276,8 @@ impl EntryLog {
     /// there would be more than `limit` (0 for no limit); returns how many, and the blocks, which
     /// are yet to be freed. Cost: O(blocks).
     pub fn trim(&mut self, trim: Trim, by_blocks: bool, limit: u64) -> (u64, Self) {
-        let (mut deleted, mut gone) = (0, Vec::new());
-        while let Some(slot) = self.blocks.front() {
+        let (mut deleted, mut gone) = (0, IdSequence::default());
+        while let Some((slot, _)) = self.blocks.ends() {
             let entries = u64::from(slot.block.count);
             if matches!(trim, Trim::Length(len) if self.figures.len <= len)
                 || (limit > 0 && deleted + entries > limit)
@@ -288,7 +287,9 @@ impl EntryLog {
             if self.goes_whole(&slot.block, trim) {
                 self.figures.len -= entries;
                 deleted += entries;
-                gone.extend(self.blocks.pop_front());
+                if let Some(slot) = self.blocks.pop_first() {
+                    gone.insert(slot);
+                }
                 continue;
             }
             if !by_blocks {
@@ -300,7 +301,8 @@ impl EntryLog {
                     Trim::Length(_) => gone < surplus,
                     Trim::Below(first) => id < first,
                 };
-                let Some(slot) = self.blocks.front_mut() else { break };
+                let first = self.blocks.position_up_to(StreamId::MIN);
+                let Some(slot) = self.blocks.at_mut(first) else { break };
                 let block = own(&mut slot.block, &mut self.copied_bytes);
                 let count = block.delete_front(goes) as u64;
                 self.figures.len -= count;
@@ -311,7 +313,7 @@ impl EntryLog {
         if deleted > 0 {
             self.find_first_id();
         }
-        (deleted, Self { blocks: gone.into(), ..Self::default() })
+        (deleted, Self { blocks: gone, ..Self::default() })
     }
 
     /// Sets the last id, which must not be below that of an entry, and the rest if it is given.
@@ -323,7 +325,7 @@ impl EntryLog {
     ) {
         if self.figures.len == 0 {
             // Ids may begin again below those of entries that are gone.
-            self.blocks.clear();
+            self.blocks = IdSequence::default();
         }
         self.figures.last_id = last_id;
         self.figures.entries_added = entries_added.unwrap_or(self.figures.entries_added);
@@ -335,12 +337,12 @@ impl EntryLog {
         let blocks = &self.blocks;
         let to = StreamId::MAX;
         let Some(from) = group.last_id().next() else {
-            return Range { blocks, number: blocks.len(), place: Place::default(), to };
+            return Range { blocks, position: Position::NOWHERE, place: Place::default(), to };
         };
         if let Some((first, place)) = group.cursor.place {
-            let number = self.block_of(first);
-            if blocks.get(number).is_some_and(|slot| slot.first == first) {
-                return Range { blocks, number, place, to };
+            let position = blocks.position_up_to(first);
+            if blocks.at(position).is_some_and(|slot| slot.first == first) {
+                return Range { blocks, position, place, to };
             }
         }
         self.range(from, to)
@@ -405,14 +407,14 @@ impl EntryLog {
     /// What does not fit together, or comes out of order.
     pub fn restore_block(&mut self, first: StreamId, listpack: &[u8]) -> Result<(), BlockFault> {
         let block = Block::parse_listpack(first, listpack)?;
-        let is_behind = self.blocks.back().is_none_or(|before| {
+        let is_behind = self.blocks.last().is_none_or(|before| {
             before.first < first && before.block.last_living().is_none_or(|last| last < first)
         });
         if !is_behind {
             return Err(BlockFault { problem: "the blocks are not in ascending order", at: 0 });
         }
         self.figures.len += u64::from(block.count);
-        self.blocks.push_back(Slot { first, block: Arc::new(block) });
+        self.blocks.insert(Slot { first, block: Arc::new(block) });
         Ok(())
     }
 
@@ -452,8 +454,8 @@ impl EntryLog {
 /// Entries in ascending order; see [`Stream::range`].
 #[derive(Debug, Clone)]
 pub struct Range<'a> {
-    blocks: &'a VecDeque<Slot>,
-    number: usize,
+    blocks: &'a IdSequence<Slot>,
+    position: Position,
     place: Place,
     to: StreamId,
 }
@@ -461,7 +463,7 @@ pub struct Range<'a> {
 impl Range<'_> {
     /// The first id of the block of the entry that came last, and where that entry ends.
     pub(super) fn place(&self) -> Cursor {
-        let first = self.blocks.get(self.number).map_or(StreamId::MAX, |slot| slot.first);
+        let first = self.blocks.at(self.position).map_or(StreamId::MAX, |slot| slot.first);
         Cursor { place: Some((first, self.place)) }
     }
 }
@@ -472,17 +474,17 @@ impl<'a> Iterator for Range<'a> {
     #[inline]
     fn next(&mut self) -> Option<StreamEntry<'a>> {
         loop {
-            let block = &self.blocks.get(self.number)?.block;
+            let block = &self.blocks.at(self.position)?.block;
             if let Some((entry, end)) = block.living(self.place) {
                 if entry.id > self.to {
-                    self.number = self.blocks.len();
+                    self.position = Position::NOWHERE;
                     return None;
                 }
                 self.place = end;
                 return Some(entry);
             }
-            self.number += 1;
-            self.place = self.blocks.get(self.number)?.block.start();
+            self.position = self.blocks.behind(self.position);
+            self.place = self.blocks.at(self.position)?.block.start();
         }
     }
 }
@@ -490,8 +492,8 @@ impl<'a> Iterator for Range<'a> {
 /// Entries in descending order; see [`Stream::range_back`].
 #[derive(Debug, Clone)]
 pub struct RangeBack<'a> {
-    blocks: &'a VecDeque<Slot>,
-    number: usize,
+    blocks: &'a IdSequence<Slot>,
+    position: Position,
     /// Where in the block the group begins that is walked through,
     group: usize,
     /// and which of its entries are yet to come.
@@ -504,11 +506,11 @@ impl<'a> Iterator for RangeBack<'a> {
 
     fn next(&mut self) -> Option<StreamEntry<'a>> {
         loop {
-            let block = &self.blocks.get(self.number)?.block;
+            let block = &self.blocks.at(self.position)?.block;
             if let Some(place) = self.places.pop() {
                 let entry = block.entry_at(place)?;
                 if entry.id < self.from {
-                    self.number = usize::MAX;
+                    self.position = Position::NOWHERE;
                     return None;
                 }
                 return Some(entry);
@@ -518,8 +520,8 @@ impl<'a> Iterator for RangeBack<'a> {
                 self.group = before;
                 continue;
             }
-            self.number = self.number.checked_sub(1).unwrap_or(usize::MAX);
-            let block = &self.blocks.get(self.number)?.block;
+            self.position = self.blocks.before(self.position).unwrap_or(Position::NOWHERE);
+            let block = &self.blocks.at(self.position)?.block;
             (self.group, self.places) = block.group_up_to(block.end());
         }
     }
