@@ -1,5 +1,5 @@
-//! Blocks of streams beside a row of entries as simple as can be, and beside Redis' listpack of them
-//! as written by code of its own.
+//! Blocks of streams beside a row of entries as simple as can be, and beside Redis' listpack of
+//! them as written by code of its own.
 
 use super::*;
 use crate::data::stream_element::tests::text;
