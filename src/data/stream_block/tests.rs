@@ -257,6 +257,26 @@ proptest! {
     }
 
     #[test]
+    fn ids_of_deleted_entries_say_nothing(
+        added in prop::collection::vec((1_u64..4, any::<bool>(), 0_u64..300), 1..90)
+    ) {
+        let texts = vec![b"a".to_vec(), b"b".to_vec()];
+        let mut last = StreamId::new(100, 0);
+        let mut entries = vec![(last, texts.clone(), false)];
+        for (by, is_deleted, any) in added {
+            let id = if is_deleted { any } else { last.ms + by };
+            entries.push((StreamId::new(id, 0), texts.clone(), is_deleted));
+            last.ms = if is_deleted { last.ms } else { id };
+        }
+        let block = Block::parse_listpack(entries[0].0, &redis_listpack(&entries)).unwrap();
+        prop_assert_eq!(&all(&block), &entries);
+        let living: Vec<_> = entries.iter().filter(|entry| !entry.2).map(|e| e.0).collect();
+        for id in 95..last.ms + 5 {
+            check_search(&block, &living, StreamId::new(id, 0));
+        }
+    }
+
+    #[test]
     fn no_listpack_upsets_a_block(
         first in first_id(), texts in texts(), changes in prop::collection::vec(change(), 0..4),
         damage in prop::collection::vec((any::<usize>(), any::<u8>()), 1..4)
