@@ -16,7 +16,7 @@ use crate::command::dispatch::Gate;
 use crate::command::error::CommandError;
 use crate::command::measure::count_failure;
 use crate::command::spec::{CommandSpec, Outcome, Run, key_numbers};
-use crate::command::{stream_read, table};
+use crate::command::stream_read;
 use crate::data::ValueType;
 use crate::keyspace::planted::{self, Bug};
 use crate::keyspace::{AfterUnlock, Keyspace, Line, LocatedKey};

@@ -352,7 +352,7 @@ impl Block {
         is_same: bool,
         is_deleted: bool,
     ) -> NewEntry {
-        let begins_group = (self.count + self.deleted) as usize % GROUP_ENTRIES == 0;
+        let begins_group = ((self.count + self.deleted) as usize).is_multiple_of(GROUP_ENTRIES);
         let before = if begins_group { self.first } else { self.last };
         NewEntry { id, pairs, is_same, is_deleted, begins_group, before }
     }
