@@ -663,7 +663,7 @@ fn add_entry(keyspace: &Keyspace) {
     let written = keyspace.write(keyspace.locate(STREAM), NOW, &mut after, |view| {
         let add = |stream: &mut Box<Stream>| {
             let id = stream.entries.last_id().next().unwrap();
-            stream.entries.append(id, [&b"f"[..], b"v"].into_iter(), BlockLimits::default());
+            stream.entries.append(id, [(&b"f"[..], &b"v"[..])].into_iter(), BlockLimits::default());
         };
         view.change_collection(true, add).unwrap();
         view.serve_waiters();
