@@ -246,7 +246,7 @@ impl<T: Hashed + Default, const GROUPS: usize> Store<T> for TaggedVec<T, GROUPS>
     }
 
     fn remove(&mut self, place: usize) -> Option<T> {
-        let last = (self.len as usize).checked_sub(1)?;
+        let last = (self.len as usize).checked_sub(1).filter(|last| place <= *last)?;
         let last_tag = *self.tag_mut(last)?;
         let mut removed = std::mem::take(self.entry_mut(last)?);
         if place != last {
