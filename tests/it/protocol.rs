@@ -20,6 +20,26 @@ it!(replies_of_a_pipeline_come_in_order, |server| {
     }
 });
 
+it!(a_pipeline_finds_its_own_keys_where_another_one_stood_before, |server| {
+    let mut wire = server.wire();
+    let key = |round: usize, n: usize| format!("key:{round:03}:{n:03}");
+    for round in 0..20 {
+        // Both names are of one length, so the keys of the two pipelines stand in the same places
+        // of the input. Those of MGET are looked at ahead, and found in another way.
+        for name in ["MGET", "INCR"] {
+            let other = if name == "MGET" { 500 } else { 0 };
+            let requests = (0..10).map(|n| encode(&[name, &key(round + other, n)]));
+            wire.raw(requests.collect::<Vec<_>>().concat());
+            for _ in 0..10 {
+                wire.expect_reply(if name == "MGET" { "*1\r\n$-1\r\n" } else { ":1\r\n" });
+            }
+        }
+        for n in 0..10 {
+            wire.expect(&format!("GET {}", key(round, n)), "$1\r\n1\r\n");
+        }
+    }
+});
+
 it!(a_request_in_single_bytes_is_answered_once, |server| {
     let mut wire = server.wire();
     for byte in encode(&["SET", "key", "value"]) {
