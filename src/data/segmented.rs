@@ -1,7 +1,7 @@
 //! A hash table that grows in bounded steps and can be walked while it changes.
 //!
-//! Extendible hashing over small hashbrown tables: a directory indexed by the top bits of the hash
-//! points to segments of at most [`SEGMENT_ENTRIES_MAX`] entries, and a full segment splits alone.
+//! Extendible hashing over small tables: a directory indexed by the top bits of the hash points to
+//! segments of at most [`Store::ENTRIES_MAX`] entries, and a full segment splits alone.
 //! No insert ever rehashes more than one segment, where a single large table would stop the world
 //! for as long as rehashing all of it takes.
 //!

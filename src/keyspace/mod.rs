@@ -282,7 +282,7 @@ impl Keyspace {
 
     /// Brings the entries of several keys near the core that will need them soon.
     ///
-    /// Finding one entry waits for memory three times in a row: the bucket's tag, the bucket, the
+    /// Finding one entry waits for memory several times in a row: the tags, the block, the
     /// entry. Asked for together, the waits of up to [`LOOK_AHEAD_MAX`] keys overlap. Nothing
     /// depends on it; shards that are being changed are left out. Cost: O(keys).
     pub fn look_ahead(&self, database: DatabaseNumber, hashes: &[KeyHash]) {
