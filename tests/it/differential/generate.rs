@@ -608,7 +608,10 @@ impl Generator {
     /// The requests of one template.
     pub fn fill(&mut self, form: &str) -> Vec<Request> {
         // What is spoilt could give one of these another score.
-        let big = form.contains("{lexkey}") || self.random.chance(15);
+        let lexical = form.contains("{lexkey}");
+        // One of these could rename or copy what is big to a key of a stream.
+        let streams = form.contains("{streamkey}");
+        let big = lexical || (self.random.chance(15) && !streams);
         self.keys = if big { BIG } else { PLAIN };
         let mut requests: Vec<Request> = Vec::new();
         for template in form.split("; ") {
@@ -1105,4 +1108,30 @@ fn words(template: &str) -> Vec<&str> {
         rest = after.trim_start();
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BIG, Generator, all_forms};
+
+    /// A hash without an order would otherwise be read from a key whose replies are compared in
+    /// order.
+    #[test]
+    fn what_is_big_is_renamed_and_copied_among_its_own_keys_only() {
+        let mut generator = Generator::new(0);
+        let mut moved = 0;
+        for (_, form) in (0..200).flat_map(|_| all_forms()) {
+            for request in generator.fill(form) {
+                let name = request.args[0].to_ascii_uppercase();
+                if !matches!(name.as_slice(), b"RENAME" | b"RENAMENX" | b"COPY") {
+                    continue;
+                }
+                let [_, from, to, ..] = &request.args[..] else { continue };
+                let is_big = |key: &Vec<u8>| BIG.contains(&key.as_slice());
+                assert_eq!(is_big(from), is_big(to), "{form}: {:?}", request.args);
+                moved += usize::from(is_big(from));
+            }
+        }
+        assert!(moved > 0, "nothing big was moved");
+    }
 }
