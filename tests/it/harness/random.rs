@@ -3,16 +3,27 @@
 //! A random test prints its seed with `seed`, so that a failure can be repeated with
 //! `MY_REDIS_SEED`.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 
 /// The variable that repeats a random test.
 pub const SEED_VARIABLE: &str = "MY_REDIS_SEED";
 
+/// The variable whose text gives each test another seed, and the same text the same seeds:
+/// `tests/run` sets it to the commit, so that a commit passes always or never.
+const SOURCE_VARIABLE: &str = "MY_REDIS_SEED_SOURCE";
+
 /// The seed of this run: from the environment, otherwise a fresh one. Prints it.
 pub fn seed(test: &str) -> u64 {
-    let seed = match std::env::var(SEED_VARIABLE) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{SEED_VARIABLE} is no number: {text}")),
-        Err(_) => RandomState::new().hash_one(test) >> 16,
+    let seed = match (std::env::var(SEED_VARIABLE), std::env::var(SOURCE_VARIABLE)) {
+        (Ok(text), _) => {
+            text.parse().unwrap_or_else(|_| panic!("{SEED_VARIABLE} is no number: {text}"))
+        }
+        (Err(_), Ok(source)) => {
+            let mut hasher = DefaultHasher::new();
+            (source, test).hash(&mut hasher);
+            hasher.finish() >> 16
+        }
+        (Err(_), Err(_)) => RandomState::new().hash_one(test) >> 16,
     };
     println!("{test}: {SEED_VARIABLE}={seed}");
     seed
