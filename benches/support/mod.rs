@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each bench uses its own part")]
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -60,11 +61,16 @@ impl Server {
     /// Starts `program` in a folder of its own, on `core` if one is named, and waits until it
     /// answers.
     pub fn start(program: &Path, core: Option<&str>) -> Outcome<Self> {
+        Self::start_with(program, core, &[])
+    }
+
+    /// As [`start`](Self::start), with more arguments.
+    pub fn start_with(program: &Path, core: Option<&str>, more: &[&str]) -> Outcome<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("bench-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).map_err(text)?;
-        let mut server = Self::start_on(program, core, &folder, "dump.rdb")?;
+        let mut server = Self::launch(program, core, &folder, "dump.rdb", more)?;
         server.owns_folder = true;
         Ok(server)
     }
@@ -76,6 +82,16 @@ impl Server {
         folder: &Path,
         file: &str,
     ) -> Outcome<Self> {
+        Self::launch(program, core, folder, file, &[])
+    }
+
+    fn launch(
+        program: &Path,
+        core: Option<&str>,
+        folder: &Path,
+        file: &str,
+        more: &[&str],
+    ) -> Outcome<Self> {
         let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(text)?;
         let port = probe.local_addr().map_err(text)?.port();
         drop(probe);
@@ -83,7 +99,7 @@ impl Server {
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(folder);
         // No save may fall into a measurement.
         command.args(["--dbfilename", file, "--save"]);
-        command.arg(if is_redis(program) { "" } else { "off" });
+        command.arg(if is_redis(program) { "" } else { "off" }).args(more);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let began = Instant::now();
         let process = command.spawn().map_err(|e| format!("{}: {e}", program.display()))?;
@@ -152,6 +168,20 @@ impl Server {
         Ok(used.iter().sum::<f64>() / ticks)
     }
 
+    /// The processor time of every thread so far.
+    pub fn thread_times(&self) -> Outcome<ThreadTimes> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id()));
+        let mut times = HashMap::new();
+        for task in tasks.map_err(text)? {
+            let path = task.map_err(text)?.path();
+            // A thread may end while it is looked at.
+            let line = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();
+            let nanos = line.split(' ').next().and_then(|nanos| nanos.parse().ok());
+            times.insert(path, nanos.unwrap_or(0));
+        }
+        Ok(ThreadTimes(times))
+    }
+
     /// The bytes of memory that only this process and its children use.
     pub fn memory_bytes(&self) -> Outcome<f64> {
         let own = private_bytes(self.process.id())?;
@@ -170,6 +200,19 @@ impl Server {
         let line = String::from_utf8_lossy(&output).lines().next().unwrap_or_default().to_owned();
         let version = line.split_whitespace().find_map(|word| word.strip_prefix("v="));
         version.map_or(line.clone(), |version| format!("Redis {version}"))
+    }
+}
+
+/// Nanoseconds of processor time by thread: finer than the clock ticks of the whole process.
+pub struct ThreadTimes(HashMap<PathBuf, u64>);
+
+impl ThreadTimes {
+    /// The nanoseconds that were used since `before` by threads that have not ended.
+    pub fn since(&self, before: &Self) -> u64 {
+        let used = self.0.iter().map(|(thread, nanos)| {
+            nanos.saturating_sub(before.0.get(thread).copied().unwrap_or(0))
+        });
+        used.sum()
     }
 }
 
@@ -206,6 +249,11 @@ impl Client {
 
     /// Sends one request; gives the line of a simple reply or the bytes of a bulk one.
     pub fn ask(&mut self, args: &[&[u8]]) -> Outcome<String> {
+        Ok(String::from_utf8_lossy(&self.ask_bytes(args)?).trim_end().to_owned())
+    }
+
+    /// As [`ask`](Self::ask), all bytes as they come.
+    pub fn ask_bytes(&mut self, args: &[&[u8]]) -> Outcome<Vec<u8>> {
         self.0.get_mut().write_all(&request(args)).map_err(text)?;
         let mut line = String::new();
         self.0.read_line(&mut line).map_err(text)?;
@@ -214,13 +262,14 @@ impl Client {
             Some(("-", error)) => Err(error.to_owned()),
             Some(("$", length)) => {
                 let Ok(length) = length.parse::<usize>() else {
-                    return Ok(String::new());
+                    return Ok(Vec::new());
                 };
                 let mut bytes = vec![0; length + 2];
                 self.0.read_exact(&mut bytes).map_err(text)?;
-                Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+                bytes.truncate(length);
+                Ok(bytes)
             }
-            Some((_, rest)) => Ok(rest.to_owned()),
+            Some((_, rest)) => Ok(rest.as_bytes().to_owned()),
             None => Err("the connection has ended".into()),
         }
     }
