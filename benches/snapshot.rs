@@ -25,10 +25,8 @@ use my_redis::keyspace::{AfterUnlock, Keyspace, NewDeadline, WriteView};
 use my_redis::util::clock::UnixMillis;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use support::probe::Probe;
 use support::{Client, OURS, Outcome, Server, check_programs, heading, number, request};
 
 // As in the server: a key is an allocation.
@@ -121,62 +119,18 @@ fn probe_request(scene: &str, options: &Options, number: u64) -> Vec<Vec<u8>> {
     }
 }
 
-/// Sends requests at a fixed rate on a thread of its own.
-struct Probe {
-    times: Arc<Mutex<Histogram<u64>>>,
-    stopped: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Outcome<()>>>,
+/// The probe of a scene, at work.
+fn start_probe(scene: &str, options: &Options, port: u16) -> Outcome<Probe> {
+    let requests = (0..60_000).map(|number| probe_request(scene, options, number));
+    Probe::start(port, options.hz, 1, requests.collect())
 }
 
-impl Probe {
-    fn start(scene: &str, options: &Options, port: u16) -> Outcome<Self> {
-        let times = Arc::new(Mutex::new(Histogram::new(3).map_err(|e| e.to_string())?));
-        let stopped = Arc::new(AtomicBool::new(false));
-        let mut client = Client::connect(port)?;
-        let requests: Vec<Vec<Vec<u8>>> =
-            (0..60_000).map(|number| probe_request(scene, options, number)).collect();
-        let every = Duration::from_secs(1) / u32::try_from(options.hz).unwrap();
-        let (shared, end) = (Arc::clone(&times), Arc::clone(&stopped));
-        let thread = std::thread::spawn(move || {
-            let mut due = Instant::now();
-            for request in requests.iter().cycle() {
-                if end.load(Ordering::Relaxed) {
-                    break;
-                }
-                due += every;
-                std::thread::sleep(due.saturating_duration_since(Instant::now()));
-                let args: Vec<&[u8]> = request.iter().map(Vec::as_slice).collect();
-                client.ask(&args)?;
-                let micros = u64::try_from(due.elapsed().as_micros()).unwrap();
-                shared.lock().unwrap().record(micros).unwrap();
-            }
-            Ok(())
-        });
-        Ok(Self { times, stopped, thread: Some(thread) })
-    }
-
-    /// The times since the last call, as columns of the table.
-    fn take(&self) -> String {
-        let mut times = self.times.lock().unwrap();
-        let at = |quantile| times.value_at_quantile(quantile) as f64 / 1e3;
-        let columns = format!(
-            "{:.2} | {:.2} | {:.2} | {:.2}",
-            at(0.5),
-            at(0.99),
-            at(0.999),
-            times.max() as f64 / 1e3
-        );
-        times.reset();
-        columns
-    }
-
-    fn stop(&mut self) -> Outcome<()> {
-        self.stopped.store(true, Ordering::Relaxed);
-        match self.thread.take() {
-            Some(thread) => thread.join().map_err(|_| "the probe panicked")?,
-            None => Ok(()),
-        }
-    }
+/// The times since the last call, as columns of the table.
+fn columns(probe: &Probe) -> String {
+    let times = probe.take();
+    let at = |quantile| times.value_at_quantile(quantile) as f64 / 1e3;
+    let most = times.max() as f64 / 1e3;
+    format!("{:.2} | {:.2} | {:.2} | {most:.2}", at(0.5), at(0.99), at(0.999))
 }
 
 /// redis-benchmark writing until it is dropped.
@@ -246,18 +200,18 @@ fn measure(scene: &str, options: &Options, program: &Path) -> Outcome<()> {
     fill(&server, scene, options)?;
     let mut client = Client::connect(server.port)?;
     let writer = (scene == "burst").then(|| Writer::start(options, server.port)).transpose()?;
-    let mut probe = Probe::start(scene, options, server.port)?;
+    let mut probe = start_probe(scene, options, server.port)?;
     std::thread::sleep(Duration::from_secs(1));
     probe.take();
     std::thread::sleep(CALM);
-    println!("| {scene} | {name} | before | {} | | | |", probe.take());
+    println!("| {scene} | {name} | before | {} | | | |", columns(&probe));
     for _ in 0..options.saves {
         let before = server.memory_bytes()?;
         probe.take();
         let began = Instant::now();
         client.ask(&[b"BGSAVE"])?;
         let peak = watch_save(&server, &mut client)?;
-        let (took, times) = (began.elapsed().as_secs_f64(), probe.take());
+        let (took, times) = (began.elapsed().as_secs_f64(), columns(&probe));
         let files = std::fs::read_dir(&server.folder).map_err(support::text)?;
         let bytes = files.flatten().filter_map(|file| Some(file.metadata().ok()?.len())).max();
         println!(

@@ -22,14 +22,12 @@
 mod support;
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use support::{
-    Client, OURS, Outcome, Server, check_programs, heading, median, number, output_of, request,
-    text,
+    Client, OURS, Outcome, Pipe, Server, check_programs, heading, median, number, output_of,
+    request,
 };
 
 const USAGE: &str = "\
@@ -241,64 +239,6 @@ fn encode(requests: &[Words], key: usize, asker: &mut Client) -> Outcome<(Vec<u8
     Ok((bytes, replies))
 }
 
-/// A connection that counts replies and reads no more of them than it must.
-struct Pipe {
-    stream: TcpStream,
-    chunk: Vec<u8>,
-    /// What has been read and not yet looked at.
-    rest: Vec<u8>,
-}
-
-impl Pipe {
-    fn connect(port: u16) -> Outcome<Self> {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(text)?;
-        stream.set_nodelay(true).map_err(text)?;
-        stream.set_read_timeout(Some(Duration::from_secs(30))).map_err(text)?;
-        Ok(Self { stream, chunk: vec![0; 256 * 1024], rest: Vec::new() })
-    }
-
-    fn send(&mut self, bytes: &[u8]) -> Outcome<()> {
-        self.stream.write_all(bytes).map_err(text)
-    }
-
-    /// Reads that many replies; an error among them is an error.
-    fn receive(&mut self, replies: usize) -> Outcome<()> {
-        let (mut values, mut skip) = (replies, 0);
-        while values > 0 || skip > 0 {
-            let mut at = 0;
-            loop {
-                let step = skip.min(self.rest.len() - at);
-                at += step;
-                skip -= step;
-                let left = self.rest.get(at..).unwrap_or_default();
-                let end = left.iter().position(|byte| *byte == b'\n');
-                let (Some(end), true) = (end, skip == 0 && values > 0) else {
-                    break;
-                };
-                let line = String::from_utf8_lossy(left.get(..end).unwrap_or_default());
-                let size = line.get(1..).and_then(|size| size.trim_end().parse::<usize>().ok());
-                match line.bytes().next() {
-                    Some(b'-') => return Err(line.trim_end().to_owned()),
-                    Some(b'$') => skip = size.map_or(0, |size| size + 2),
-                    Some(b'*') => values += size.unwrap_or(0),
-                    _ => {}
-                }
-                at += end + 1;
-                values -= 1;
-            }
-            self.rest.drain(..at);
-            if values > 0 || skip > 0 {
-                let length = self.stream.read(&mut self.chunk).map_err(text)?;
-                if length == 0 {
-                    return Err("the connection has ended".into());
-                }
-                self.rest.extend_from_slice(self.chunk.get(..length).unwrap_or_default());
-            }
-        }
-        Ok(())
-    }
-}
-
 /// A server with its connections.
 struct Side {
     server: Server,
@@ -353,12 +293,7 @@ impl Side {
         let Some(pipe) = self.pipes.first_mut().filter(|_| prepared.refill_replies > 0) else {
             return Ok(());
         };
-        let mut writer = pipe.stream.try_clone().map_err(text)?;
-        std::thread::scope(|scope| {
-            let sending = scope.spawn(move || writer.write_all(&prepared.refill).map_err(text));
-            pipe.receive(prepared.refill_replies)?;
-            sending.join().map_err(|_| "the writer panicked")?
-        })
+        pipe.exchange(&prepared.refill, prepared.refill_replies)
     }
 
     /// Sends so many steps, from the first on, in pipelines over all connections.
@@ -455,18 +390,11 @@ fn measure(row: &Row, options: &Options, redis: &mut Side, ours: &mut Side) -> O
     })
 }
 
-/// The commands that the server has.
-fn command_names(port: u16) -> Outcome<Vec<String>> {
-    let script = b"return table.concat(redis.call('COMMAND', 'LIST'), ' ')";
-    let names = Client::connect(port)?.ask(&[b"EVAL", script, b"0"])?;
-    Ok(names.split(' ').map(str::to_owned).collect())
-}
-
 fn walk(options: &Options) -> Outcome<()> {
     let table = Table::read()?;
     let mut redis = Side::start(&options.redis, &table)?;
     let mut ours = Side::start(&options.ours, &table)?;
-    let names = command_names(ours.server.port)?;
+    let names = ours.asker.ask_all(&[b"COMMAND", b"LIST"])?;
     heading(&ours.server.version(&options.ours), &redis.server.version(&options.redis));
     println!(
         "{CONNECTIONS} connections, pipelines of {PIPELINE}, {} rounds; CPU is the server's, in \
