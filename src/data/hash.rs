@@ -484,7 +484,7 @@ fn set_in_table(table: &mut FieldTable, hash: KeyHash, field: &[u8], value: &[u8
 /// Loads what finding these fields will need.
 fn look_ahead(table: &FieldTable, hashes: &[KeyHash]) {
     let mut candidates: SmallVec<[_; LOOK_AHEAD_MAX]> =
-        hashes.iter().map(|hash| table.candidates(*hash)).collect();
+        hashes.iter().map(|hash| table.segment_of(*hash).candidates(*hash)).collect();
     let found = candidates.iter_mut().filter_map(Iterator::next).count();
     // It is not needed, only that it was looked for.
     std::hint::black_box(found);

@@ -250,6 +250,13 @@ pub type CompactTable<T> = SegmentedTable<T, Arc<Segment<T, TaggedVec<T, 8>>>, T
 pub type OwnedTable<T> = SegmentedTable<T, Owned<Segment<T, TaggedVec<T, 4>>>, TaggedVec<T, 4>>;
 
 impl<T: Hashed, S: Store<T>> Segment<T, S> {
+    /// Entries that might be the one with this hash, most likely only that one; it need not be
+    /// among them. Loads the first bytes of the search, not yet an entry.
+    #[inline]
+    pub fn candidates(&self, hash: KeyHash) -> impl Iterator<Item = &T> {
+        self.table.candidates(hash)
+    }
+
     fn memory_bytes(&self) -> usize {
         self.table.memory_bytes()
     }
@@ -413,11 +420,11 @@ impl<T: Hashed, H: Hold<Segment<T, S>>, S: Store<T>> SegmentedTable<T, H, S> {
         segment.first + (POSITION_END >> (self.root_bits + segment.depth))
     }
 
-    /// Entries that might be the one with this hash, most likely only that one; it need not be
-    /// among them. Loads the first bytes of the search, not yet an entry.
+    /// The segment in which an entry with this hash would be. Loads nothing of it.
     #[inline]
-    pub fn candidates(&self, hash: KeyHash) -> impl Iterator<Item = &T> {
-        self.segment(self.segment_index(hash.position())).table.candidates(hash)
+    #[must_use]
+    pub fn segment_of(&self, hash: KeyHash) -> &Segment<T, S> {
+        self.segment(self.segment_index(hash.position()))
     }
 
     /// Where the entry that `equal` accepts stands. Cost: O(1).

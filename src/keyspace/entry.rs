@@ -383,12 +383,15 @@ impl Entry {
         matches!(self, Self::Large(_))
     }
 
-    /// One byte of the allocation behind the entry, so that it is near when it is needed.
+    /// Made of the first and the last byte of the allocation behind the entry, so that a short one
+    /// is near when it is needed.
     #[inline]
     #[must_use]
-    pub fn first_byte(&self) -> u8 {
+    pub fn ends(&self) -> u8 {
         match self {
-            Self::Packed(entry) => entry.byte(0),
+            Self::Packed(entry) => {
+                entry.0.first().copied().unwrap_or(0) ^ entry.0.last().copied().unwrap_or(0)
+            }
             Self::Large(entry) => u8::from(entry.deadline.is_some()),
         }
     }

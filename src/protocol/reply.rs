@@ -8,6 +8,9 @@ use crate::protocol::output::{Mark, OutputBuffer, SHARED_BYTES_MIN};
 use crate::util::number::format_f64;
 use bytes::Bytes;
 
+/// What stands around a short byte string: a marker, two digits and two line ends.
+const SHORT_FRAME_BYTES: usize = 7;
+
 /// Which version of the protocol a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Protocol {
@@ -87,6 +90,17 @@ impl<'a> ReplyWriter<'a> {
     /// A marker, a number and the line end.
     #[inline]
     fn head(&mut self, marker: u8, number: i64) {
+        match u8::try_from(number) {
+            Ok(digit @ 0..10) => self.output.put(&[marker, b'0' + digit, b'\r', b'\n']),
+            Ok(number @ 10..100) => {
+                let (tens, ones) = (b'0' + number / 10, b'0' + number % 10);
+                self.output.put(&[marker, tens, ones, b'\r', b'\n']);
+            }
+            _ => self.long_head(marker, number),
+        }
+    }
+
+    fn long_head(&mut self, marker: u8, number: i64) {
         let mut text = itoa::Buffer::new();
         let digits = text.format(number).as_bytes();
         self.output.reserve(digits.len() + 3);
@@ -145,11 +159,7 @@ impl<'a> ReplyWriter<'a> {
     /// An integer.
     #[inline]
     pub fn integer(&mut self, number: i64) {
-        match number {
-            0 => self.output.put(b":0\r\n"),
-            1 => self.output.put(b":1\r\n"),
-            _ => self.head(b':', number),
-        }
+        self.head(b':', number);
     }
 
     /// A count.
@@ -167,6 +177,7 @@ impl<'a> ReplyWriter<'a> {
     /// A byte string, copied.
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
+        self.output.reserve(bytes.len() + SHORT_FRAME_BYTES);
         self.head_len(b'$', bytes.len());
         self.output.put(bytes);
         self.output.put(b"\r\n");
