@@ -233,6 +233,30 @@ fn the_sample_of_redis_is_loaded_whole() {
     }
 }
 
+/// Redis writes more about each consumer since 7.2, in a form that 7.0.15 does not read: what
+/// Redis 8.2.3 itself answered after loading this dump is written down here.
+#[test]
+fn the_sample_of_a_later_redis_is_loaded_whole() {
+    const ENTRIES: &str = "*2\r\n*2\r\n$3\r\n6-6\r\n*4\r\n$5\r\nfield\r\n$6\r\nvalue6\r\n$6\r\nnumber\r\n\
+        $1\r\n6\r\n*2\r\n$3\r\n7-0\r\n*4\r\n$5\r\nother\r\n$1\r\nx\r\n$1\r\ny\r\n$1\r\nz\r\n";
+    const GROUPS: &str = "*2\r\n*12\r\n$4\r\nname\r\n$6\r\nbehind\r\n$9\r\nconsumers\r\n:0\r\n\
+        $7\r\npending\r\n:0\r\n$17\r\nlast-delivered-id\r\n$3\r\n3-0\r\n$12\r\nentries-read\r\n:2\r\n\
+        $3\r\nlag\r\n$-1\r\n*12\r\n$4\r\nname\r\n$1\r\ng\r\n$9\r\nconsumers\r\n:3\r\n\
+        $7\r\npending\r\n:4\r\n$17\r\nlast-delivered-id\r\n$3\r\n5-5\r\n$12\r\nentries-read\r\n:5\r\n\
+        $3\r\nlag\r\n:2\r\n";
+    const PENDING: &str = "*4\r\n:4\r\n$3\r\n1-1\r\n$3\r\n5-5\r\n*2\r\n*2\r\n$5\r\nalice\r\n$1\r\n2\r\n\
+        *2\r\n$3\r\nbob\r\n$1\r\n2\r\n";
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rdb");
+    let folder = Arc::new(Folder::new());
+    fs::copy(samples.join("redis-8.2.3-streams.rdb"), folder.path().join("dump.my_rdb")).unwrap();
+    let server = Server::start_in(folder, 4, |_| {});
+    let mut wire = server.wire();
+    wire.expect("XLEN changed", ":5\r\n");
+    wire.expect("XRANGE changed 6 +", ENTRIES);
+    wire.expect("XINFO GROUPS changed", GROUPS);
+    wire.expect("XPENDING changed g", PENDING);
+}
+
 /// Saves go on while pairs of entries are added by transactions, read and acknowledged: every dump
 /// is of one moment.
 #[test]
