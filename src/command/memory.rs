@@ -4,6 +4,7 @@
 //! resident, as in INFO; there is nothing to tell of fragmentation.
 
 use crate::command::context::{Call, Context, Services};
+use crate::command::dispatch::blocking;
 use crate::command::error::CommandError;
 use crate::command::help::reply_help;
 use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, KeySpec, Outcome, Run};
@@ -12,6 +13,7 @@ use crate::keyspace::{
 };
 use crate::protocol::ReplyWriter;
 use crate::stats::Memory;
+use crate::util::allocator;
 use crate::util::number::parse_i64;
 
 const ANY_TIME: Flags = Flags::LOADING.and(Flags::STALE);
@@ -55,10 +57,9 @@ static SUBCOMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "PURGE", group: Group::Server, arity: Arity::Exact(2),
-        since: "4.0.0", cost: "O(1)", syntax: "MEMORY PURGE",
+        since: "4.0.0", cost: "O(n) for n free pages", syntax: "MEMORY PURGE",
         summary: "Ask the allocator to release memory.",
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-        compat: Compat::Differs("Nothing is to be done: the allocator gives memory back by itself."),
         run: Run::Client(purge), ..CommandSpec::BASE
     },
     CommandSpec {
@@ -241,6 +242,7 @@ fn doctor(context: &mut Context, call: &mut Call<'_>) -> Outcome {
 }
 
 fn purge(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
+    blocking(|| allocator::give_back(true));
     call.reply.ok();
     Ok(())
 }

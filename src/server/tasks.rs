@@ -12,10 +12,11 @@ use crate::persist::dump::DumpOptions;
 use crate::persist::planted::{self, Bug};
 use crate::persist::saver::{SaveError, Saver};
 use crate::stats::{Counter, Sample};
+use crate::util::allocator;
 use crate::util::clock::{Stopwatch, UnixMillis};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
@@ -30,6 +31,8 @@ const FREE_HERE_COST_MAX: usize = 64;
 const SAVE_RETRY_DELAY: Duration = Duration::from_secs(5);
 /// Background work that panicked rests this long, so that it cannot take up the machine.
 const RESTART_DELAY: Duration = Duration::from_millis(500);
+/// The allocator gives back what has been free for so long.
+const GIVE_BACK_EVERY: Duration = Duration::from_secs(1);
 
 /// Takes what commands leave to be done after their locks.
 #[derive(Debug)]
@@ -178,11 +181,18 @@ impl Settle for Background {
     }
 }
 
+/// Frees what is large, and sees to it that free memory does not stay with a server that is idle.
 fn free_garbage(receiver: &Receiver<Garbage>, services: &Services) {
-    while let Ok(garbage) = receiver.recv() {
-        let cost = i64::try_from(garbage.cost()).unwrap_or(i64::MAX);
-        drop(garbage);
-        services.stats.note_lazyfree_pending(-cost);
+    loop {
+        match receiver.recv_timeout(GIVE_BACK_EVERY) {
+            Ok(garbage) => {
+                let cost = i64::try_from(garbage.cost()).unwrap_or(i64::MAX);
+                drop(garbage);
+                services.stats.note_lazyfree_pending(-cost);
+            }
+            Err(RecvTimeoutError::Timeout) => allocator::give_back(false),
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Layer 0: small tools that know nothing of the server.
 
+pub mod allocator;
 pub mod bits;
 pub mod clock;
 pub mod events;

@@ -1,7 +1,11 @@
 //! One test for every bug that was found once, named after what went wrong.
 
+use crate::harness::process::Process;
+use crate::harness::server::Folder;
 use crate::harness::wire::encode;
 use crate::it;
+use std::fs;
+use std::time::{Duration, Instant};
 
 // A connection's turn ended with replies to send and requests left: it sent, then waited for more
 // input, though the rest of the pipeline had come already.
@@ -33,3 +37,35 @@ it!(save_answered_a_client_that_wants_no_replies, |server| {
     wire.expect("CLIENT REPLY ON", "+OK\r\n").expect("PING", "+PONG\r\n");
     wire.send("CLIENT REPLY SKIP").send("SAVE").expect("PING", "+PONG\r\n");
 });
+
+// The allocator gives pages back when it is called some time after they have become free. A server
+// that had lost its data, and had no clients, called it no more.
+#[test]
+fn an_idle_server_kept_the_memory_of_what_was_deleted() {
+    const BATCHES: usize = 100;
+    const BATCH: usize = 1_000;
+    let folder = Folder::new();
+    let server = Process::start(folder.path(), &["--save", ""]);
+    let mut wire = server.wire();
+    let resident = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    let empty = resident();
+    let value = "x".repeat(500);
+    for batch in 0..BATCHES {
+        let keys = batch * BATCH..(batch + 1) * BATCH;
+        let requests = keys.flat_map(|key| encode(&["SET", &format!("key:{key}"), &value]));
+        wire.raw(requests.collect::<Vec<u8>>());
+        (0..BATCH).for_each(|_| drop(wire.reply()));
+    }
+    let full = resident();
+    assert!(full > empty + 40_000, "{BATCHES} batches take {empty} to {full} kB");
+    wire.expect("FLUSHALL", "+OK\r\n");
+    let began = Instant::now();
+    while resident() > empty + (full - empty) / 2 {
+        assert!(began.elapsed() < Duration::from_secs(30), "{} of {full} kB", resident());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
