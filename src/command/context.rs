@@ -23,7 +23,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// The slow part of a command, which needs no lock any more: it writes the reply.
+/// The part of a command that needs no lock any more: it writes the reply. What may last is for it
+/// to run with `dispatch::blocking`.
 pub type Late = Box<dyn FnOnce(&mut ReplyWriter<'_>) -> Result<(), CommandError>>;
 
 /// One request being answered.

@@ -217,7 +217,7 @@ impl Gate {
             return Ok(());
         }
         if let Some(early) = spec.early {
-            blocking(|| early(call));
+            early(call);
         }
         let wanted = self.services.wanted_events();
         scratch.after.want_events(wanted);
@@ -244,7 +244,7 @@ impl Gate {
             self.settle(&mut scratch.after, call.now, Some(context.client.id));
         }
         match (outcome, call.late.take()) {
-            (Ok(()), Some(late)) => blocking(|| late(&mut call.reply)),
+            (Ok(()), Some(late)) => late(&mut call.reply),
             (outcome, _) => outcome,
         }
     }
@@ -382,9 +382,8 @@ impl Gate {
                 keyspace.write_many(&keys, now, after, |view| run(view, call))?
             }
             Run::Sweep(run) => {
-                let mut sweep =
-                    || run(&mut Sweeper::new(keyspace, database, now, tally, after), call);
-                if spec.flags.has(Flags::SLOW) { blocking(sweep) } else { sweep() }
+                let sweep = || run(&mut Sweeper::new(keyspace, database, now, tally, after), call);
+                blocking_if(spec.flags.has(Flags::SLOW), sweep)
             }
             Run::Client(run) | Run::BareOrContainer(run, _) => run(context, call),
             Run::Choose(choose) => match choose(context, call)? {
@@ -494,6 +493,14 @@ pub fn blocking<R>(run: impl FnOnce() -> R) -> R {
         Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(run),
         _ => run(),
     }
+}
+
+/// What has more bytes than this takes long to encode or to decode.
+pub const LONG_BYTES: usize = 32 << 10;
+
+/// As [`blocking`] if it `is_long`: to move the tasks costs as much as thousands of bytes of work.
+pub fn blocking_if<R>(is_long: bool, run: impl FnOnce() -> R) -> R {
+    if is_long { blocking(run) } else { run() }
 }
 
 #[inline]

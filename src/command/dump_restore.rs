@@ -5,6 +5,7 @@
 
 use crate::command::args::{integer, is_word};
 use crate::command::context::Call;
+use crate::command::dispatch::{LONG_BYTES, blocking_if};
 use crate::command::error::CommandError;
 use crate::command::generic::note_anew;
 use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, KeySpec, Outcome, Run};
@@ -45,14 +46,16 @@ fn dump(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
     };
     let compress = call.config.rdb_compression();
     call.late = Some(Box::new(move |reply| {
-        reply.bulk(&payload::encode(entry.value(), entry.field_deadlines(), compress));
+        let encode = || payload::encode(entry.value(), entry.field_deadlines(), compress);
+        reply.bulk(&blocking_if(entry.memory_bytes() > LONG_BYTES, encode));
         Ok(())
     }));
     Ok(())
 }
 
 fn decode(call: &mut Call<'_>) {
-    let decoded = payload::decode(call.args.at(3));
+    let payload = call.args.at(3);
+    let decoded = blocking_if(payload.len() > LONG_BYTES, || payload::decode(payload));
     call.decoded =
         Some(decoded.map_err(|error| CommandError::Owned(format!("ERR {error}").into_bytes())));
 }

@@ -5,6 +5,7 @@
 
 use crate::command::args::is_word;
 use crate::command::context::{Call, Context};
+use crate::command::dispatch::blocking;
 use crate::command::error::CommandError;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
 use crate::data::StringRef;
@@ -241,7 +242,7 @@ fn pfselftest(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
     let bytes_max = call.config.hyperloglog_sparse_bytes_max();
     let seed = call.now.0 as u64;
     call.late = Some(Box::new(move |reply| {
-        self_test(seed, bytes_max)?;
+        blocking(|| self_test(seed, bytes_max))?;
         reply.ok();
         Ok(())
     }));

@@ -10,7 +10,7 @@ use crate::command::spec::Outcome;
 use crate::command::table;
 use crate::keyspace::ShardFigures;
 use crate::pubsub::Kind;
-use crate::stats::{CallCounts, Counter, Memory, ProcessorTimes, human_bytes, system_name};
+use crate::stats::{CallCounts, Counter, Durations, ProcessorTimes, human_bytes};
 use std::fmt::{Display, Write};
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -97,7 +97,7 @@ fn server(report: &mut Report<'_>) {
     report.field("redis_git_dirty", 0);
     report.field("redis_build_id", "0");
     report.field("redis_mode", "standalone");
-    report.field("os", system_name());
+    report.field("os", &services.stats.machine.system);
     report.field("arch_bits", usize::BITS);
     report.field("monotonic_clock", "POSIX clock_gettime");
     report.field("multiplexing_api", "epoll");
@@ -111,8 +111,7 @@ fn server(report: &mut Report<'_>) {
     report.field("hz", services.config.value("hz"));
     report.field("configured_hz", services.config.value("hz"));
     report.field("lru_clock", (micros / 1_000_000) & 0xff_ffff);
-    let executable = std::env::current_exe().unwrap_or_default();
-    report.field("executable", executable.display());
+    report.field("executable", services.stats.machine.executable.display());
     let file = services.config.start().file.as_deref();
     report.field("config_file", file.unwrap_or(Path::new("")).display());
     report.field("io_threads_active", 0);
@@ -125,7 +124,7 @@ fn server(report: &mut Report<'_>) {
 
 fn worker_threads(services: &Services) -> usize {
     match services.config.start().threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        0 => services.stats.machine.cores,
         threads => threads,
     }
 }
@@ -175,7 +174,7 @@ fn scripts(report: &mut Report<'_>) {
 
 fn memory(report: &mut Report<'_>) {
     let services = report.services;
-    let memory = Memory::now();
+    let memory = services.stats.memory();
     let used = memory.resident_bytes;
     let startup = services.stats.startup_bytes().min(used);
     report.bytes("used_memory", used);
@@ -364,10 +363,11 @@ fn command_stats(report: &mut Report<'_>) {
 #[expect(clippy::cast_precision_loss, reason = "microseconds of up to a second")]
 fn latency_stats(report: &mut Report<'_>) {
     let percentiles = report.services.config.observation().percentiles();
+    let mut durations = Durations::default();
     for row in table::numbered() {
-        let Some(durations) = report.services.stats.commands.durations(row.number) else {
+        if !report.services.stats.commands.read_durations(row.number, &mut durations) {
             continue;
-        };
+        }
         let percentile = |percent: &f64| {
             format!("p{percent}={:.3}", durations.percentile(*percent) as f64 / 1_000.0)
         };

@@ -1,6 +1,6 @@
 //! LATENCY: spikes of latency, event by event, and how long each command takes.
 
-use crate::command::context::{Call, Context, Services};
+use crate::command::context::{Call, Context};
 use crate::command::error::CommandError;
 use crate::command::help::reply_help;
 use crate::command::latency_report;
@@ -144,16 +144,19 @@ fn histogram(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     } else {
         args.iter_from(2).flat_map(named).collect()
     };
-    let with_durations = |row: Numbered| Some((row.name(), durations(&context.services, &row)?));
-    let found: Vec<(String, Durations)> = rows.into_iter().filter_map(with_durations).collect();
+    let (commands, mut durations) = (&context.services.stats.commands, Durations::default());
+    let mut told = |row: &Numbered| {
+        let was_called = commands.read_durations(row.number, &mut durations);
+        was_called.then(|| (row.name(), durations.calls(), durations.cumulative()))
+    };
+    let found: Vec<_> = rows.iter().filter_map(&mut told).collect();
     call.reply.map(found.len());
-    for (name, durations) in found {
+    for (name, calls, steps) in found {
         call.reply.bulk(name.as_bytes());
         call.reply.map(2);
         call.reply.bulk(b"calls");
-        call.reply.integer(number(durations.calls()));
+        call.reply.integer(number(calls));
         call.reply.bulk(b"histogram_usec");
-        let steps = durations.cumulative();
         call.reply.map(steps.len());
         for (micros, calls) in steps {
             call.reply.integer(number(micros));
@@ -161,10 +164,6 @@ fn histogram(context: &mut Context, call: &mut Call<'_>) -> Outcome {
         }
     }
     Ok(())
-}
-
-fn durations(services: &Services, row: &Numbered) -> Option<Durations> {
-    services.stats.commands.durations(row.number)
 }
 
 /// The command of this name, in any case, with its subcommands, or one subcommand.

@@ -8,6 +8,7 @@
 
 use crate::command::args::{integer, is_word};
 use crate::command::context::Call;
+use crate::command::dispatch::blocking_if;
 use crate::command::error::CommandError;
 use crate::command::spec::Outcome;
 use crate::keyspace::ReadManyView;
@@ -17,6 +18,8 @@ use std::ops::RangeInclusive;
 
 /// Bytes of one number in the table that Redis makes, by which it limits the lengths.
 const CELL_BYTES: u64 = 4;
+/// More cells than this are filled where nobody waits behind them.
+const LONG_CELLS: u64 = 200_000;
 
 #[derive(Debug, Default)]
 struct Options {
@@ -72,8 +75,10 @@ pub(super) fn lcs(view: &ReadManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
         ));
     }
     call.late = Some(Box::new(move |reply| {
-        let table = Table::new(&first, &second);
-        answer(&first, &second, &table, &options, reply);
+        blocking_if(cells > LONG_CELLS, || {
+            let table = Table::new(&first, &second);
+            answer(&first, &second, &table, &options, reply);
+        });
         Ok(())
     }));
     Ok(())

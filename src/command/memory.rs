@@ -12,7 +12,6 @@ use crate::keyspace::{
     DEADLINE_SLOT_BYTES, DatabaseNumber, KEY_SLOT_BYTES, ReadView, ShardFigures,
 };
 use crate::protocol::ReplyWriter;
-use crate::stats::Memory;
 use crate::util::allocator;
 use crate::util::number::parse_i64;
 
@@ -163,7 +162,7 @@ fn percent(reply: &mut ReplyWriter<'_>, name: &str, part: u64, whole: u64) {
 
 fn stats(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     let services = &context.services;
-    let memory = Memory::now();
+    let memory = services.stats.memory();
     let used = memory.resident_bytes;
     let startup = services.stats.startup_bytes().min(used);
     let clients = client_bytes(services);
@@ -233,7 +232,7 @@ fn diagnosis(used: u64, peak: u64, client_bytes: u64, clients: u64) -> String {
 }
 
 fn doctor(context: &mut Context, call: &mut Call<'_>) -> Outcome {
-    let (services, memory) = (&context.services, Memory::now());
+    let (services, memory) = (&context.services, context.services.stats.memory());
     let clients = services.clients.connected() as u64;
     let bytes = client_bytes(services);
     let text = diagnosis(memory.resident_bytes, memory.peak_bytes, bytes, clients);

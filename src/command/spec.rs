@@ -468,7 +468,8 @@ pub struct CommandSpec {
     pub tips: &'static [&'static str],
     /// How closely it follows Redis.
     pub compat: Compat,
-    /// The slow part that comes first and needs no locks.
+    /// The part that comes first and needs no locks. What may last is for it to run with
+    /// `dispatch::blocking`.
     pub early: Option<fn(&mut Call<'_>)>,
     /// How it runs.
     pub run: Run,

@@ -7,7 +7,7 @@
 
 use crate::command::blocking::{Attempt, Tried};
 use crate::command::context::{Call, Context, Deferred};
-use crate::command::dispatch::{Gate, Scratch, blocking, first_key, keys_of};
+use crate::command::dispatch::{Gate, Scratch, blocking, blocking_if, first_key, keys_of};
 use crate::command::error::CommandError;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
 use crate::command::sweep::Sweeper;
@@ -225,7 +225,7 @@ impl Gate {
         // From here on nothing is watched: an UNWATCH among the commands has nothing to do.
         let watches = context.watches.take();
         let now = call.now;
-        let mut execute = || {
+        let execute = || {
             self.keyspace().hold(&shards, watches.as_ref(), now, |held| {
                 call.reply.array(transaction.queue.len());
                 for Queued { spec, args } in &transaction.queue {
@@ -236,7 +236,7 @@ impl Gate {
                 }
             })
         };
-        let executed = if is_slow { blocking(execute) } else { execute() };
+        let executed = blocking_if(is_slow, execute);
         if let Some(watches) = watches {
             context.watches = watches;
         }

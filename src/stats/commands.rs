@@ -89,22 +89,23 @@ impl CommandStats {
         sum
     }
 
-    /// How long the calls of a command took; `None` when none was counted.
-    #[must_use]
-    pub fn durations(&self, number: usize) -> Option<Durations> {
-        let mut sum = Durations::default();
+    /// Makes `sum` how long the calls of a command took; false when none was counted.
+    pub fn read_durations(&self, number: usize, sum: &mut Durations) -> bool {
+        sum.clear();
         self.cells(number).filter_map(|cell| cell.durations.get()).for_each(|d| sum.add(d));
-        (sum.calls() > 0).then_some(sum)
+        sum.calls() > 0
     }
 
     /// Forgets everything.
     pub fn reset(&self) {
         for cell in self.stripes.iter().filter_map(OnceLock::get).flatten() {
-            for count in [&cell.calls, &cell.nanos, &cell.rejected, &cell.failed] {
-                count.store(0, Ordering::Relaxed);
-            }
             if let Some(durations) = cell.durations.get() {
                 durations.reset();
+            }
+            for count in [&cell.calls, &cell.nanos, &cell.rejected, &cell.failed] {
+                if count.load(Ordering::Relaxed) > 0 {
+                    count.store(0, Ordering::Relaxed);
+                }
             }
         }
     }
@@ -128,14 +129,19 @@ mod tests {
         });
         let expected = CallCounts { calls: 40, nanos: 140, rejected: 20, failed: 20 };
         assert_eq!(stats.counts(1), expected);
-        assert_eq!(stats.durations(1).unwrap().calls(), 40);
+        let mut durations = Durations::default();
+        assert!(stats.read_durations(1, &mut durations));
+        assert_eq!(durations.calls(), 40);
         assert_eq!(stats.counts(0), CallCounts::default());
-        assert_eq!(stats.durations(0), None);
+        assert!(!stats.read_durations(0, &mut durations));
         // A number that is none is nobody's.
         stats.add(3, expected, &[1]);
         assert_eq!(stats.counts(3), CallCounts::default());
         stats.reset();
         assert_eq!(stats.counts(1), CallCounts::default());
-        assert_eq!(stats.durations(1), None);
+        assert!(!stats.read_durations(1, &mut durations));
+        stats.add(1, expected, &[5]);
+        assert!(stats.read_durations(1, &mut durations));
+        assert_eq!(durations.cumulative(), [(1, 1)]);
     }
 }

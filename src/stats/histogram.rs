@@ -64,26 +64,57 @@ fn longest(bucket: usize) -> u64 {
     }
 }
 
+/// Buckets that are marked together as used, so that the many unused ones need not be looked at.
+const BLOCK: usize = 64;
+
+const _: () = assert!(BUCKETS.div_ceil(BLOCK) <= u64::BITS as usize);
+
+/// The buckets of the blocks that have their bit in `used`, in ascending order.
+fn buckets_of(mut used: u64) -> impl Iterator<Item = usize> {
+    let blocks = std::iter::from_fn(move || {
+        let block = used.trailing_zeros() as usize;
+        // The lowest bit goes.
+        used &= used.checked_sub(1)?;
+        Some(block)
+    });
+    blocks.flat_map(|block| block * BLOCK..((block + 1) * BLOCK).min(BUCKETS))
+}
+
 /// Counts that several threads may raise.
 #[derive(Debug)]
-pub(super) struct Histogram(Box<[AtomicU64]>);
+pub(super) struct Histogram {
+    counts: Box<[AtomicU64]>,
+    /// A bit for every block in which something was counted.
+    used: AtomicU64,
+}
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self((0..BUCKETS).map(|_| AtomicU64::new(0)).collect())
+        let counts = (0..BUCKETS).map(|_| AtomicU64::new(0)).collect();
+        Self { counts, used: AtomicU64::new(0) }
     }
 }
 
 impl Histogram {
     #[inline]
     pub(super) fn count(&self, nanos: u64) {
-        if let Some(count) = self.0.get(bucket(nanos)) {
+        let number = bucket(nanos);
+        if let Some(count) = self.counts.get(number) {
             count.fetch_add(1, Ordering::Relaxed);
+            let bit = 1 << (number / BLOCK);
+            if self.used.load(Ordering::Relaxed) & bit == 0 {
+                self.used.fetch_or(bit, Ordering::Relaxed);
+            }
         }
     }
 
     pub(super) fn reset(&self) {
-        self.0.iter().for_each(|count| count.store(0, Ordering::Relaxed));
+        // The marks stay: who counts just now may have found its block marked.
+        for number in buckets_of(self.used.load(Ordering::Relaxed)) {
+            if let Some(count) = self.counts.get(number) {
+                count.store(0, Ordering::Relaxed);
+            }
+        }
     }
 }
 
@@ -91,22 +122,45 @@ impl Histogram {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Durations {
     counts: Vec<u64>,
+    /// As in the histogram.
+    used: u64,
     total: u64,
 }
 
 impl Default for Durations {
     fn default() -> Self {
-        Self { counts: vec![0; BUCKETS], total: 0 }
+        Self { counts: vec![0; BUCKETS], used: 0, total: 0 }
     }
 }
 
 impl Durations {
     pub(super) fn add(&mut self, histogram: &Histogram) {
-        for (sum, count) in self.counts.iter_mut().zip(&histogram.0) {
-            let count = count.load(Ordering::Relaxed);
-            *sum += count;
+        let used = histogram.used.load(Ordering::Relaxed);
+        self.used |= used;
+        for number in buckets_of(used) {
+            let count = histogram.counts.get(number);
+            let count = count.map_or(0, |count| count.load(Ordering::Relaxed));
+            if let Some(sum) = self.counts.get_mut(number) {
+                *sum += count;
+            }
             self.total += count;
         }
+    }
+
+    /// Forgets all of them.
+    pub(super) fn clear(&mut self) {
+        for number in buckets_of(std::mem::take(&mut self.used)) {
+            if let Some(count) = self.counts.get_mut(number) {
+                *count = 0;
+            }
+        }
+        self.total = 0;
+    }
+
+    /// The buckets in which there is something, and how much.
+    fn counted(&self) -> impl Iterator<Item = (usize, u64)> {
+        let count = |number| (number, self.counts.get(number).copied().unwrap_or(0));
+        buckets_of(self.used).map(count).filter(|(_, count)| *count > 0)
     }
 
     /// Number of calls.
@@ -124,7 +178,7 @@ impl Durations {
         let rank = (percent.clamp(0.0, 100.0) / 100.0 * self.total as f64 + 0.5) as u64;
         let rank = rank.max(1);
         let mut seen = 0;
-        for (number, count) in self.counts.iter().enumerate() {
+        for (number, count) in self.counted() {
             seen += count;
             if seen >= rank {
                 let shortest = number.checked_sub(1).map_or(0, |before| longest(before) + 1);
@@ -139,18 +193,19 @@ impl Durations {
     #[must_use]
     pub fn cumulative(&self) -> Vec<(u64, u64)> {
         let mut steps = Vec::new();
-        let (mut seen, mut told) = (0, 0);
-        let mut bits = WIDE_FROM;
-        for (number, count) in self.counts.iter().enumerate() {
-            seen += count;
-            let is_last = number == BUCKETS - 1;
-            if !is_last && number != bucket(1 << bits) {
-                continue;
+        let mut seen = 0;
+        // The last bucket of the present step.
+        let mut ends = (WIDE_FROM..=LAST_BITS).map(|bits| bucket(1 << bits));
+        let mut end = ends.next().unwrap_or(BUCKETS - 1);
+        for (number, count) in self.counted() {
+            while number > end {
+                end = ends.next().unwrap_or(BUCKETS - 1);
             }
-            bits = (bits + 1).min(LAST_BITS);
-            if seen > told {
-                steps.push((longest(number) / 1_000, seen));
-                told = seen;
+            seen += count;
+            let micros = longest(end) / 1_000;
+            match steps.last_mut() {
+                Some((last, calls)) if *last == micros => *calls = seen,
+                _ => steps.push((micros, seen)),
             }
         }
         steps

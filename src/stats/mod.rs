@@ -12,7 +12,7 @@ mod slow_log;
 pub use commands::{CallCounts, CommandStats};
 pub use histogram::Durations;
 pub use latency::{EventFigures, LatencyMonitor, Sample};
-pub use process::{Memory, ProcessorTimes, huge_page_bytes, human_bytes, system_name};
+pub use process::{Machine, Memory, ProcessorTimes, huge_page_bytes, human_bytes};
 pub use slow_log::{SlowCall, SlowLog, shortened};
 
 use crossbeam_utils::CachePadded;
@@ -21,10 +21,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Stripes; more threads than this share some.
 const STRIPES: usize = 16;
+
+/// The peak of the memory is read as often as this at most: the system takes its time to tell.
+const PEAK_AGE_MAX: Duration = Duration::from_millis(100);
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,12 +99,22 @@ pub struct Stats {
     rates: Mutex<Rates>,
     /// Bytes that the process had before there were any keys.
     startup_bytes: u64,
+    memory: Mutex<MemoryReading>,
+    /// Where the process runs.
+    pub machine: Machine,
     /// What each command costs.
     pub commands: CommandStats,
     /// The last slow commands.
     pub slow_log: SlowLog,
     /// The latest spikes of latency.
     pub latency: LatencyMonitor,
+}
+
+/// The memory as it was at a moment.
+#[derive(Debug)]
+struct MemoryReading {
+    memory: Memory,
+    at: Instant,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -119,6 +132,7 @@ impl Stats {
     /// Counters at 0, for this many commands, which are numbered from 0 on.
     #[must_use]
     pub fn new(commands: usize) -> Self {
+        let memory = Memory::now();
         Self {
             stripes: Default::default(),
             started: Instant::now(),
@@ -127,11 +141,27 @@ impl Stats {
             lazyfree_pending: AtomicI64::new(0),
             errors: Mutex::default(),
             rates: Mutex::default(),
-            startup_bytes: Memory::now().resident_bytes,
+            startup_bytes: memory.resident_bytes,
+            memory: Mutex::new(MemoryReading { memory, at: Instant::now() }),
+            machine: Machine::this(),
             commands: CommandStats::new(commands),
             slow_log: SlowLog::default(),
             latency: LatencyMonitor::default(),
         }
+    }
+
+    /// The memory of the process now; a peak that is over may be missing for [`PEAK_AGE_MAX`].
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        let mut reading = lock(&self.memory);
+        if reading.at.elapsed() > PEAK_AGE_MAX {
+            *reading = MemoryReading { memory: Memory::now(), at: Instant::now() };
+        } else {
+            let resident = process::resident_bytes();
+            reading.memory.resident_bytes = resident;
+            reading.memory.peak_bytes = reading.memory.peak_bytes.max(resident);
+        }
+        reading.memory
     }
 
     /// Adds `count` to a counter. Cost: one addition in a cache line of this thread's own.

@@ -5,6 +5,7 @@
 
 use nix::sys::resource::{UsageWho, getrusage};
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Memory of the process and of the machine, in bytes.
@@ -28,6 +29,37 @@ impl Memory {
             resident_bytes: kilobytes(&status, "VmRSS:") * 1_024,
             peak_bytes: kilobytes(&status, "VmHWM:") * 1_024,
             total_bytes: kilobytes(&machine, "MemTotal:") * 1_024,
+        }
+    }
+}
+
+/// The bytes that the process has in physical memory now. Cost: one read of a short file.
+#[must_use]
+pub fn resident_bytes() -> u64 {
+    let pages = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: Option<u64> = pages.split(' ').nth(1).and_then(|pages| pages.parse().ok());
+    pages.unwrap_or(0) * rustix::param::page_size() as u64
+}
+
+/// What stays as it is while the process runs.
+#[derive(Debug)]
+pub struct Machine {
+    /// The system's name, release and machine.
+    pub system: String,
+    /// The program.
+    pub executable: PathBuf,
+    /// Cores that the process may use.
+    pub cores: usize,
+}
+
+impl Machine {
+    /// This one.
+    #[must_use]
+    pub fn this() -> Self {
+        Self {
+            system: system_name(),
+            executable: std::env::current_exe().unwrap_or_default(),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
 }
@@ -68,8 +100,7 @@ impl ProcessorTimes {
 }
 
 /// The system's name, release and machine, as `uname -srm` prints them.
-#[must_use]
-pub fn system_name() -> String {
+fn system_name() -> String {
     let read = |name: &str| {
         let text = fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
         text.trim().to_owned()
@@ -118,11 +149,13 @@ mod tests {
         let memory = Memory::now();
         assert!(memory.resident_bytes > 0 && memory.peak_bytes >= memory.resident_bytes / 2);
         assert!(memory.total_bytes > memory.resident_bytes);
+        let resident = resident_bytes();
+        assert!(resident > memory.resident_bytes / 2 && resident < memory.resident_bytes * 2);
         let began = ProcessorTimes::of_process();
         let mut sum = 0_u64;
         while ProcessorTimes::of_process() == began {
             sum = std::hint::black_box(sum + 1);
         }
-        assert!(system_name().starts_with("Linux "));
+        assert!(Machine::this().system.starts_with("Linux "));
     }
 }
