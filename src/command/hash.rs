@@ -3,6 +3,7 @@
 use crate::command::args::{integer, is_word};
 use crate::command::context::Call;
 use crate::command::error::CommandError;
+use crate::command::many;
 use crate::command::scan::{Collected, OwnOption, ScanOptions, cursor};
 use crate::command::set::drawn_count;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
@@ -211,33 +212,47 @@ fn hexists(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
 }
 
 fn hgetall(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
-    let hash = view.hash()?;
-    call.reply.map(hash.map_or(0, |hash| hash.len()));
-    if let Some(hash) = hash {
-        hash.for_each(|field, value| {
-            call.reply.bulk(field);
-            call.reply.bulk(value);
-        });
-    }
-    Ok(())
+    let Some(hash) = view.hash()? else {
+        call.reply.map(0);
+        return Ok(());
+    };
+    many::answer(view, call, hash.len(), |view, reply| {
+        if let Some(hash) = view.hash()? {
+            reply.map(hash.len());
+            hash.for_each(|field, value| {
+                reply.bulk(field);
+                reply.bulk(value);
+            });
+        }
+        Ok(())
+    })
+}
+
+/// Replies with one part of every field.
+fn reply_parts(
+    view: &ReadView<'_>,
+    call: &mut Call<'_>,
+    part: for<'a> fn(&'a [u8], &'a [u8]) -> &'a [u8],
+) -> Outcome {
+    let Some(hash) = view.hash()? else {
+        call.reply.array(0);
+        return Ok(());
+    };
+    many::answer(view, call, hash.len(), move |view, reply| {
+        if let Some(hash) = view.hash()? {
+            reply.array(hash.len());
+            hash.for_each(|field, value| reply.bulk(part(field, value)));
+        }
+        Ok(())
+    })
 }
 
 fn hkeys(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
-    let hash = view.hash()?;
-    call.reply.array(hash.map_or(0, |hash| hash.len()));
-    if let Some(hash) = hash {
-        hash.for_each(|field, _| call.reply.bulk(field));
-    }
-    Ok(())
+    reply_parts(view, call, |field, _| field)
 }
 
 fn hvals(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
-    let hash = view.hash()?;
-    call.reply.array(hash.map_or(0, |hash| hash.len()));
-    if let Some(hash) = hash {
-        hash.for_each(|_, value| call.reply.bulk(value));
-    }
-    Ok(())
+    reply_parts(view, call, |_, value| value)
 }
 
 fn hlen(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {

@@ -3,6 +3,7 @@
 use crate::command::args::{integer, is_word};
 use crate::command::context::Call;
 use crate::command::error::CommandError;
+use crate::command::many;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
 use crate::data::list::{End, ListRef};
 use crate::data::{List, Value};
@@ -305,8 +306,13 @@ fn lrange(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
         None => call.reply.array(0),
         Some((first, last)) => {
             let count = last - first + 1;
-            call.reply.array(count);
-            list.for_each(first, count, |element| call.reply.bulk(element));
+            return many::answer(view, call, count, move |view, reply| {
+                if let Some(list) = view.list()? {
+                    reply.array(count);
+                    list.for_each(first, count, |element| reply.bulk(element));
+                }
+                Ok(())
+            });
         }
     }
     Ok(())

@@ -33,6 +33,7 @@ mod latency_report;
 pub mod lcs;
 pub mod list;
 pub mod list_pop;
+mod many;
 pub mod measure;
 pub mod memory;
 pub mod notify;

@@ -3,10 +3,12 @@
 use crate::command::args::{count, integer};
 use crate::command::context::Call;
 use crate::command::error::CommandError;
+use crate::command::many;
 use crate::command::scan::{Collected, ScanOptions, cursor};
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
 use crate::data::{Set, SetRef, Value};
 use crate::keyspace::{ReadView, WriteManyView, WriteView};
+use crate::protocol::ReplyWriter;
 use crate::util::events::EventSet;
 
 /// When more than this many times the members that stay are popped, those that stay are drawn.
@@ -143,16 +145,19 @@ fn smismember(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
 }
 
 /// Replies with the members of a set, or with none.
-pub fn reply_members(call: &mut Call<'_>, set: Option<SetRef<'_>>) {
-    call.reply.set(set.map_or(0, SetRef::len));
+pub fn reply_members(reply: &mut ReplyWriter<'_>, set: Option<SetRef<'_>>) {
+    reply.set(set.map_or(0, SetRef::len));
     if let Some(set) = set {
-        set.for_each(|member| call.reply.bulk(member));
+        set.for_each(|member| reply.bulk(member));
     }
 }
 
 fn smembers(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
-    reply_members(call, view.set()?);
-    Ok(())
+    let members = view.set()?.map_or(0, SetRef::len);
+    many::answer(view, call, members, |view, reply| {
+        reply_members(reply, view.set()?);
+        Ok(())
+    })
 }
 
 fn scard(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
@@ -225,7 +230,7 @@ fn pop_many(view: &mut WriteView<'_>, call: &mut Call<'_>, count: usize) -> Outc
     };
     let stay = len.saturating_sub(count);
     if stay == 0 {
-        reply_members(call, Some(set));
+        reply_members(&mut call.reply, Some(set));
         view.notify(EventSet::SET, "spop");
         view.remove();
         view.notify(EventSet::GENERIC, "del");

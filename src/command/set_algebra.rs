@@ -5,7 +5,9 @@
 
 use crate::command::args::{at_least, is_word};
 use crate::command::context::Call;
+use crate::command::dispatch::blocking_if;
 use crate::command::error::CommandError;
+use crate::command::many;
 use crate::command::scan::Collected;
 use crate::command::set::reply_members;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
@@ -77,10 +79,16 @@ pub static COMMANDS: &[CommandSpec] = &[
 ];
 
 type Sets<'a> = SmallVec<[Option<SetRef<'a>>; 4]>;
+type Views<'a> = SmallVec<[ReadView<'a>; 4]>;
 
 /// The sets of all keys, `None` for one that is not there.
 fn sets<'a>(views: impl Iterator<Item = ReadView<'a>>) -> Result<Sets<'a>, CommandError> {
     views.map(|view| view.set().map_err(CommandError::from)).collect()
+}
+
+/// The members of all sets.
+fn member_count(sets: &Sets<'_>) -> usize {
+    sets.iter().flatten().map(|set| set.len()).sum()
 }
 
 /// Calls `each` with every member that all sets have, until it returns false.
@@ -147,24 +155,48 @@ fn difference(sets: Sets<'_>) -> Set {
     result
 }
 
+/// Replies with what is made of all sets.
+fn show(
+    views: &[ReadView<'_>],
+    members: usize,
+    call: &mut Call<'_>,
+    combine: fn(Sets<'_>) -> Set,
+) -> Outcome {
+    many::answer_of_all(views, call, members, move |views, reply| {
+        let result = combine(sets(views.iter().copied())?);
+        reply_members(reply, Some(result.as_ref()));
+        Ok(())
+    })
+}
+
 fn sinter(view: &ReadManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
-    let mut found = Collected::default();
-    intersect(sets(view.iter())?, |member| {
-        found.add(member, call);
-        true
-    });
-    found.reply_set(call);
-    Ok(())
+    let views: Views<'_> = view.iter().collect();
+    let sets = sets(views.iter().copied())?;
+    let fewest = sets.iter().map(|set| set.map_or(0, SetRef::len)).min();
+    match fewest {
+        Some(fewest) if fewest > many::MANY => show(&views, fewest, call, intersection),
+        _ => {
+            let mut found = Collected::default();
+            intersect(sets, |member| {
+                found.add(member, call);
+                true
+            });
+            found.reply_set(call);
+            Ok(())
+        }
+    }
 }
 
 fn sunion(view: &ReadManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
-    reply_members(call, Some(union(sets(view.iter())?).as_ref()));
-    Ok(())
+    let views: Views<'_> = view.iter().collect();
+    let members = member_count(&sets(views.iter().copied())?);
+    show(&views, members, call, union)
 }
 
 fn sdiff(view: &ReadManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
-    reply_members(call, Some(difference(sets(view.iter())?).as_ref()));
-    Ok(())
+    let views: Views<'_> = view.iter().collect();
+    let members = member_count(&sets(views.iter().copied())?);
+    show(&views, members, call, difference)
 }
 
 fn sintercard(view: &ReadManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
@@ -195,7 +227,8 @@ fn store(
     combine: fn(Sets<'_>) -> Set,
     event: &'static str,
 ) -> Outcome {
-    let result = combine(sets(view.reads().skip(1))?);
+    let sets = sets(view.reads().skip(1))?;
+    let result = blocking_if(member_count(&sets) > many::MANY, || combine(sets));
     call.reply.count(result.len());
     if let Some(mut destination) = view.key(0) {
         if !result.is_empty() {

@@ -6,7 +6,9 @@
 
 use crate::command::args::{at_least, integer, is_word};
 use crate::command::context::Call;
+use crate::command::dispatch::blocking_if;
 use crate::command::error::CommandError;
+use crate::command::many::MANY;
 use crate::command::sorted_set::WithScores;
 use crate::command::sorted_set_range::store;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
@@ -277,6 +279,11 @@ impl<'a> Request<'a> {
     }
 
     fn result(self) -> Vec<Scored> {
+        let members: usize = self.sources.iter().map(|source| source.members.len()).sum();
+        blocking_if(members > MANY, || self.combined())
+    }
+
+    fn combined(&self) -> Vec<Scored> {
         let mut entries = match self.operation {
             Operation::Union => self.union(),
             Operation::Inter => {

@@ -5,7 +5,9 @@
 
 use crate::command::args::{integer, is_word};
 use crate::command::context::Call;
+use crate::command::dispatch::blocking_if;
 use crate::command::error::CommandError;
+use crate::command::many;
 use crate::command::sorted_set::WithScores;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
 use crate::data::member::Member;
@@ -315,17 +317,20 @@ fn range(
     is_reverse: Option<bool>,
 ) -> Outcome {
     let query = Query::parse(call.args.skip(2), by, is_reverse, false)?;
-    let reply = &mut call.reply;
     let Some(set) = view.sorted_set()? else {
-        reply.array(0);
+        call.reply.array(0);
         return Ok(());
     };
-    let ranks = query.ranks(set);
-    query.with_scores.head(reply, ranks.len());
-    set.for_each(ranks, query.is_reverse, |member, score| {
-        query.with_scores.member(reply, member, score);
-    });
-    Ok(())
+    let (ranks, is_reverse, with_scores) = (query.ranks(set), query.is_reverse, query.with_scores);
+    many::answer(view, call, ranks.len(), move |view, reply| {
+        if let Some(set) = view.sorted_set()? {
+            with_scores.head(reply, ranks.len());
+            set.for_each(ranks, is_reverse, |member, score| {
+                with_scores.member(reply, member, score);
+            });
+        }
+        Ok(())
+    })
 }
 
 fn zrange(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
@@ -405,9 +410,9 @@ fn remove(view: &mut WriteView<'_>, call: &mut Call<'_>, by: By) -> Outcome {
     call.reply.count(ranks.len());
     if !ranks.is_empty() {
         view.note_more_changes(ranks.len() - 1);
-        view.change_collection(false, |set: &mut SortedSet| {
-            set.remove_ranks(ranks, false, |_, _| ());
-        })?;
+        let is_long = ranks.len() > many::MANY;
+        let remove = |set: &mut SortedSet| set.remove_ranks(ranks, false, |_, _| ());
+        blocking_if(is_long, || view.change_collection(false, remove))?;
         view.notify(
             EventSet::SORTED_SET,
             match by {

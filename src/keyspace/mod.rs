@@ -50,8 +50,8 @@ pub use held::{AllHeld, Held, NotHeld, ShardSet};
 pub use lock::{Busy, LongWait, ShardFigures};
 pub use snapshot::{AsideExceeded, Snapshot};
 pub use view::{
-    DEADLINE_SLOT_BYTES, KEY_SLOT_BYTES, LocatedKey, NewDeadline, ReadAnyView, ReadManyView,
-    ReadView, Tally, WriteAnyView, WriteManyView, WriteView, WrongType,
+    DEADLINE_SLOT_BYTES, KEY_SLOT_BYTES, KeptKey, LocatedKey, NewDeadline, ReadAnyView,
+    ReadManyView, ReadView, Tally, WriteAnyView, WriteManyView, WriteView, WrongType,
 };
 pub use wait::{Line, ReadyKey, Ticket, Waiter};
 pub use watch::Watches;

@@ -96,8 +96,23 @@ pub const KEY_SLOT_BYTES: usize = size_of::<Entry>();
 /// Bytes that each deadline takes in its heap.
 pub const DEADLINE_SLOT_BYTES: usize = size_of::<Due>();
 
-/// One key under a shared lock.
+/// A key as it was while it was locked, for reading afterwards.
 #[derive(Debug)]
+pub struct KeptKey {
+    entry: Option<Entry>,
+    now: UnixMillis,
+}
+
+impl KeptKey {
+    /// The key as it was.
+    #[must_use]
+    pub fn view(&self) -> ReadView<'_> {
+        ReadView { entry: self.entry.as_ref(), now: self.now }
+    }
+}
+
+/// One key under a shared lock.
+#[derive(Debug, Clone, Copy)]
 pub struct ReadView<'a> {
     entry: Option<&'a Entry>,
     now: UnixMillis,
@@ -131,6 +146,12 @@ impl<'a> ReadView<'a> {
         let mut entry = self.entry?.clone();
         entry.remove_due_fields(self.now);
         Some(entry)
+    }
+
+    /// The key, to be read after the locks are released. Cost: as that of [`copy`](Self::copy).
+    #[must_use]
+    pub fn keep(&self) -> KeptKey {
+        KeptKey { entry: self.entry.cloned(), now: self.now }
     }
 
     /// The value, `None` when the key is absent.

@@ -22,6 +22,7 @@ mod expiry;
 mod faults;
 mod harness;
 mod linearizability;
+mod many;
 mod notifications;
 mod persistence;
 mod protocol;
