@@ -37,7 +37,7 @@ const CONFINED: &[(&str, &[&str], &str)] = &[
     ("SystemTime::now", &["util/clock.rs", "persist/"], "take `now` as an argument"),
     ("tokio::net", &["net/", "server/mod.rs"], "be generic over the stream"),
     ("structopt", &["server/options.rs", "client/options.rs", "bin/"], "use the parsed options"),
-    ("unsafe ", &["util/allocator.rs"], "write it safely"),
+    ("unsafe ", &["script/stack.rs", "util/allocator.rs"], "write it safely"),
     ("println!", &["client/", "bin/", "server/options.rs"], "write to the log"),
     ("eprintln!", &["client/", "bin/", "server/options.rs"], "write to the log"),
     ("process::exit", &["server/shutdown.rs", "server/options.rs", "client/", "bin/"], "return"),

@@ -1,217 +1,116 @@
-//! Replies of commands into Lua values.
+//! Replies of commands, read for Lua.
 //!
-//! The bytes are read where they stand, without a tree in between. They come from the server itself
-//! and nest as deep as its commands nest them; a limit stands against what nobody has thought of.
+//! The bytes are read where they stand, part by part, without a tree in between; `stack.rs` puts
+//! the parts onto Lua's stack. Nothing here allocates: Lua may leave that code by a jump.
 
-use crate::script::raised::{error_table, error_text, redis_error};
 use crate::util::number::{parse_f64, parse_i64};
-use bstr::BStr;
 use memchr::memchr;
-use mlua::{Either, Error, Lua, LuaString, Result, Table, Value};
 
-/// Bytes for Lua's stack. mlua puts text there directly, and other bytes by way of a reference.
-#[inline]
-pub fn lua_bytes(bytes: &[u8]) -> Either<&str, &BStr> {
-    std::str::from_utf8(bytes).map_or_else(|_| Either::Right(BStr::new(bytes)), Either::Left)
+/// One reply, or the head of one that holds others: as many as it says follow it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Part<'a> {
+    Nil,
+    /// The null of the older protocol, of a bulk string or of an array.
+    Null,
+    Boolean(bool),
+    Integer(i64),
+    Bulk(&'a [u8]),
+    Status(&'a [u8]),
+    /// Without its marker.
+    Error(&'a [u8]),
+    Double(f64),
+    BigNumber(&'a [u8]),
+    Verbatim {
+        format: &'a [u8],
+        text: &'a [u8],
+    },
+    Array(usize),
+    /// The number of pairs.
+    Map(usize),
+    Set(usize),
+    /// The number of pairs; what they belong to follows.
+    Attributes(usize),
 }
 
-/// Replies within replies, at most.
-const DEPTH_MAX: u32 = 64;
-
-/// Elements of an array for which room is made before they have been read.
-const ELEMENTS_RESERVED_MAX: usize = 1024;
-
-/// Strings that many replies need.
-pub struct Words {
-    ok: LuaString,
-    /// The text of the most frequent status.
-    ok_text: LuaString,
-}
-
-impl Words {
-    pub fn new(lua: &Lua) -> Result<Self> {
-        Ok(Self { ok: lua.create_string("ok")?, ok_text: lua.create_string("OK")? })
-    }
-}
-
-/// The reply to a command, as Lua sees it.
-pub enum Converted {
-    Value(Value),
-    /// An error reply: the text that its table would have.
-    Error(Vec<u8>),
-}
-
-/// Converts one whole reply.
-///
-/// # Errors
-/// It is not a reply, nests too deeply, or there is not enough memory.
-pub fn convert(lua: &Lua, words: &Words, reply: &[u8]) -> Result<Converted> {
-    if let Some((b'-', line, _)) = split(reply) {
-        return Ok(Converted::Error(error_of(line)));
-    }
-    let mut reader = Reader { lua, words, rest: reply };
-    reader.value(0).map(Converted::Value)
-}
-
-fn error_of(line: &[u8]) -> Vec<u8> {
-    let mut text = Vec::with_capacity(line.len() + 1);
-    text.push(b'-');
-    text.extend_from_slice(line);
-    error_text(&text)
-}
-
-/// Marker, line and what follows it.
-#[inline]
-fn split(reply: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (marker, rest) = reply.split_first()?;
-    let end = memchr(b'\r', rest)?;
-    let (line, rest) = rest.split_at_checked(end)?;
-    Some((*marker, line, rest.get(2..)?))
-}
-
-struct Reader<'a> {
-    lua: &'a Lua,
-    words: &'a Words,
+/// What is left of a reply.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts<'a> {
     rest: &'a [u8],
 }
 
-fn malformed() -> Error {
-    redis_error("a command has answered with what is no reply")
-}
+impl<'a> Parts<'a> {
+    pub fn new(reply: &'a [u8]) -> Self {
+        Self { rest: reply }
+    }
 
-impl<'a> Reader<'a> {
-    fn value(&mut self, depth: u32) -> Result<Value> {
-        if depth > DEPTH_MAX {
-            return Err(redis_error("reached lua stack limit"));
-        }
-        let (marker, line, rest) = split(self.rest).ok_or_else(malformed)?;
-        self.rest = rest;
-        match marker {
-            b'$' => self.bulk(line),
-            b':' => Ok(Value::Number(parse_i64(line).ok_or_else(malformed)? as f64)),
-            b'+' => self.status(line),
-            b'*' => self.array(line, depth),
-            b'_' => Ok(Value::Nil),
-            b'#' => Ok(Value::Boolean(line == b"t")),
-            b',' => self.field("double", Value::Number(double(line).ok_or_else(malformed)?)),
-            b'(' => self.field("big_number", Value::String(self.lua.create_string(line)?)),
-            b'-' => error_table(self.lua, &error_of(line), true),
-            b'%' => self.map(line, depth),
-            b'~' => self.set(line, depth),
-            b'=' => self.verbatim(line),
-            b'|' => {
-                for _ in 0..2 * count(line)?.unwrap_or(0) {
-                    self.value(depth + 1)?;
-                }
-                self.value(depth + 1)
+    /// The next part; `None` when the bytes are no reply.
+    #[inline]
+    pub fn next(&mut self) -> Option<Part<'a>> {
+        let (marker, rest) = self.rest.split_first()?;
+        if let Some((number, rest)) = short_number(rest) {
+            // So are nearly all lengths and most numbers.
+            self.rest = rest;
+            match marker {
+                b'$' => return self.bytes(number).map(Part::Bulk),
+                b':' => return Some(Part::Integer(number as i64)),
+                b'*' => return Some(Part::Array(number)),
+                _ => {}
             }
-            _ => Err(malformed()),
         }
-    }
-
-    fn status(&self, line: &[u8]) -> Result<Value> {
-        let table = self.lua.create_table_with_capacity(0, 1)?;
-        if line == b"OK" {
-            table.raw_set(&self.words.ok, &self.words.ok_text)?;
-        } else {
-            table.raw_set(&self.words.ok, self.lua.create_string(line)?)?;
-        }
-        Ok(Value::Table(table))
-    }
-
-    fn field(&self, name: &str, value: Value) -> Result<Value> {
-        let table = self.lua.create_table_with_capacity(0, 1)?;
-        table.raw_set(name, value)?;
-        Ok(Value::Table(table))
-    }
-
-    /// The bytes that `line` announces.
-    #[inline]
-    fn bytes(&mut self, line: &[u8]) -> Result<Option<&'a [u8]>> {
-        let Some(len) = count(line)? else { return Ok(None) };
-        let (bytes, rest) = self.rest.split_at_checked(len).ok_or_else(malformed)?;
-        self.rest = rest.get(2..).ok_or_else(malformed)?;
-        Ok(Some(bytes))
+        let (line, rest) = rest.split_at_checked(memchr(b'\r', rest)?)?;
+        self.rest = rest.get(2..)?;
+        Some(match marker {
+            b'$' => match count(line)? {
+                Some(len) => Part::Bulk(self.bytes(len)?),
+                None => Part::Null,
+            },
+            b':' => Part::Integer(parse_i64(line)?),
+            b'+' => Part::Status(line),
+            b'*' => count(line)?.map_or(Part::Null, Part::Array),
+            b'-' => Part::Error(line),
+            b'_' => Part::Nil,
+            b'#' => Part::Boolean(line == b"t"),
+            b',' => Part::Double(double(line)?),
+            b'(' => Part::BigNumber(line),
+            b'=' => {
+                let (format, text) = self.bytes(count(line)??)?.split_at_checked(4)?;
+                Part::Verbatim { format: format.get(..3)?, text }
+            }
+            b'%' => Part::Map(count(line)??),
+            b'~' => Part::Set(count(line)??),
+            b'|' => Part::Attributes(count(line)??),
+            _ => return None,
+        })
     }
 
     #[inline]
-    fn bulk(&mut self, line: &[u8]) -> Result<Value> {
-        match self.bytes(line)? {
-            Some(bytes) => Ok(Value::String(self.lua.create_string(bytes)?)),
-            None => Ok(Value::Boolean(false)),
-        }
-    }
-
-    fn verbatim(&mut self, line: &[u8]) -> Result<Value> {
-        let bytes = self.bytes(line)?.ok_or_else(malformed)?;
-        let (format, text) = bytes.split_at_checked(4).ok_or_else(malformed)?;
-        let table = self.lua.create_table()?;
-        table.raw_set("string", BStr::new(text))?;
-        table.raw_set("format", BStr::new(format.get(..3).unwrap_or_default()))?;
-        self.field("verbatim_string", Value::Table(table))
-    }
-
-    fn array(&mut self, line: &[u8], depth: u32) -> Result<Value> {
-        let Some(len) = count(line)? else { return Ok(Value::Boolean(false)) };
-        let table = self.lua.create_table_with_capacity(len.min(ELEMENTS_RESERVED_MAX), 0)?;
-        for index in 1..=len {
-            self.element(&table, index, depth)?;
-        }
-        Ok(Value::Table(table))
-    }
-
-    #[inline]
-    fn element(&mut self, table: &Table, index: usize, depth: u32) -> Result<()> {
-        // Without a value in between for what most arrays are made of.
-        if let Some((b'$', line, rest)) = split(self.rest)
-            && let Some(len) = count(line)?
-        {
-            let (bytes, rest) = rest.split_at_checked(len).ok_or_else(malformed)?;
-            self.rest = rest.get(2..).ok_or_else(malformed)?;
-            return table.raw_set(index, lua_bytes(bytes));
-        }
-        let value = self.value(depth + 1)?;
-        table.raw_set(index, value)
-    }
-
-    fn map(&mut self, line: &[u8], depth: u32) -> Result<Value> {
-        let len = count(line)?.ok_or_else(malformed)?;
-        let table = self.lua.create_table()?;
-        for _ in 0..len {
-            let key = self.value(depth + 1)?;
-            let value = self.value(depth + 1)?;
-            set(&table, key, value)?;
-        }
-        self.field("map", Value::Table(table))
-    }
-
-    fn set(&mut self, line: &[u8], depth: u32) -> Result<Value> {
-        let len = count(line)?.ok_or_else(malformed)?;
-        let table = self.lua.create_table()?;
-        for _ in 0..len {
-            let key = self.value(depth + 1)?;
-            set(&table, key, Value::Boolean(true))?;
-        }
-        self.field("set", Value::Table(table))
+    fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest.get(2..)?;
+        Some(bytes)
     }
 }
 
-/// What cannot be a key is left out.
-fn set(table: &Table, key: Value, value: Value) -> Result<()> {
-    match key {
-        Value::Nil => Ok(()),
-        Value::Number(number) if number.is_nan() => Ok(()),
-        key => table.raw_set(key, value),
-    }
-}
-
-/// A length; `None` for -1.
+/// A number of up to four digits, and what stands behind its line.
 #[inline]
-fn count(line: &[u8]) -> Result<Option<usize>> {
-    match parse_i64(line) {
-        Some(-1) => Ok(None),
-        Some(len) => usize::try_from(len).map(Some).map_err(|_| malformed()),
-        None => Err(malformed()),
+fn short_number(line: &[u8]) -> Option<(usize, &[u8])> {
+    let mut number = 0;
+    for (index, byte) in line.iter().take(5).enumerate() {
+        match byte {
+            b'0'..=b'9' if index < 4 => number = 10 * number + usize::from(byte - b'0'),
+            b'\r' if index > 0 => return line.get(index + 2..).map(|rest| (number, rest)),
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// A length; `Some(None)` for -1.
+#[inline]
+fn count(line: &[u8]) -> Option<Option<usize>> {
+    match parse_i64(line)? {
+        -1 => Some(None),
+        len => usize::try_from(len).ok().map(Some),
     }
 }
 
@@ -219,5 +118,51 @@ fn double(line: &[u8]) -> Option<f64> {
     match line {
         b"nan" | b"-nan" => Some(f64::NAN),
         _ => parse_f64(line),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_come_one_after_the_other() {
+        let reply = b"*3\r\n$2\r\na\r\r\n:-5\r\n%1\r\n+OK\r\n$-1\r\n=5\r\ntxt:x\r\n,-inf\r\n";
+        let mut parts = Parts::new(reply);
+        let expected = [
+            Part::Array(3),
+            Part::Bulk(b"a\r"),
+            Part::Integer(-5),
+            Part::Map(1),
+            Part::Status(b"OK"),
+            Part::Null,
+            Part::Verbatim { format: b"txt", text: b"x" },
+            Part::Double(f64::NEG_INFINITY),
+        ];
+        for part in expected {
+            assert_eq!(parts.next(), Some(part));
+        }
+        assert_eq!(parts.next(), None);
+    }
+
+    #[test]
+    fn what_is_no_reply_is_refused() {
+        let replies: [&[u8]; 11] = [
+            b"",
+            b"$",
+            b"$3\r\nab",
+            b"$3\r\nabc",
+            b"$-2\r\n",
+            b":x\r\n",
+            b"%-1\r\n",
+            b"=3\r\nabc\r\n",
+            b"!1\r\n",
+            b"*x\r\n",
+            b",x\r\n",
+        ];
+        for reply in replies {
+            assert_eq!(Parts::new(reply).next(), None, "{}", reply.escape_ascii());
+        }
     }
 }

@@ -8,11 +8,12 @@
 
 use crate::protocol::reply::ReplyWriter;
 use crate::protocol::request::Args;
-use crate::script::from_reply::lua_bytes;
+use crate::script::bytecode::sets_globals;
 use crate::script::host::{Host, Limits, ScriptError};
 use crate::script::raised::{PRELUDE_NAME, Raised, text_error, value_of};
 use crate::script::redis_api;
 use crate::script::source::{Library, LibraryFunction, Script};
+use crate::script::stack::{Entrance, Returned, Run};
 use crate::script::state::{Mode, State};
 use crate::script::to_reply::{self, ErrorTable, Kind};
 use crate::script::{bit_library, json, msgpack_library, string_library, struct_library};
@@ -84,8 +85,8 @@ pub fn run_script(
 ) -> std::result::Result<(), ScriptError> {
     in_interpreter(Some(host), limits, |interpreter| {
         let number = interpreter.script(script)?;
-        let ended = interpreter.run(&interpreter.glue.run_script, number, keys, argv);
-        interpreter.answer(ended, script.id().as_str().as_bytes(), reply)
+        let run = Run { number, is_function: false, keys, argv };
+        interpreter.run(&run, script.id().as_bytes(), reply)
     })
 }
 
@@ -121,8 +122,8 @@ pub fn run_function(
 ) -> std::result::Result<(), ScriptError> {
     in_interpreter(Some(host), limits, |interpreter| {
         let number = interpreter.function(library, function)?;
-        let ended = interpreter.run(&interpreter.glue.run_function, number, keys, argv);
-        interpreter.answer(ended, function, reply)
+        let run = Run { number, is_function: true, keys, argv };
+        interpreter.run(&run, function, reply)
     })
 }
 
@@ -174,13 +175,12 @@ impl Drop for Running {
     }
 }
 
-/// What a run has returned: a value and what it is.
-type Returned = Result<(Value, Kind)>;
-
 /// Functions of the prelude, and names of fields.
 pub struct Glue {
-    run_script: Function,
-    run_function: Function,
+    entrance: Entrance,
+    /// The global variables of scripts.
+    globals: Table,
+    begin: Function,
     load_library: Function,
     /// Lua's own, whose errors are bytes.
     loadstring: Function,
@@ -252,6 +252,8 @@ struct Interpreter {
     glue: Glue,
     scripts: Compiled<Script, u32>,
     libraries: Compiled<Library, Functions>,
+    /// What was run last: true for a function, or the body of a library.
+    last_is_function: bool,
     free_numbers: Vec<u32>,
     numbers: u32,
     state: Rc<State>,
@@ -281,8 +283,14 @@ impl Interpreter {
             lua.set_named_registry_value(name, exports.raw_get::<Function>(name)?)?;
         }
         let glue = Glue {
-            run_script: exports.raw_get("run_script")?,
-            run_function: exports.raw_get("run_function")?,
+            entrance: Entrance::new(
+                &lua,
+                exports.raw_get("compiled")?,
+                exports.raw_get("globals")?,
+                exports.raw_get("failed")?,
+            )?,
+            globals: exports.raw_get("globals")?,
+            begin: exports.raw_get("begin")?,
             load_library: exports.raw_get("load_library")?,
             loadstring,
             keep: exports.raw_get("keep")?,
@@ -300,6 +308,7 @@ impl Interpreter {
             glue,
             scripts: Compiled::new(),
             libraries: Compiled::new(),
+            last_is_function: false,
             free_numbers: Vec::new(),
             numbers: 0,
             state,
@@ -337,6 +346,9 @@ impl Interpreter {
     fn end(&mut self) -> Option<Box<dyn Any + Send>> {
         let panic = self.state.finish();
         let used = self.lua.used_memory();
+        if self.state.has_compiled.get() {
+            self.step();
+        }
         if used > self.settled_bytes + GARBAGE_BYTES_MAX {
             // It can only fail for want of memory, of which there is no limit now.
             let _unlikely = self.collect();
@@ -354,11 +366,22 @@ impl Interpreter {
         self.lua.gc_set_mode(pausing(PAUSE_BETWEEN_RUNS));
         self.lua.gc_collect()?;
         self.lua.gc_set_mode(pausing(PAUSE_WITHIN_RUN));
+        self.state.has_compiled.set(false);
         self.settled_bytes = self.lua.used_memory();
         MEMORY_BYTES
             .fetch_add(self.settled_bytes.wrapping_sub(self.counted_bytes), Ordering::Relaxed);
         self.counted_bytes = self.settled_bytes;
         Ok(())
+    }
+
+    /// Goes on with a collection that has begun because the collector was stopped to compile: then
+    /// Lua forgets how far memory may grow, and this one is told again.
+    fn step(&mut self) {
+        self.lua.gc_set_mode(pausing(PAUSE_BETWEEN_RUNS));
+        if self.lua.gc_step().unwrap_or(true) {
+            self.lua.gc_set_mode(pausing(PAUSE_WITHIN_RUN));
+            self.state.has_compiled.set(false);
+        }
     }
 
     /// Gives a function a number.
@@ -384,6 +407,11 @@ impl Interpreter {
         }
         let prefix = "Error compiling script (new function)";
         let function = self.compile(script.body(), "@user_script", prefix)?;
+        if !sets_globals(&function.dump(true)) {
+            // Nothing in it can write into the real table: `_G` is its face.
+            let globals = self.glue.globals.clone();
+            function.set_environment(globals).map_err(|error| unusable(&error))?;
+        }
         let number = self.number(&function).map_err(|error| unusable(&error))?;
         let gone = self.scripts.keep(script, number);
         self.forget(gone).map_err(|error| unusable(&error))?;
@@ -411,6 +439,7 @@ impl Interpreter {
             .create_string(source)
             .and_then(|source| self.limited(|| self.glue.loadstring.call((source, name))));
         self.lua.gc_restart();
+        self.state.has_compiled.set(true);
         let text = match compiled {
             Ok((Value::Function(function), _)) => return Ok(function),
             Ok((_, failure)) => self.bare_text(failure),
@@ -427,6 +456,7 @@ impl Interpreter {
         let prefix = "Error compiling function";
         let body = self.compile(library.body(), "@user_function", prefix)?;
         self.state.registered.borrow_mut().clear();
+        self.last_is_function = true;
         self.state.mode.set(Mode::Loading);
         let failure = self.limited(|| self.glue.load_library.call::<Value>(&body));
         self.state.mode.set(Mode::Idle);
@@ -477,31 +507,28 @@ impl Interpreter {
         ended
     }
 
-    fn run(&self, run: &Function, number: u32, keys: Args<'_>, argv: Args<'_>) -> Returned {
-        let keys = self.strings(keys)?;
-        let argv = self.strings(argv)?;
-        self.state.mode.set(Mode::Running);
-        let (value, kind): (Value, i64) = self.limited(|| run.call((number, &keys, &argv)))?;
-        Ok((value, Kind::from_number(kind)))
-    }
-
-    fn strings(&self, args: Args<'_>) -> Result<Table> {
-        self.lua.create_sequence_from(args.iter_from(0).map(lua_bytes))
-    }
-
-    /// Writes the reply to what a run has returned, or makes the error of it.
-    fn answer(
-        &self,
-        ended: Returned,
+    /// Runs a script or a function and writes the reply, or makes the error of it.
+    fn run(
+        &mut self,
+        run: &Run<'_>,
         name: &[u8],
         reply: &mut ReplyWriter<'_>,
     ) -> std::result::Result<(), ScriptError> {
-        let written = ended.and_then(|(value, kind)| match (kind, value) {
-            (Kind::Failed, Value::Table(table)) => {
+        if run.is_function != self.last_is_function {
+            self.glue.begin.call::<()>(run.is_function).map_err(|error| unusable(&error))?;
+            self.last_is_function = run.is_function;
+        }
+        self.state.mode.set(Mode::Running);
+        let returned = self.glue.entrance.run(&self.lua, &self.state, run, reply);
+        let written = returned.and_then(|returned| match returned {
+            Returned::Written => Ok(None),
+            Returned::Value(Value::Table(table), Kind::Failed) => {
                 ErrorTable::read(&self.lua, &table).map(|error| Some(located(error, name)))
             }
-            (Kind::Failed, other) => self.bare_text(other).map(|text| Some(bare(&text, name))),
-            (kind, value) => {
+            Returned::Value(other, Kind::Failed) => {
+                self.bare_text(other).map(|text| Some(bare(&text, name)))
+            }
+            Returned::Value(value, kind) => {
                 let error =
                     to_reply::write(&self.glue, &self.lua, &self.state, (value, kind), reply)?;
                 Ok(error
@@ -567,6 +594,12 @@ fn add_natives(lua: &Lua, state: &Rc<State>, native: &Table) -> Result<()> {
         false => value_of(lua, &shared, value),
     };
     native.raw_set("caught", lua.create_function(caught)?)?;
+    let shared = Rc::clone(state);
+    let compiled = move |_: &Lua, ()| {
+        shared.has_compiled.set(true);
+        Ok(())
+    };
+    native.raw_set("has_compiled", lua.create_function(compiled)?)?;
     let is_native = |_: &Lua, function: Function| Ok(function.info().what == "C");
     native.raw_set("is_native", lua.create_function(is_native)?)?;
     native.raw_set("bad_argument", lua.create_function(bad_argument)?)?;

@@ -284,6 +284,7 @@ local function compile(text, name)
   c_collectgarbage("stop")
   local new, failure = c_loadstring(as_text(text), name)
   c_collectgarbage("restart")
+  native.has_compiled()
   if not new then
     return nil, caught(failure)
   end
@@ -567,29 +568,6 @@ local function failed(failure)
 end
 eval_real.__redis__err__handler = failed
 
--- What a reply is made of; the numbers are those of `Kind` in Rust.
-local FAILED, PLAIN, ARRAY, SPECIAL = 0, 1, 2, 3
-
-local function table_kind(t)
-  if c_getmetatable(t) == nil and not real_of[t] then
-    if t.err == nil and t.ok == nil and t.double == nil and t.big_number == nil
-      and t.verbatim_string == nil and t.map == nil and t.set == nil then
-      return ARRAY
-    end
-    return SPECIAL
-  end
-  return SPECIAL
-end
-
-local function ended(ok, value)
-  if not ok then
-    return value, FAILED
-  elseif type(value) ~= "table" then
-    return value, PLAIN
-  end
-  return value, table_kind(value)
-end
-
 -- The largest index of a table and how many there are; -1 when it is no array for JSON.
 local function array_len(t)
   local max, items = 0, 0
@@ -623,22 +601,13 @@ end
 -- What was compiled, by the number that Rust knows it by.
 local compiled = {}
 
-local called, called_keys, called_argv
-local function call()
-  return called(called_keys, called_argv)
-end
-
 return {
-  run_script = function(script, keys, argv)
-    environment = eval_face
-    eval_real.KEYS = keys
-    eval_real.ARGV = argv
-    return ended(c_xpcall(compiled[script], failed))
-  end,
-  run_function = function(number, keys, argv)
-    environment = function_face
-    called, called_keys, called_argv = compiled[number], keys, argv
-    return ended(c_xpcall(call, failed))
+  compiled = compiled,
+  globals = eval_real,
+  failed = failed,
+  -- What scripts compile from now on belongs to a script, or to a function.
+  begin = function(is_function)
+    environment = is_function and function_face or eval_face
   end,
   load_library = function(body)
     environment = function_face
@@ -656,7 +625,6 @@ return {
   -- Lets go of what the last run was given.
   rest = function()
     eval_real.KEYS, eval_real.ARGV = nil, nil
-    called, called_keys, called_argv = nil, nil, nil
   end,
   next = c_next,
   index = function(t, key)

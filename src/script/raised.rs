@@ -108,8 +108,7 @@ fn value_of_error(lua: &Lua, state: &State, error: &Error) -> Result<Value> {
         Some(Raised::Table { err, is_counted }) => error_table(lua, err, *is_counted),
         Some(Raised::Again(value)) => value_of(lua, state, value.clone()),
         Some(Raised::Over) => {
-            let why = state.stopped.get().map_or("the script was ended", |stopped| stopped.text);
-            error_table(lua, format!("ERR {why}").as_bytes(), false)
+            error_table(lua, format!("ERR {}", state.why_over()).as_bytes(), false)
         }
         None => text(lua, error.to_string().as_bytes()),
     }
@@ -132,26 +131,30 @@ pub fn error_table(lua: &Lua, err: &[u8], is_counted: bool) -> Result<Value> {
     Ok(Value::Table(table))
 }
 
-/// The text of an error table made of what a command has answered or what Redis' functions are
-/// given: `-CODE text`, or a text without a code.
+/// The text of an error table made of what Redis' functions are given: `-CODE text`, or a text
+/// without a code.
 pub fn error_text(reply: &[u8]) -> Vec<u8> {
-    let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
     let (code, text) = match reply.strip_prefix(b"-") {
-        None => (&b"ERR"[..], reply),
-        Some(rest) => match rest.iter().position(|byte| *byte == b' ') {
-            None => (&b"ERR"[..], rest),
-            Some(blank) => {
-                let (code, text) = rest.split_at(blank);
-                (code, text.get(1..).unwrap_or_default())
-            }
-        },
+        None => (&b"ERR"[..], without_line_ends(reply)),
+        Some(line) => code_and_text(line),
     };
+    [code, b" ", text].concat()
+}
+
+/// The parts of an error reply without its marker.
+pub fn code_and_text(line: &[u8]) -> (&[u8], &[u8]) {
+    match line.iter().position(|byte| *byte == b' ') {
+        None => (b"ERR", without_line_ends(line)),
+        Some(blank) => {
+            let (code, text) = line.split_at(blank);
+            (code, without_line_ends(text.get(1..).unwrap_or_default()))
+        }
+    }
+}
+
+fn without_line_ends(text: &[u8]) -> &[u8] {
+    let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
     let from = text.iter().position(|byte| !is_line_end(byte)).unwrap_or(text.len());
     let to = text.iter().rposition(|byte| !is_line_end(byte)).map_or(from, |last| last + 1);
-    let text = text.get(from..to).unwrap_or_default();
-    let mut all = Vec::with_capacity(code.len() + 1 + text.len());
-    all.extend_from_slice(code);
-    all.push(b' ');
-    all.extend_from_slice(text);
-    all
+    text.get(from..to).unwrap_or_default()
 }

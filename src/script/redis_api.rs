@@ -3,10 +3,10 @@
 use crate::protocol::reply::Protocol;
 use crate::protocol::request::ArgsBuffer;
 use crate::script::arguments::{Arguments, number_of, to_integer};
-use crate::script::from_reply::{Converted, Words, convert};
 use crate::script::host::LogLevel;
-use crate::script::raised::{Raised, error_table, error_text, redis_error, text_error};
+use crate::script::raised::{error_table, error_text, redis_error, text_error};
 use crate::script::source::{LibraryFunction, ScriptFlags, ScriptId};
+use crate::script::stack;
 use crate::script::state::{Drand48, Mode, State, out_of_memory};
 use crate::util::number::format_f64;
 use crate::util::text::until_zero_byte;
@@ -32,14 +32,9 @@ const WHOLE_MAX: i64 = 1 << 53;
 pub fn table(lua: &Lua, state: &Rc<State>) -> Result<Table> {
     let table = lua.create_table()?;
     add_constants(&table)?;
-    let words = Rc::new(Words::new(lua)?);
-    for (name, raises) in [("call", true), ("pcall", false)] {
-        let (state, words) = (Rc::clone(state), Rc::clone(&words));
-        let call = move |lua: &Lua, values: MultiValue| {
-            state.unlimited(lua, || command(lua, &state, &words, &values, raises))
-        };
-        table.raw_set(name, lua.create_function(call)?)?;
-    }
+    let [call, pcall] = stack::command_functions(lua, state)?;
+    table.raw_set("call", call)?;
+    table.raw_set("pcall", pcall)?;
     type Named = (&'static str, fn(&Lua, &State, MultiValue) -> Result<Value>);
     let functions: [Named; 10] = [
         ("log", log),
@@ -115,40 +110,6 @@ fn read_command(
         }
     }
     Ok(None)
-}
-
-/// `redis.call` and `redis.pcall`.
-fn command(
-    lua: &Lua,
-    state: &State,
-    words: &Words,
-    values: &MultiValue,
-    raises: bool,
-) -> Result<Value> {
-    if state.mode.get() != Mode::Running {
-        return Err(redis_error("redis.call/pcall can only be called inside a script invocation"));
-    }
-    let mut arguments = state.arguments.borrow_mut();
-    let (err, is_counted) = match read_command(lua, state, values, &mut arguments)? {
-        Some(wrong) => (error_text(wrong.as_bytes()), false),
-        None => {
-            let mut reply = state.reply.take();
-            reply.clear();
-            let protocol = state.protocol.get();
-            let called = state.host(|host| host.call(arguments.args(), protocol, &mut reply));
-            let converted = called.and_then(|()| convert(lua, words, reply.in_one_piece()));
-            reply.clear();
-            state.reply.replace(reply);
-            match converted? {
-                Converted::Value(value) => return Ok(value),
-                Converted::Error(err) => (err, true),
-            }
-        }
-    };
-    if raises {
-        return Err(Raised::Table { err, is_counted }.into());
-    }
-    error_table(lua, &err, is_counted)
 }
 
 fn check_running(state: &State, name: &str) -> Result<()> {

@@ -50,6 +50,8 @@ pub struct State {
     /// Bytes that a reply, or what a library builds outside of Lua, may have.
     pub output_bytes_max: Cell<usize>,
     pub stopped: Cell<Option<Stopped>>,
+    /// Something was compiled since the last full collection.
+    pub has_compiled: Cell<bool>,
     panic: RefCell<Option<Box<dyn Any + Send>>>,
     has_panicked: Cell<bool>,
     steps: Cell<u32>,
@@ -71,6 +73,7 @@ impl State {
             memory_bytes_max: Cell::new(0),
             output_bytes_max: Cell::new(usize::MAX),
             stopped: Cell::new(None),
+            has_compiled: Cell::new(true),
             panic: RefCell::new(None),
             has_panicked: Cell::new(false),
             steps: Cell::new(0),
@@ -91,6 +94,11 @@ impl State {
     /// True when the script has to end, whatever it catches.
     pub fn is_over(&self) -> bool {
         self.stopped.get().is_some() || self.has_panicked.get()
+    }
+
+    /// Why the script has to end.
+    pub fn why_over(&self) -> &'static str {
+        self.stopped.get().map_or("the script was ended", |stopped| stopped.text)
     }
 
     /// Asks something of the host.
@@ -179,6 +187,7 @@ impl State {
         self.random.borrow_mut().end_run();
         self.json_settings.borrow().set(Settings::default());
         self.registered.borrow_mut().clear();
+        self.reply.borrow_mut().clear();
         self.panic.borrow_mut().take()
     }
 }

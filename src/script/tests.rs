@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 /// A host that answers commands with what a test says.
 #[derive(Default)]
-struct Mock {
+pub(super) struct Mock {
     polls: usize,
     polls_max: Option<usize>,
     log: Vec<(LogLevel, Vec<u8>)>,
     panics: bool,
+    /// The answer to `given`.
+    pub(super) given: Vec<u8>,
 }
 
 impl Host for Mock {
@@ -27,6 +29,11 @@ impl Host for Mock {
             b"ok" => writer.ok(),
             b"count" => writer.count(args.len()),
             b"null" => writer.null(),
+            b"given" => reply.put(&self.given),
+            b"list" => {
+                writer.array(args.len() - 1);
+                args.iter_from(1).for_each(|argument| writer.bulk(argument));
+            }
             _ => writer.error(b"ERR Unknown Redis command called from script"),
         }
     }
@@ -48,21 +55,34 @@ impl Host for Mock {
     }
 }
 
-fn run_with(host: &mut Mock, limits: &Limits, protocol: Protocol, source: &str) -> String {
-    let script = Arc::new(Script::new(source.as_bytes(), 0));
+pub(super) fn run_with(
+    host: &mut Mock,
+    limits: &Limits,
+    protocol: Protocol,
+    source: &str,
+) -> String {
+    run_compiled(host, limits, protocol, &Arc::new(Script::new(source.as_bytes(), 0)))
+}
+
+pub(super) fn run_compiled(
+    host: &mut Mock,
+    limits: &Limits,
+    protocol: Protocol,
+    script: &Arc<Script>,
+) -> String {
     let mut output = OutputBuffer::new();
     let (mut keys, mut argv) = (ArgsBuffer::default(), ArgsBuffer::default());
     keys.push(b"key1");
     argv.push(b"arg1");
     argv.push(b"arg2");
     let mut reply = ReplyWriter::new(&mut output, protocol);
-    match run_script(&script, keys.args(), argv.args(), host, limits, &mut reply) {
+    match run_script(script, keys.args(), argv.args(), host, limits, &mut reply) {
         Ok(()) => String::from_utf8_lossy(output.in_one_piece()).into_owned(),
         Err(error) => format!("-{error}").replace(script.id().as_str(), "SHA"),
     }
 }
 
-fn run(source: &str) -> String {
+pub(super) fn run(source: &str) -> String {
     run_with(&mut Mock::default(), &Limits::default(), Protocol::Resp2, source)
 }
 

@@ -22,13 +22,11 @@ const STACK_SLOTS_AT_FIRST: usize = 2;
 const STACK_SLOTS_NEEDED: usize = 4;
 const STACK_LIMIT: &[u8] = b"ERR reached lua stack limit";
 
-/// What the table of a reply is, as the prelude says it.
+/// What a script has returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// It is an error.
     Failed,
-    /// No table.
-    Plain,
     /// A table without any of the fields that mean something.
     Array,
     /// A table that may have one.
@@ -36,12 +34,29 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub fn from_number(number: i64) -> Self {
-        match number {
-            0 => Self::Failed,
-            1 => Self::Plain,
-            2 => Self::Array,
-            _ => Self::Special,
+    pub fn of_table(is_special: bool) -> Self {
+        if is_special { Self::Special } else { Self::Array }
+    }
+}
+
+/// A value that is no table.
+#[derive(Debug, Clone, Copy)]
+pub enum Plain<'a> {
+    Nil,
+    Boolean(bool),
+    Number(f64),
+    Text(&'a [u8]),
+}
+
+impl Plain<'_> {
+    /// Writes the reply that it is for a script that speaks this protocol.
+    pub fn write(self, script_protocol: Protocol, reply: &mut ReplyWriter<'_>) {
+        match self {
+            Self::Text(text) => reply.bulk(text),
+            Self::Number(number) => reply.integer(to_integer(number)),
+            Self::Boolean(value) if script_protocol == Protocol::Resp3 => reply.boolean(value),
+            Self::Boolean(true) => reply.integer(1),
+            Self::Boolean(false) | Self::Nil => reply.null(),
         }
     }
 }
@@ -135,14 +150,18 @@ fn assemble(body: &[u8], headers: &[Header], reply: &mut ReplyWriter<'_>) {
 
 /// What is no table.
 fn plain(value: &Value, script_protocol: Protocol, reply: &mut ReplyWriter<'_>) {
-    match value {
-        Value::String(text) => reply.bulk(&text.as_bytes()),
-        Value::Integer(number) => reply.integer(*number),
-        Value::Number(number) => reply.integer(to_integer(*number)),
-        Value::Boolean(value) if script_protocol == Protocol::Resp3 => reply.boolean(*value),
-        Value::Boolean(true) => reply.integer(1),
-        _ => reply.null(),
-    }
+    let text;
+    let plain = match value {
+        Value::String(string) => {
+            text = string.as_bytes();
+            Plain::Text(&text)
+        }
+        Value::Integer(number) => Plain::Number(*number as f64),
+        Value::Number(number) => Plain::Number(*number),
+        Value::Boolean(value) => Plain::Boolean(*value),
+        _ => Plain::Nil,
+    };
+    plain.write(script_protocol, reply);
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -259,3 +259,23 @@ local t = {} for i = 1, 7999 do t[i] = 1 end return redis.call('lpush', KEYS[1],
 local t = {} for i = 1, 7999 do t[i] = 1 end return redis.call('lpush', KEYS[1], unpack(t, 1))
 --
 local t = {} for i = 1, 7900 do t[i] = 'element' .. i end return redis.call('lpush', KEYS[1], unpack(t, 1, 7900))
+--
+local t = {} for i = 1, 7999 do t[i] = 's' .. i end return redis.call('rpush', KEYS[1], unpack(t))
+--
+local t = {} for i = 1, 7999 do t[i] = i + 0.5 end redis.call('rpush', KEYS[1], unpack(t)) local r = redis.call('lrange', KEYS[1], 0, -1) return {#r, r[1], r[7999]}
+--
+local r = {} for _, n in ipairs({-0, 0 * -1, 1e15, 2^53, 2^53 + 2, -2^53 - 2, 1e17, 2^63, -2^63, 1e300, 5e-324, 1/0, -1/0, 0/0, -(0/0), 0.1, 1e20, 123456789012}) do r[#r + 1] = redis.call('echo', n) end return r
+--
+local f = coroutine.wrap(function() redis.call('set', KEYS[1], 'v') coroutine.yield(redis.call('get', KEYS[1])) return redis.call('incr', KEYS[1]) end) return {f(), pcall(f)}
+--
+local ok, e = pcall(pcall, redis.call, 'nope') return {tostring(ok), tostring(e)}
+--
+local e = redis.pcall('incr', KEYS[1], 'x') local k = {} for n in pairs(e) do k[#k + 1] = n end table.sort(k) return k
+--
+redis.call('set', KEYS[1], 'x') local e = redis.pcall('incr', KEYS[1]) local k = {} for n, v in pairs(e) do k[#k + 1] = n .. tostring(v) end table.sort(k) return k
+--
+return {pcall(redis.call, 'set', KEYS[1], {})}
+--
+return redis.pcall('set', KEYS[1], function() end)
+--
+return redis.call('set', KEYS[1], coroutine.create(function() end))
