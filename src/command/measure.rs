@@ -2,7 +2,7 @@
 //!
 //! The clock is read once after each command, and what passed since the last reading is the
 //! command's: so the look-up of the command and the wait for its locks count to it, decoding does
-//! not. Calls of one command that follow each other are added up here and counted together.
+//! not. Calls of one command are added up here and counted together, for a few commands at a time.
 
 use crate::command::context::{Context, Deferred};
 use crate::command::dispatch::{Gate, Scratch};
@@ -12,14 +12,28 @@ use crate::protocol::{Args, OwnedArgs};
 use crate::stats::{CallCounts, CommandStats, Sample, SlowCall, shortened};
 use crate::util::clock::Stopwatch;
 use crate::util::text::push_quoted;
-use smallvec::SmallVec;
 use std::borrow::Cow;
 
 /// In the place of a secret.
 const REDACTED: &[u8] = b"(redacted)";
 
-/// Calls of one command that are counted together at most.
+/// Calls of one command that are counted together at most, if their durations are.
 const COUNTED_MAX: usize = 16;
+/// Commands whose calls are added up at a time: those of a script, or of a pipeline.
+const COMMANDS_MAX: usize = 8;
+
+/// Calls of one command that have not been counted yet.
+#[derive(Debug)]
+struct Counted {
+    spec: &'static CommandSpec,
+    /// The number of the command.
+    number: usize,
+    counts: CallCounts,
+    /// How long each of them took.
+    durations: [u64; COUNTED_MAX],
+    /// How many durations there are.
+    timed: usize,
+}
 
 /// Measures the commands of one task.
 #[derive(Debug, Default)]
@@ -28,11 +42,9 @@ pub(super) struct Meter {
     watch: Stopwatch,
     /// The command that runs.
     running: Option<&'static CommandSpec>,
-    /// The command whose calls are in `counts`, and its number.
-    counted: Option<(&'static CommandSpec, usize)>,
-    counts: CallCounts,
-    /// How long each of them took.
-    durations: SmallVec<[u64; COUNTED_MAX]>,
+    counted: Vec<Counted>,
+    /// Where the command was found that ran last.
+    last: usize,
 }
 
 /// A command that began before its task had to wait.
@@ -67,26 +79,70 @@ impl Meter {
     }
 
     #[inline]
-    fn add(&mut self, stats: &CommandStats, spec: &'static CommandSpec, call: CallCounts) {
-        let is_same = self.counted.is_some_and(|(counted, _)| std::ptr::eq(counted, spec));
-        if !is_same || self.durations.len() == COUNTED_MAX {
-            self.flush(stats);
-            if !is_same {
-                self.counted = Some((spec, table::number_of(spec)));
+    fn add(
+        &mut self,
+        stats: &CommandStats,
+        spec: &'static CommandSpec,
+        nanos: Option<u64>,
+        call: CallCounts,
+    ) {
+        if !self.counted.get(self.last).is_some_and(|counted| std::ptr::eq(counted.spec, spec)) {
+            self.last = self.place_of(stats, spec);
+        }
+        let Some(counted) = self.counted.get_mut(self.last) else { return };
+        counted.counts.calls += call.calls;
+        counted.counts.nanos += call.nanos;
+        counted.counts.failed += call.failed;
+        if let Some(nanos) = nanos {
+            if counted.timed == COUNTED_MAX {
+                counted.flush(stats);
+            }
+            if let Some(place) = counted.durations.get_mut(counted.timed) {
+                *place = nanos;
+                counted.timed += 1;
             }
         }
-        self.counts.calls += call.calls;
-        self.counts.nanos += call.nanos;
-        self.counts.failed += call.failed;
+    }
+
+    /// Where the calls of a command that was not the last one are added up.
+    #[inline(never)]
+    fn place_of(&mut self, stats: &CommandStats, spec: &'static CommandSpec) -> usize {
+        let is_it = |counted: &Counted| std::ptr::eq(counted.spec, spec);
+        // Most commands are followed by the same ones as before.
+        let next = if self.last + 1 < self.counted.len() { self.last + 1 } else { 0 };
+        if self.counted.get(next).is_some_and(is_it) {
+            return next;
+        }
+        if let Some(at) = self.counted.iter().position(is_it) {
+            return at;
+        }
+        if self.counted.len() == COMMANDS_MAX {
+            self.flush(stats);
+            self.counted.clear();
+        }
+        self.counted.reserve_exact(1);
+        self.counted.push(Counted {
+            spec,
+            number: table::number_of(spec),
+            counts: CallCounts::default(),
+            durations: [0; COUNTED_MAX],
+            timed: 0,
+        });
+        self.counted.len() - 1
     }
 
     /// Adds what was counted here to `stats`.
     pub(super) fn flush(&mut self, stats: &CommandStats) {
-        if let Some((_, number)) = self.counted
-            && self.counts.calls > 0
-        {
-            stats.add(number, std::mem::take(&mut self.counts), &self.durations);
-            self.durations.clear();
+        self.counted.iter_mut().for_each(|counted| counted.flush(stats));
+    }
+}
+
+impl Counted {
+    fn flush(&mut self, stats: &CommandStats) {
+        if self.counts.calls > 0 {
+            let durations = self.durations.get(..self.timed).unwrap_or_default();
+            stats.add(self.number, std::mem::take(&mut self.counts), durations);
+            self.timed = 0;
         }
     }
 }
@@ -156,10 +212,8 @@ impl Gate {
         let services = self.services();
         let observation = services.config.observation();
         let call = CallCounts { calls: 1, nanos, failed: u64::from(failed), rejected: 0 };
-        scratch.meter.add(&services.stats.commands, spec, call);
-        if observation.tracks_latency() {
-            scratch.meter.durations.push(nanos);
-        }
+        let duration = observation.tracks_latency().then_some(nanos);
+        scratch.meter.add(&services.stats.commands, spec, duration, call);
         if observation.is_notable(nanos) {
             self.note_slow(context, spec, args, nanos);
         }

@@ -23,7 +23,7 @@ use crate::keyspace::{Busy, Held, ShardSet};
 use crate::protocol::{Args, OutputBuffer, Protocol, ReplyWriter};
 use crate::script::{Host, Limits, LogLevel, ScriptError, ScriptFlags, ScriptId, Stopped};
 use crate::script::{run_function, run_script};
-use crate::util::clock::UnixMillis;
+use crate::util::clock::{Stopwatch, UnixMillis};
 use crate::util::number::parse_i64;
 use crate::util::random::Random;
 use std::sync::Arc;
@@ -242,6 +242,9 @@ impl Gate {
         call: &mut Call<'_>,
     ) -> Outcome {
         let watch = scratch.meter.watch();
+        // Without the time for which it has waited for its shards.
+        let mut own_watch = watch.clone();
+        own_watch.restart();
         let (database, protocol) = (context.database, context.protocol);
         context.is_in_script = true;
         let Call { args, reply, now, random, .. } = call;
@@ -256,7 +259,7 @@ impl Gate {
             args: *args,
             now: *now,
             random,
-            began: Instant::now(),
+            watch: own_watch,
             move_tasks_after: MOVE_TASKS_AFTER,
             lasts: false,
             wrote: false,
@@ -300,7 +303,7 @@ struct ScriptHost<'a, 'k, 'l> {
     args: Args<'a>,
     now: UnixMillis,
     random: &'a mut Random,
-    began: Instant,
+    watch: Stopwatch,
     /// When the other tasks of the thread are moved, again if they could not be.
     move_tasks_after: Duration,
     /// True when it has computed for long since its last command.
@@ -344,19 +347,26 @@ impl ScriptHost<'_, '_, '_> {
         Ok(spec)
     }
 
+    fn lasted(&self) -> Duration {
+        Duration::from_nanos(self.watch.elapsed_nanos())
+    }
+
     /// From now on whoever needs what it holds is refused.
     fn become_busy(&mut self) {
         let kind = self.prepared.kind();
         let name = self.prepared.name().to_vec();
+        let lasted = self.lasted();
         let kill = if kind == Busy::Script { "SCRIPT KILL" } else { "FUNCTION KILL" };
         tracing::warn!(
             "Slow script detected: still in execution after {} milliseconds. You can try killing \
              the script using the {kill} command. Script name is: {}.",
-            self.began.elapsed().as_millis(),
+            lasted.as_millis(),
             String::from_utf8_lossy(&name)
         );
         let command = self.args.iter_from(0).map(<[u8]>::to_vec).collect();
-        let busy = Arc::new(BusyScript::new(kind, name, command, self.began, self.wrote));
+        let now = Instant::now();
+        let began = now.checked_sub(lasted).unwrap_or(now);
+        let busy = Arc::new(BusyScript::new(kind, name, command, began, self.wrote));
         self.gate.services().busy_scripts.add(&busy);
         self.busy = Some(busy);
         self.held.give_notice(kind);
@@ -415,7 +425,7 @@ impl Host for ScriptHost<'_, '_, '_> {
 
     fn poll(&mut self) -> Result<(), Stopped> {
         self.lasts = true;
-        let lasted = self.began.elapsed();
+        let lasted = self.lasted();
         if lasted >= self.move_tasks_after {
             self.move_tasks_after *= 2;
             // They are moved as this begins, and it does not end before they were taken. From then

@@ -280,6 +280,10 @@ impl Gate {
     ) {
         held.let_go_if(if call.is_in_script { Bug::ScriptLetsGo } else { Bug::ExecLetsGo });
         let mark = call.reply.mark();
+        if matches!(spec.run, Run::Client(_)) && !spec.flags.has(Flags::FAST) {
+            // It may tell, or forget, what was counted.
+            self.flush_counts(scratch);
+        }
         scratch.meter.begin(spec);
         if let Some(early) = spec.early {
             early(call);
