@@ -14,7 +14,7 @@ use crate::command::spec::{CommandSpec, Destination, Flags, Outcome, Run, key_nu
 use crate::command::sweep::Sweeper;
 use crate::command::table;
 use crate::command::transaction::Transaction;
-use crate::keyspace::{AfterUnlock, DatabaseNumber, Keyspace};
+use crate::keyspace::{AfterUnlock, DatabaseNumber, Keyspace, LOOK_AHEAD_MAX};
 use crate::keyspace::{LocatedKey, Tally};
 use crate::protocol::{Args, OutputBuffer, ReplyWriter};
 use crate::stats::Counter;
@@ -26,6 +26,8 @@ use std::sync::Arc;
 
 /// Fewer keys than this are not worth looking ahead for.
 const LOOK_AHEAD_MIN: usize = 3;
+/// Keys of one request that are looked for ahead, if it says how many it has.
+const KEYS_AHEAD_MAX: usize = 4;
 
 /// Takes the values that commands leave to be freed, and word of new deadlines.
 pub trait Settle: Send + Sync + std::fmt::Debug {
@@ -147,14 +149,18 @@ impl Gate {
     ) {
         for args in requests {
             if let Some(row) = Self::find(scratch, args.at(0))
-                && let Some(key) = row.keys.first().and_then(|key| args.get(key.first))
+                && let Some(keys) = row.keys.first()
             {
-                scratch.ahead.note(key);
+                let count =
+                    if keys.is_counted() { count_ahead(args.at(keys.first - 1)) } else { 1 };
+                args.iter_from(keys.first).take(count).for_each(|key| scratch.ahead.note(key));
             }
         }
         let hashes = scratch.ahead.hashes();
         if hashes.len() >= LOOK_AHEAD_MIN {
-            self.keyspace.look_ahead(context.database, &hashes);
+            for hashes in hashes.chunks(LOOK_AHEAD_MAX) {
+                self.keyspace.look_ahead(context.database, hashes);
+            }
         }
     }
 
@@ -484,6 +490,15 @@ pub(super) fn changes(spec: &CommandSpec) -> bool {
 /// Redis.
 fn concerns_all(spec: &CommandSpec) -> bool {
     !spec.has_keys() && !matches!(spec.run, Run::Exec)
+}
+
+/// How many keys of a request are looked for ahead, by the argument that says how many there are.
+#[inline]
+fn count_ahead(count: &[u8]) -> usize {
+    match count {
+        [digit @ b'0'..=b'9'] => usize::from(digit - b'0').min(KEYS_AHEAD_MAX),
+        _ => KEYS_AHEAD_MAX,
+    }
 }
 
 /// Runs what may take long, letting other tasks of this thread move to another one.
