@@ -40,7 +40,7 @@ const INSTRUCTIONS_PER_POLL: u32 = 10_000;
 const COMPILED_MIN: usize = 256;
 
 /// Garbage of runs that is left where it is.
-const GARBAGE_BYTES_MAX: usize = 512 * 1024;
+const GARBAGE_BYTES_MAX: usize = 256 * 1024;
 
 /// How far memory may grow, in percent of what is in use, before Lua collects garbage by itself.
 const PAUSE_BETWEEN_RUNS: i32 = 1000;
