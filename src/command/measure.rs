@@ -90,17 +90,17 @@ impl Meter {
             self.last = self.place_of(stats, spec);
         }
         let Some(counted) = self.counted.get_mut(self.last) else { return };
+        if counted.timed == COUNTED_MAX {
+            counted.flush(stats);
+        }
         counted.counts.calls += call.calls;
         counted.counts.nanos += call.nanos;
         counted.counts.failed += call.failed;
-        if let Some(nanos) = nanos {
-            if counted.timed == COUNTED_MAX {
-                counted.flush(stats);
-            }
-            if let Some(place) = counted.durations.get_mut(counted.timed) {
-                *place = nanos;
-                counted.timed += 1;
-            }
+        if let Some(nanos) = nanos
+            && let Some(place) = counted.durations.get_mut(counted.timed)
+        {
+            *place = nanos;
+            counted.timed += 1;
         }
     }
 
@@ -300,4 +300,27 @@ fn without_secrets<'a>(spec: &CommandSpec, args: Args<'a>) -> Vec<Cow<'a, [u8]>>
         _ => {}
     }
     shown
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::stats::Durations;
+
+    #[test]
+    fn every_duration_is_counted_however_many_calls_come_together() {
+        let get = table::find(b"GET").unwrap();
+        let call = CallCounts { calls: 1, nanos: 5, ..CallCounts::default() };
+        for calls in 1..=3 * COUNTED_MAX {
+            let stats = CommandStats::new(table::number_of(get) + 1);
+            let mut meter = Meter::default();
+            (0..calls).for_each(|_| meter.add(&stats, get, Some(5), call));
+            meter.flush(&stats);
+            let mut durations = Durations::default();
+            assert!(stats.read_durations(table::number_of(get), &mut durations));
+            assert_eq!(durations.calls(), calls as u64);
+            assert_eq!(stats.counts(table::number_of(get)).calls, calls as u64);
+        }
+    }
 }

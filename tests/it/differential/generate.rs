@@ -624,6 +624,7 @@ impl Generator {
         requests.retain(|request| {
             !is_guessed(&request.args)
                 && !waits_long(&request.args)
+                && !is_undefined(&request.args)
                 && !streams::is_unlike(&request.args)
         });
         requests
@@ -1084,6 +1085,11 @@ fn is_guessed(args: &[Vec<u8>]) -> bool {
     word(0) == b"COMMAND"
         && word(1).starts_with(b"GETKEYS")
         && count.filter(plain).is_none_or(|count| count > args.len() - count_at - 1)
+}
+
+/// True when Redis does what C does not define: it negates this rank, and counts on.
+fn is_undefined(args: &[Vec<u8>]) -> bool {
+    args[0].eq_ignore_ascii_case(b"LPOS") && args.iter().any(|arg| arg == b"-9223372036854775808")
 }
 
 /// True when a request, because it was spoilt, could wait for more than a moment.
