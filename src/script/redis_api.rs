@@ -85,7 +85,7 @@ fn read_command(
 ) -> Result<Option<&'static str>> {
     arguments.clear();
     if values.is_empty() {
-        return Ok(Some("Please specify at least one argument for this redis lib call"));
+        return Ok(Some(stack::NO_COMMAND));
     }
     for value in values {
         let has_room = match value {
@@ -103,7 +103,7 @@ fn read_command(
             Value::Integer(_) | Value::Number(_) => {
                 arguments.push(&format_f64(number_of(lua, value).unwrap_or_default()))
             }
-            _ => return Ok(Some("Lua redis lib command arguments must be strings or integers")),
+            _ => return Ok(Some(stack::BAD_ARGUMENT)),
         };
         if !has_room {
             return Err(out_of_memory());

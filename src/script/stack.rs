@@ -36,8 +36,10 @@ const REPLY_SLOTS: c_int = 12;
 /// Elements of an array for which room is made before they have been read.
 const ELEMENTS_RESERVED_MAX: usize = 1024;
 
-const NO_COMMAND: &str = "Please specify at least one argument for this redis lib call";
-const BAD_ARGUMENT: &str = "Lua redis lib command arguments must be strings or integers";
+/// What a call of a command without arguments is told.
+pub const NO_COMMAND: &str = "Please specify at least one argument for this redis lib call";
+/// What a call is told that has an argument of another type.
+pub const BAD_ARGUMENT: &str = "Lua redis lib command arguments must be strings or integers";
 const NOT_RUNNING: &str = "redis.call/pcall can only be called inside a script invocation";
 const NO_REPLY: &str = "a command has answered with what is no reply";
 const TOO_DEEP: &str = "reached lua stack limit";
