@@ -4,8 +4,8 @@
 //! else receives its `now` as an argument, so that one command has one `now` and a test moves the
 //! clock instead of sleeping.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A moment in milliseconds since 1970, before it when negative.
@@ -62,6 +62,10 @@ fn unix_micros() -> i128 {
     }
 }
 
+/// Made once: making it asks the processor what it is, which takes a virtual machine tens of
+/// microseconds.
+static COUNTER: LazyLock<quanta::Clock> = LazyLock::new(quanta::Clock::new);
+
 /// Measures how long things take, by a clock that only goes forward.
 ///
 /// Every command reads it, hence not `std::time::Instant`: where the processor has a steady
@@ -76,7 +80,7 @@ impl Stopwatch {
     /// A clock that measures from now on.
     #[must_use]
     pub fn start() -> Self {
-        let clock = quanta::Clock::new();
+        let clock = COUNTER.clone();
         let since = clock.raw();
         Self { clock, since }
     }

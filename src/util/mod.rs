@@ -16,3 +16,5 @@ pub mod random;
 pub mod range;
 pub mod split;
 pub mod text;
+pub mod thin_bytes;
+pub mod whole_file;
