@@ -376,9 +376,13 @@ impl Registers {
                 }
                 Ok(())
             }
+            // Most registers are in few long runs of zeros, which raise nothing.
             Encoding::Sparse => for_each_run(sketch, |first, run| {
-                for register in self.0.iter_mut().skip(first).take(run.registers) {
-                    *register = run.value.max(*register);
+                let registers = first..first + run.registers;
+                if run.value > 0 {
+                    for register in self.0.get_mut(registers).unwrap_or_default() {
+                        *register = run.value.max(*register);
+                    }
                 }
             }),
         }
@@ -390,9 +394,15 @@ impl Registers {
     /// # Errors
     /// `Corrupted`; some registers may be raised then.
     pub fn raise(&self, sketch: &mut Vec<u8>, sparse_bytes_max: usize) -> Result<(), Corrupted> {
-        for (register, value) in self.0.iter().copied().enumerate() {
-            if value > 0 {
-                add(sketch, Mark { register, value }, sparse_bytes_max)?;
+        let (eights, _) = self.0.as_chunks::<8>();
+        for (number, eight) in eights.iter().enumerate() {
+            if u64::from_ne_bytes(*eight) == 0 {
+                continue;
+            }
+            for (register, value) in (number * 8..).zip(eight.iter().copied()) {
+                if value > 0 {
+                    add(sketch, Mark { register, value }, sparse_bytes_max)?;
+                }
             }
         }
         Ok(())
@@ -408,10 +418,23 @@ impl Registers {
     #[must_use]
     pub fn count(&self) -> u64 {
         let mut histogram = [0_u32; 1 + REGISTER_MAX as usize];
-        for value in self.0.iter() {
-            if let Some(bin) = histogram.get_mut(usize::from(*value)) {
-                *bin += 1;
+        let mut noughts = 0;
+        // They are a multiple of eight.
+        let (eights, _) = self.0.as_chunks::<8>();
+        for eight in eights {
+            // Of few elements most registers are 0.
+            if u64::from_ne_bytes(*eight) == 0 {
+                noughts += 8;
+                continue;
             }
+            for value in eight {
+                if let Some(bin) = histogram.get_mut(usize::from(*value)) {
+                    *bin += 1;
+                }
+            }
+        }
+        if let Some(bin) = histogram.first_mut() {
+            *bin += noughts;
         }
         let bin = |value: u32| f64::from(histogram.get(value as usize).copied().unwrap_or(0));
         let registers = REGISTERS as f64;

@@ -18,6 +18,8 @@
 //! exact over splits and merges: a walk visits what was there the whole time exactly once.
 //! Linear hashing was rejected because its order of splits has nothing to do with the hash order.
 
+mod sample;
+
 use crate::data::tagged::TaggedVec;
 use crate::util::hash::{KeyHash, PLACE_BITS_MAX, POSITION_BITS, POSITION_END, Position};
 use crate::util::random::Random;

@@ -11,7 +11,7 @@
 //! The large form finds a score by its member in the table, and all about order in the tree.
 
 use crate::data::member::Member;
-use crate::data::packed::{PackedRef, PackedSeq, Span};
+use crate::data::packed::{self, PackedRef, PackedSeq, Span};
 use crate::data::ranked_tree::{RankedTree, Scored, order};
 use crate::data::segmented::{CompactTable, Hashed};
 use crate::data::{Collection, Form, LargeValue, Value, ValueType};
@@ -27,6 +27,8 @@ pub const PACKED_SORTED_SET_MEMBER_BYTES_MAX: usize = 64;
 
 /// The kind of a score that is a double; lower kinds are the width of a whole number.
 const KIND_DOUBLE: u8 = 9;
+/// Bytes of a kind and a score at most.
+const SCORE_BYTES_MAX: usize = 9;
 /// Whole scores up to this are stored and shown as integers, as Redis does in its packed form.
 const WHOLE_SCORE_MAX: f64 = 4_611_686_018_427_387_904.0;
 
@@ -383,14 +385,8 @@ impl SortedSet {
     #[must_use]
     pub fn from_entries(mut entries: Vec<Scored>) -> Self {
         entries.sort_unstable_by(|a, b| a.order(b.score, b.member.bytes()));
-        let fits = entries.len() <= PACKED_SORTED_SET_MEMBERS_MAX
-            && entries.iter().all(|entry| is_short(entry.member.bytes()));
-        if fits {
-            let mut seq = PackedSeq::new();
-            for Scored { score, member } in &entries {
-                seq.push_back(&element(*score, member.bytes()));
-            }
-            return Self::Packed(seq);
+        if let Some(set) = Self::packed(entries.iter().map(|e| (e.score, e.member.bytes()))) {
+            return set;
         }
         let mut set = RankedMembers::new();
         for entry in entries {
@@ -398,6 +394,30 @@ impl SortedSet {
             set.tree.insert(entry);
         }
         Self::Ranked(set)
+    }
+
+    /// A sorted set of members that differ and their scores, none of them NaN, if it is small.
+    ///
+    /// Cost: O(n log n), O(n) if they are in order, one way or the other.
+    #[must_use]
+    pub fn small<'m>(members: impl Iterator<Item = (f64, &'m [u8])>) -> Option<Self> {
+        let mut members: SmallVec<[(f64, &[u8]); PACKED_SORTED_SET_MEMBERS_MAX]> =
+            members.take(PACKED_SORTED_SET_MEMBERS_MAX + 1).collect();
+        members.sort_unstable_by(|a, b| order(*a, *b));
+        Self::packed(members.iter().copied())
+    }
+
+    /// One of members in their order, if it may be packed.
+    fn packed<'m>(members: impl ExactSizeIterator<Item = (f64, &'m [u8])> + Clone) -> Option<Self> {
+        let fits = members.len() <= PACKED_SORTED_SET_MEMBERS_MAX
+            && members.clone().all(|(_, member)| is_short(member));
+        if !fits {
+            return None;
+        }
+        let bytes = members.clone().map(|(_, member)| SCORE_BYTES_MAX + member.len()).sum();
+        let mut seq = PackedSeq::with_room(packed::sequence_bytes_max(members.len(), bytes));
+        members.for_each(|(score, member)| seq.push_back(&element(score, member)));
+        Some(Self::Packed(seq))
     }
 
     /// The sorted set for reading.
