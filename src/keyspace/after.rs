@@ -8,6 +8,7 @@ use crate::keyspace::database::KeyTable;
 use crate::keyspace::entry::Entry;
 use crate::keyspace::events::{Events, KeyEvent};
 use crate::keyspace::lock::Epoch;
+use crate::keyspace::uses::Uses;
 use crate::keyspace::wait::ReadyKey;
 use crate::util::clock::UnixMillis;
 use crate::util::events::EventSet;
@@ -20,6 +21,7 @@ pub struct AfterUnlock {
     earliest_deadline: Option<UnixMillis>,
     expired: u64,
     ready: VecDeque<ReadyKey>,
+    uses: Uses,
     pub(super) events: Events,
 }
 
@@ -115,6 +117,26 @@ impl AfterUnlock {
     /// Adds events that were noted elsewhere.
     pub fn add_events(&mut self, events: Vec<KeyEvent>) {
         self.events.add(events);
+    }
+
+    /// How uses of keys are noted from now on.
+    #[inline]
+    pub fn set_uses(&mut self, uses: Uses) {
+        self.uses = uses;
+    }
+
+    /// How uses of keys are noted.
+    #[inline]
+    pub(super) fn uses(&self) -> Uses {
+        self.uses
+    }
+
+    /// Notes that a key was removed to make room.
+    pub(super) fn note_evicted(&mut self, database: DatabaseNumber, key: &[u8], epoch: Epoch) {
+        if epoch.notes_changes {
+            self.events.note_changed(database, key);
+        }
+        self.events.note(EventSet::EVICTED, "evicted", database, key);
     }
 
     /// Has only these classes of events noted from now on.

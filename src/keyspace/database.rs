@@ -105,6 +105,11 @@ impl Database {
         self.table.get(hash, |entry| KeyHash::of_key(entry.key()) == hash)
     }
 
+    /// Where the key with this hash stands, expired or not.
+    pub fn find_by_hash(&self, hash: KeyHash) -> Option<Slot> {
+        self.table.find(hash, |entry| KeyHash::of_key(entry.key()) == hash)
+    }
+
     /// True when a key with this hash is there, expired or not.
     pub fn has(&self, hash: KeyHash) -> bool {
         self.get_by_hash(hash).is_some()
@@ -126,6 +131,12 @@ impl Database {
         self.expiry.push(due, self.with_deadline + self.with_field_deadlines, |due| {
             table.get(due.hash, |entry| is_due(entry, due)).is_some()
         });
+    }
+
+    /// Looks at `count` items of the heap, and removes those that stand for nothing any more.
+    pub fn examine_deadlines(&mut self, count: usize) {
+        let table = &self.table;
+        self.expiry.examine(count, |due| table.get(due.hash, |entry| is_due(entry, due)).is_some());
     }
 
     /// The earliest deadline that the heap knows.
@@ -198,6 +209,11 @@ impl Database {
             self.set_walked(epoch, end);
             return Walked::Nothing;
         }
+        // The entries are all over the memory. Touched one behind the other, with nothing in
+        // between, they come together; see `Keyspace::look_ahead`.
+        let mut ends = 0;
+        self.table.walk_segment(from, |entry| ends ^= entry.ends());
+        std::hint::black_box(ends);
         let until = self.table.walk_segment(from, each);
         self.set_walked(epoch, until);
         if until < end { Walked::Segment } else { Walked::LastSegment }

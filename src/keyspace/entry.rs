@@ -12,6 +12,9 @@
 //! ```
 //!
 //! The version is the snapshot epoch in which the entry was created or last changed.
+//!
+//! Beside the pointer, which has the length of the allocation in its upper bits, there is room for
+//! when the key was last used.
 
 use crate::data::packed::{PackedRef, PackedSeq};
 use crate::data::segmented::Hashed;
@@ -21,8 +24,10 @@ use crate::data::{
     TimedHash,
 };
 use crate::data::{Value, ValueRef, ValueType};
+use crate::keyspace::uses::LastUse;
 use crate::util::clock::UnixMillis;
 use crate::util::hash::KeyHash;
+use crate::util::thin_bytes::ThinBytes;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -56,21 +61,21 @@ pub type Version = u32;
 #[derive(Debug, Clone)]
 pub enum Entry {
     /// Everything in one allocation.
-    Packed(PackedEntry),
+    Packed(PackedEntry, LastUse),
     /// A record with a large value.
-    Large(Arc<LargeEntry>),
+    Large(Arc<LargeEntry>, LastUse),
 }
 
 /// Nothing: what stands in a place of a table that is free. Allocates nothing.
 impl Default for Entry {
     fn default() -> Self {
-        Self::Packed(PackedEntry(Box::default()))
+        Self::Packed(PackedEntry::default(), LastUse::default())
     }
 }
 
 /// The bytes of a packed entry; see the head of the file.
-#[derive(Debug, Clone)]
-pub struct PackedEntry(Box<[u8]>);
+#[derive(Debug, Clone, Default)]
+pub struct PackedEntry(ThinBytes);
 
 /// A key with a large value.
 #[derive(Debug, Clone)]
@@ -149,13 +154,54 @@ impl PackedEntry {
     }
 
     #[inline]
+    fn fields(&self) -> Fields<'_> {
+        Fields(&self.0)
+    }
+
+    #[inline]
     fn byte(&self, at: usize) -> u8 {
+        self.fields().byte(at)
+    }
+
+    #[inline]
+    fn key_range(&self) -> std::ops::Range<usize> {
+        self.fields().key_range()
+    }
+
+    #[inline]
+    fn number<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        self.fields().number(at)
+    }
+
+    #[inline]
+    fn key(&self) -> &[u8] {
+        self.fields().key()
+    }
+
+    #[inline]
+    fn value_bytes(&self) -> &[u8] {
+        self.fields().value_bytes()
+    }
+
+    #[inline]
+    fn deadline(&self) -> Option<UnixMillis> {
+        self.fields().deadline()
+    }
+}
+
+/// The bytes of a packed entry, found once for several looks at them.
+#[derive(Clone, Copy)]
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    #[inline]
+    fn byte(self, at: usize) -> u8 {
         self.0.get(at).copied().unwrap_or(0)
     }
 
     /// Where the key begins and ends.
     #[inline]
-    fn key_range(&self) -> std::ops::Range<usize> {
+    fn key_range(self) -> std::ops::Range<usize> {
         let mut start = FIXED_BYTES + deadline_bytes(self.byte(0));
         let mut len = usize::from(self.byte(KEY_LEN_AT));
         if len == usize::from(LONG_KEY) {
@@ -166,21 +212,22 @@ impl PackedEntry {
     }
 
     #[inline]
-    fn number<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+    fn number<const N: usize>(self, at: usize) -> Option<[u8; N]> {
         self.0.get(at..)?.first_chunk().copied()
     }
 
     #[inline]
-    fn key(&self) -> &[u8] {
+    fn key(self) -> &'a [u8] {
         self.0.get(self.key_range()).unwrap_or_default()
     }
 
     #[inline]
-    fn value_bytes(&self) -> &[u8] {
+    fn value_bytes(self) -> &'a [u8] {
         self.0.get(self.key_range().end..).unwrap_or_default()
     }
 
-    fn deadline(&self) -> Option<UnixMillis> {
+    #[inline]
+    fn deadline(self) -> Option<UnixMillis> {
         let stored = match deadline_bytes(self.byte(0)) {
             0 => return None,
             len => self.0.get(FIXED_BYTES..FIXED_BYTES + len)?,
@@ -206,7 +253,7 @@ impl Entry {
         }
         let mut bytes = PackedEntry::head(KIND_STRING, key, deadline, version, value.len());
         bytes.extend_from_slice(value);
-        Self::Packed(PackedEntry(bytes.into_boxed_slice()))
+        Self::packed(bytes)
     }
 
     /// Any value in the form its size calls for. Cost: O(key + packed bytes).
@@ -233,7 +280,7 @@ impl Entry {
                 let kind = kind_of(value_type);
                 let mut bytes = PackedEntry::head(kind, key, deadline, version, value.len());
                 bytes.extend_from_slice(value);
-                Self::Packed(PackedEntry(bytes.into_boxed_slice()))
+                Self::packed(bytes)
             }
         }
     }
@@ -244,7 +291,35 @@ impl Entry {
         deadline: Option<UnixMillis>,
         version: Version,
     ) -> Self {
-        Self::Large(Arc::new(LargeEntry { key: key.into(), deadline, version, value }))
+        let entry = LargeEntry { key: key.into(), deadline, version, value };
+        Self::Large(Arc::new(entry), LastUse::default())
+    }
+
+    fn packed(bytes: Vec<u8>) -> Self {
+        Self::Packed(PackedEntry(bytes.into_boxed_slice().into()), LastUse::default())
+    }
+
+    /// When it was last used, or how often.
+    #[inline]
+    #[must_use]
+    pub fn last_use(&self) -> &LastUse {
+        match self {
+            Self::Packed(_, last_use) | Self::Large(_, last_use) => last_use,
+        }
+    }
+
+    fn last_use_mut(&mut self) -> &mut LastUse {
+        match self {
+            Self::Packed(_, last_use) | Self::Large(_, last_use) => last_use,
+        }
+    }
+
+    /// The same with other bits for its use.
+    #[inline]
+    #[must_use]
+    pub fn with_last_use(mut self, last_use: LastUse) -> Self {
+        *self.last_use_mut() = last_use;
+        self
     }
 
     /// The key.
@@ -252,8 +327,8 @@ impl Entry {
     #[must_use]
     pub fn key(&self) -> &[u8] {
         match self {
-            Self::Packed(entry) => entry.key(),
-            Self::Large(entry) => &entry.key,
+            Self::Packed(entry, _) => entry.key(),
+            Self::Large(entry, _) => &entry.key,
         }
     }
 
@@ -262,8 +337,8 @@ impl Entry {
     #[must_use]
     pub fn deadline(&self) -> Option<UnixMillis> {
         match self {
-            Self::Packed(entry) => entry.deadline(),
-            Self::Large(entry) => entry.deadline,
+            Self::Packed(entry, _) => entry.deadline(),
+            Self::Large(entry, _) => entry.deadline,
         }
     }
 
@@ -287,8 +362,8 @@ impl Entry {
     #[must_use]
     pub fn field_deadlines(&self) -> Option<&TimedHash> {
         match self {
-            Self::Packed(_) => None,
-            Self::Large(entry) => match &entry.value {
+            Self::Packed(_, _) => None,
+            Self::Large(entry, _) => match &entry.value {
                 LargeValue::TimedHash(hash) => Some(hash),
                 _ => None,
             },
@@ -314,8 +389,8 @@ impl Entry {
     #[must_use]
     pub fn version(&self) -> Version {
         match self {
-            Self::Packed(entry) => entry.number(VERSION_AT).map_or(0, u32::from_le_bytes),
-            Self::Large(entry) => entry.version,
+            Self::Packed(entry, _) => entry.number(VERSION_AT).map_or(0, u32::from_le_bytes),
+            Self::Large(entry, _) => entry.version,
         }
     }
 
@@ -323,12 +398,12 @@ impl Entry {
     #[inline]
     pub fn set_version(&mut self, version: Version) {
         match self {
-            Self::Packed(entry) => {
+            Self::Packed(entry, _) => {
                 if let Some(place) = entry.0.get_mut(VERSION_AT..VERSION_AT + 4) {
                     place.copy_from_slice(&version.to_le_bytes());
                 }
             }
-            Self::Large(entry) => Arc::make_mut(entry).version = version,
+            Self::Large(entry, _) => Arc::make_mut(entry).version = version,
         }
     }
 
@@ -355,9 +430,10 @@ impl Entry {
     #[must_use]
     pub fn value(&self) -> ValueRef<'_> {
         match self {
-            Self::Packed(entry) => {
-                let bytes = entry.value_bytes();
-                match entry.byte(0) & KIND_MASK {
+            Self::Packed(entry, _) => {
+                let fields = entry.fields();
+                let bytes = fields.value_bytes();
+                match fields.byte(0) & KIND_MASK {
                     KIND_STRING => ValueRef::String(StringRef::Packed(bytes)),
                     KIND_LIST => ValueRef::List(ListRef::Packed(PackedRef(bytes))),
                     KIND_SET => ValueRef::Set(SetRef::packed(bytes)),
@@ -365,7 +441,7 @@ impl Entry {
                     _ => ValueRef::Hash(HashRef::Packed(PackedRef(bytes))),
                 }
             }
-            Self::Large(entry) => match &entry.value {
+            Self::Large(entry, _) => match &entry.value {
                 LargeValue::String(bytes) => ValueRef::String(StringRef::Large(bytes)),
                 LargeValue::List(list) => ValueRef::List(ListRef::Chunked(list)),
                 LargeValue::Hash(table) => ValueRef::Hash(HashRef::Table(table)),
@@ -377,10 +453,21 @@ impl Entry {
         }
     }
 
+    /// True when this is a clone of `other`, and neither has been changed since it was made.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            // A change of one would have made another allocation of it.
+            (Self::Large(own, _), Self::Large(other, _)) => Arc::ptr_eq(own, other),
+            (Self::Packed(own, _), Self::Packed(other, _)) => *own.0 == *other.0,
+            _ => false,
+        }
+    }
+
     /// True when freeing the entry may take long: it is more than one allocation.
     #[must_use]
     pub fn is_large(&self) -> bool {
-        matches!(self, Self::Large(_))
+        matches!(self, Self::Large(_, _))
     }
 
     /// Made of the first and the last byte of the allocation behind the entry, so that a short one
@@ -389,10 +476,11 @@ impl Entry {
     #[must_use]
     pub fn ends(&self) -> u8 {
         match self {
-            Self::Packed(entry) => {
-                entry.0.first().copied().unwrap_or(0) ^ entry.0.last().copied().unwrap_or(0)
+            Self::Packed(entry, _) => {
+                let Fields(bytes) = entry.fields();
+                bytes.first().copied().unwrap_or(0) ^ bytes.last().copied().unwrap_or(0)
             }
-            Self::Large(entry) => u8::from(entry.deadline.is_some()),
+            Self::Large(entry, _) => u8::from(entry.deadline.is_some()),
         }
     }
 
@@ -400,8 +488,8 @@ impl Entry {
     #[must_use]
     pub fn free_cost(&self) -> usize {
         match self {
-            Self::Packed(_) => 1,
-            Self::Large(entry) => match &entry.value {
+            Self::Packed(_, _) => 1,
+            Self::Large(entry, _) => match &entry.value {
                 LargeValue::Hash(table) => table.len(),
                 LargeValue::TimedHash(hash) => hash.free_cost(),
                 LargeValue::Set(table) => table.len(),
@@ -415,8 +503,8 @@ impl Entry {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         match self {
-            Self::Packed(entry) => entry.0.len(),
-            Self::Large(entry) => entry.key.len() + entry.value.memory_bytes(),
+            Self::Packed(entry, _) => entry.0.len(),
+            Self::Large(entry, _) => entry.key.len() + entry.value.memory_bytes(),
         }
     }
 
@@ -425,8 +513,8 @@ impl Entry {
     #[must_use]
     pub fn shared_bytes(&self) -> usize {
         match self {
-            Self::Packed(entry) => entry.0.len(),
-            Self::Large(entry) => match &entry.value {
+            Self::Packed(entry, _) => entry.0.len(),
+            Self::Large(entry, _) => match &entry.value {
                 LargeValue::String(bytes) => bytes.len(),
                 LargeValue::TimedHash(hash) => {
                     hash.packed_bytes() + hash.pieces() * size_of::<usize>()
@@ -440,19 +528,20 @@ impl Entry {
     #[inline]
     #[must_use]
     pub fn fits_string(&self, len: usize, keeps_deadline: bool) -> bool {
-        let Self::Packed(entry) = self else {
+        let Self::Packed(entry, _) = self else {
             return false;
         };
-        let kind = entry.byte(0);
+        let fields = entry.fields();
+        let kind = fields.byte(0);
         kind & KIND_MASK == KIND_STRING
             && (kind & DEADLINE_MASK == 0 || keeps_deadline)
-            && entry.value_bytes().len() == len
+            && fields.value_bytes().len() == len
     }
 
     /// Overwrites a packed string by one that [fits](Self::fits_string).
     #[inline]
     pub fn overwrite_string(&mut self, value: &[u8]) {
-        let Self::Packed(entry) = self else {
+        let Self::Packed(entry, _) = self else {
             return;
         };
         let start = entry.key_range().end;
@@ -466,11 +555,11 @@ impl Entry {
     /// Sets or removes the deadline. Cost: O(1), or O(bytes) when a packed entry changes its size.
     pub fn set_deadline(&mut self, deadline: Option<UnixMillis>) {
         let entry = match self {
-            Self::Large(entry) => {
+            Self::Large(entry, _) => {
                 Arc::make_mut(entry).deadline = deadline;
                 return;
             }
-            Self::Packed(entry) => entry,
+            Self::Packed(entry, _) => entry,
         };
         let kind = entry.byte(0);
         let stored = StoredDeadline::of(deadline);
@@ -486,20 +575,26 @@ impl Entry {
     #[must_use]
     pub fn with_key(self, key: &[u8]) -> Self {
         match self {
-            Self::Large(mut entry) => {
+            Self::Large(mut entry, last_use) => {
                 Arc::make_mut(&mut entry).key = key.into();
-                Self::Large(entry)
+                Self::Large(entry, last_use)
             }
-            Self::Packed(entry) => {
+            Self::Packed(entry, last_use) => {
                 let value = entry.value_bytes();
                 let kind = entry.byte(0) & KIND_MASK;
                 let version = entry.number(VERSION_AT).map_or(0, u32::from_le_bytes);
                 let deadline = entry.deadline();
                 let mut bytes = PackedEntry::head(kind, key, deadline, version, value.len());
                 bytes.extend_from_slice(value);
-                Self::Packed(PackedEntry(bytes.into_boxed_slice()))
+                Self::packed(bytes).with_last_use(last_use)
             }
         }
+    }
+
+    /// Puts another one in its place, of which the use is the same.
+    fn become_entry(&mut self, other: Self) {
+        let last_use = self.last_use().clone();
+        *self = other.with_last_use(last_use);
     }
 
     /// Lends the collection at `key`, its own, to `change`; `None` when the value is of another
@@ -513,11 +608,11 @@ impl Entry {
     ) -> Option<R> {
         let (deadline, version) = (self.deadline(), self.version());
         let mut collection = match self {
-            Self::Packed(entry) if entry.byte(0) & KIND_MASK == kind_of(C::TYPE) => {
+            Self::Packed(entry, _) if entry.byte(0) & KIND_MASK == kind_of(C::TYPE) => {
                 C::from_packed(entry.take_seq())
             }
-            Self::Packed(_) => return None,
-            Self::Large(entry) => {
+            Self::Packed(_, _) => return None,
+            Self::Large(entry, _) => {
                 let stored = &mut Arc::make_mut(entry).value;
                 if let Some(collection) = C::in_place(stored) {
                     return Some(change(collection));
@@ -535,14 +630,14 @@ impl Entry {
     /// Cost: O(value) while packed, O(tail) amortized when large.
     pub fn append(&mut self, tail: &[u8]) -> Option<usize> {
         match self {
-            Self::Large(entry) => match &mut Arc::make_mut(entry).value {
+            Self::Large(entry, _) => match &mut Arc::make_mut(entry).value {
                 LargeValue::String(bytes) => {
                     *bytes = crate::data::string::append(std::mem::take(bytes), tail);
                     Some(bytes.len())
                 }
                 _ => None,
             },
-            Self::Packed(entry) => {
+            Self::Packed(entry, _) => {
                 if entry.byte(0) & KIND_MASK != KIND_STRING {
                     return None;
                 }
@@ -550,7 +645,8 @@ impl Entry {
                 if len > PACKED_STRING_BYTES_MAX {
                     let value = Bytes::copy_from_slice(entry.value_bytes());
                     let value = LargeValue::String(crate::data::string::append(value, tail));
-                    *self = Self::large(self.key(), value, self.deadline(), self.version());
+                    let (deadline, version) = (self.deadline(), self.version());
+                    self.become_entry(Self::large(self.key(), value, deadline, version));
                 } else {
                     let end = entry.0.len();
                     entry.resize(end..end, tail, entry.byte(0) & DEADLINE_MASK);
@@ -570,7 +666,7 @@ impl Entry {
         change: impl FnOnce(&mut [u8]) -> R,
     ) -> Option<R> {
         let entry = match self {
-            Self::Large(entry) => {
+            Self::Large(entry, _) => {
                 let LargeValue::String(bytes) = &mut Arc::make_mut(entry).value else {
                     return None;
                 };
@@ -579,7 +675,7 @@ impl Entry {
                 *bytes = changed;
                 return Some(result);
             }
-            Self::Packed(entry) => entry,
+            Self::Packed(entry, _) => entry,
         };
         if entry.byte(0) & KIND_MASK != KIND_STRING {
             return None;
@@ -588,7 +684,8 @@ impl Entry {
             let value = Bytes::copy_from_slice(entry.value_bytes());
             let (value, result) = crate::data::string::change(value, len, change);
             let value = LargeValue::String(value);
-            *self = Self::large(self.key(), value, self.deadline(), self.version());
+            let (deadline, version) = (self.deadline(), self.version());
+            self.become_entry(Self::large(self.key(), value, deadline, version));
             return Some(result);
         }
         let missing = len.saturating_sub(entry.value_bytes().len());
@@ -603,25 +700,30 @@ impl Entry {
     /// Stores a collection that was lent. A packed one still travels with its head and key.
     fn put_back(&mut self, key: &[u8], form: Form, deadline: Option<UnixMillis>, version: Version) {
         match (form, &mut *self) {
-            (Form::Packed(_, seq), Self::Packed(entry)) => {
-                entry.0 = seq.into_owner().0.into_boxed_slice();
+            (Form::Packed(_, seq), Self::Packed(entry, _)) => {
+                entry.0 = seq.into_owner().0.into_boxed_slice().into();
             }
-            (Form::Large(value), Self::Large(entry)) => Arc::make_mut(entry).value = value,
-            (form, _) => *self = Self::from_form(key, form, deadline, version),
+            (Form::Large(value), Self::Large(entry, _)) => Arc::make_mut(entry).value = value,
+            (form, _) => self.become_entry(Self::from_form(key, form, deadline, version)),
         }
     }
 }
 
 impl PackedEntry {
+    fn take_bytes(&mut self) -> Vec<u8> {
+        let bytes: Box<[u8]> = std::mem::take(&mut self.0).into();
+        bytes.into_vec()
+    }
+
     /// Lends the packed sequence; head and key travel with it until it is put back.
     fn take_seq(&mut self) -> PackedSeq {
         let base = self.key_range().end;
-        PackedSeq::in_owner(std::mem::take(&mut self.0).into_vec(), base)
+        PackedSeq::in_owner(self.take_bytes(), base)
     }
 
     /// Replaces the bytes in `range` and the deadline flag.
     fn resize(&mut self, range: std::ops::Range<usize>, by: &[u8], deadline_flag: u8) {
-        let mut bytes = std::mem::take(&mut self.0).into_vec();
+        let mut bytes = self.take_bytes();
         bytes.reserve_exact(by.len().saturating_sub(range.len()));
         if range.end <= bytes.len() {
             bytes.splice(range, by.iter().copied());
@@ -629,7 +731,7 @@ impl PackedEntry {
         if let Some(kind) = bytes.first_mut() {
             *kind = (*kind & !DEADLINE_MASK) | deadline_flag;
         }
-        self.0 = bytes.into_boxed_slice();
+        self.0 = bytes.into_boxed_slice().into();
     }
 }
 

@@ -51,6 +51,12 @@ impl ExpiryHeap {
         self.items.len()
     }
 
+    /// An item, by its number; it may be a stale one.
+    #[must_use]
+    pub fn item(&self, number: usize) -> Option<Due> {
+        self.items.get(number)
+    }
+
     /// The earliest deadline; it may be a stale one.
     #[inline]
     #[must_use]
@@ -79,6 +85,14 @@ impl ExpiryHeap {
                 self.merge_duplicates();
             }
             self.pass = Pass::default();
+        }
+    }
+
+    /// Looks at `count` more items and removes those that stand for nothing any more, however few
+    /// they are: for keys that go before their deadline one after the other.
+    pub fn examine(&mut self, count: usize, is_live: impl Fn(Due) -> bool) {
+        for _ in 0..count.min(self.items.len()) {
+            self.examine_next(&is_live);
         }
     }
 

@@ -316,7 +316,8 @@ impl AllHeld<'_, '_> {
 
     /// As [`Keyspace::flush_database`].
     pub fn flush_database(&mut self, database: DatabaseNumber, after: &mut AfterUnlock) {
-        self.shards.all_mut().for_each(|shard| shard.clear(database, self.epoch, after));
+        let shards = self.shards.all_that(|shard| shard.has_keys(database));
+        shards.for_each(|shard| shard.clear(database, self.epoch, after));
     }
 
     /// As [`Keyspace::swap_databases`].
@@ -328,6 +329,7 @@ impl AllHeld<'_, '_> {
         after: &mut AfterUnlock,
     ) {
         self.shards.shard(0).note_changes(1, self.epoch);
-        self.shards.all_mut().for_each(|shard| shard.swap(a, b, now, self.epoch, after));
+        let shards = self.shards.all_that(|shard| shard.has_keys(a) || shard.has_keys(b));
+        shards.for_each(|shard| shard.swap(a, b, now, self.epoch, after));
     }
 }

@@ -19,25 +19,23 @@
 //! With the feature `shuttle` the locks and the epoch are those of a scheduler that tries
 //! interleavings.
 
-use crate::keyspace::database::{Database, DatabaseNumber};
 use crate::keyspace::entry::Version;
+use crate::keyspace::figures::ShardFigures;
 use crate::keyspace::planted::{self, Bug};
 use crate::keyspace::shard::Shard;
-use crate::util::clock::UnixMillis;
 use crossbeam_utils::CachePadded;
 use smallvec::SmallVec;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::AtomicU8 as PlainAtomicU8;
 use std::sync::atomic::Ordering;
-use std::sync::atomic::{AtomicU8 as PlainAtomicU8, AtomicU64 as PlainAtomicU64};
 
 #[cfg(not(feature = "shuttle"))]
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[cfg(feature = "shuttle")]
-use shuttle::sync::atomic::{AtomicBool, AtomicU64};
+use shuttle::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 #[cfg(feature = "shuttle")]
 use shuttle_parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[cfg(not(feature = "shuttle"))]
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64};
 
 /// A shared lock on one shard.
 pub type SharedGuard<'a> = RwLockReadGuard<'a, Shard>;
@@ -77,128 +75,6 @@ pub struct Epoch {
 /// The bit of the word of the epoch that says that changes are to be noted.
 const NOTES_CHANGES: u64 = 1 << 63;
 
-/// Figures of a database in one shard.
-#[derive(Debug, Default)]
-struct DatabaseFigures {
-    keys: PlainAtomicU64,
-    with_deadline: PlainAtomicU64,
-    expiry_items: PlainAtomicU64,
-}
-
-impl DatabaseFigures {
-    #[inline]
-    fn store(&self, database: &Database) {
-        self.keys.store(database.table.len() as u64, Ordering::Relaxed);
-        self.with_deadline.store(database.with_deadline as u64, Ordering::Relaxed);
-        self.expiry_items.store(database.expiry.len() as u64, Ordering::Relaxed);
-    }
-}
-
-/// Figures of a shard that are read without its lock; stored whenever a change unlocks it.
-#[derive(Debug)]
-pub struct ShardFigures {
-    /// Those of database 0, which are stored at every unlocking,
-    first: DatabaseFigures,
-    /// and those of the others, when they have changed.
-    others: Box<[DatabaseFigures]>,
-    changes: PlainAtomicU64,
-    aside: PlainAtomicU64,
-    aside_bytes: PlainAtomicU64,
-    /// A moment before which no key dies, `i64::MAX` when none does.
-    earliest_deadline: AtomicI64,
-}
-
-impl ShardFigures {
-    fn new(databases: usize) -> Self {
-        Self {
-            first: DatabaseFigures::default(),
-            others: (1..databases).map(|_| DatabaseFigures::default()).collect(),
-            changes: PlainAtomicU64::new(0),
-            aside: PlainAtomicU64::new(0),
-            aside_bytes: PlainAtomicU64::new(0),
-            earliest_deadline: AtomicI64::new(UnixMillis::MAX.0),
-        }
-    }
-
-    #[inline]
-    fn store(&self, shard: &mut Shard) {
-        if let Some(database) = shard.database(0) {
-            self.first.store(database);
-        }
-        for number in shard.take_touched() {
-            if let (Some(of), Some(database)) = (self.of(number), shard.database(number)) {
-                of.store(database);
-            }
-        }
-        let figures = [
-            (&self.changes, shard.changes_since_save()),
-            (&self.aside, shard.aside_len() as u64),
-            (&self.aside_bytes, shard.aside_bytes()),
-        ];
-        for (place, value) in figures {
-            place.store(value, Ordering::Relaxed);
-        }
-        self.earliest_deadline.store(shard.earliest_deadline().0, Ordering::Relaxed);
-    }
-
-    #[inline]
-    fn of(&self, database: DatabaseNumber) -> Option<&DatabaseFigures> {
-        match (database as usize).checked_sub(1) {
-            None => Some(&self.first),
-            Some(index) => self.others.get(index),
-        }
-    }
-
-    fn all(&self) -> impl Iterator<Item = &DatabaseFigures> {
-        std::iter::once(&self.first).chain(&self.others)
-    }
-
-    /// Number of keys of all databases, expired ones included until they are swept.
-    pub fn keys(&self) -> u64 {
-        self.all().map(|of| of.keys.load(Ordering::Relaxed)).sum()
-    }
-
-    /// Number of keys with a deadline in all databases.
-    pub fn with_deadline(&self) -> u64 {
-        self.all().map(|of| of.with_deadline.load(Ordering::Relaxed)).sum()
-    }
-
-    /// Number of keys of one database, expired ones included until they are swept.
-    pub fn keys_of(&self, database: DatabaseNumber) -> u64 {
-        self.of(database).map_or(0, |of| of.keys.load(Ordering::Relaxed))
-    }
-
-    /// Number of keys of one database that have a deadline.
-    pub fn with_deadline_of(&self, database: DatabaseNumber) -> u64 {
-        self.of(database).map_or(0, |of| of.with_deadline.load(Ordering::Relaxed))
-    }
-
-    /// Changes since the last good save.
-    pub fn changes_since_save(&self) -> u64 {
-        self.changes.load(Ordering::Relaxed)
-    }
-
-    /// Entries kept in their old form for a running snapshot.
-    pub fn aside(&self) -> u64 {
-        self.aside.load(Ordering::Relaxed)
-    }
-
-    /// Bytes that these and shared pieces of values cost in memory.
-    pub fn aside_bytes(&self) -> u64 {
-        self.aside_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Items in the expiry heaps, stale ones included.
-    pub fn expiry_items(&self) -> u64 {
-        self.all().map(|of| of.expiry_items.load(Ordering::Relaxed)).sum()
-    }
-
-    /// A moment before which no key dies.
-    pub fn earliest_deadline(&self) -> UnixMillis {
-        UnixMillis(self.earliest_deadline.load(Ordering::Relaxed))
-    }
-}
-
 #[derive(Debug)]
 struct LockedShard {
     shard: RwLock<Shard>,
@@ -220,11 +96,21 @@ pub struct Shards {
     long_wait: LongWait,
 }
 
+/// For what a snapshot is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum CutHolder {
+    /// To be kept in a file.
+    Save = 1,
+    /// To be looked at by a command.
+    Reader = 2,
+}
+
 /// What the one snapshot at a time may keep in memory beyond the data.
 #[derive(Debug)]
 struct AsideLimit {
-    /// True from the beginning of a snapshot until all that it kept is freed.
-    in_use: AtomicBool,
+    /// Who has a snapshot, as a [`CutHolder`] or 0, until all that it kept is freed.
+    holder: AtomicU8,
     /// True when the snapshot was given up because it would have kept more than it may.
     exceeded: AtomicBool,
     bytes: AtomicU64,
@@ -292,6 +178,18 @@ impl Locked<'_> {
     /// All of them in their order.
     pub fn all(&self) -> impl Iterator<Item = &Shard> {
         self.guards.iter().map(|guard| &**guard)
+    }
+
+    /// Those that are concerned, in their order, for changing; the others stay as they are.
+    pub fn all_that(
+        &mut self,
+        is_concerned: impl Fn(&Shard) -> bool,
+    ) -> impl Iterator<Item = &mut Shard> {
+        self.guards.iter_mut().zip(&mut self.lent).filter_map(move |(guard, lent)| {
+            let is_concerned = is_concerned(guard);
+            *lent |= is_concerned;
+            is_concerned.then_some(&mut **guard)
+        })
     }
 
     /// All of them in their order, for changing.
@@ -379,7 +277,7 @@ impl Shards {
             bits,
             epoch: CachePadded::new(AtomicU64::new(0)),
             aside: CachePadded::new(AsideLimit {
-                in_use: AtomicBool::new(false),
+                holder: AtomicU8::new(0),
                 exceeded: AtomicBool::new(false),
                 bytes: AtomicU64::new(0),
                 bytes_max: AtomicU64::new(u64::MAX),
@@ -407,6 +305,14 @@ impl Shards {
     /// The figures of a shard, readable without its lock.
     pub fn figures(&self, number: usize) -> &ShardFigures {
         &self.locked(number).figures
+    }
+
+    /// Keys of each of so many databases, and how many of them have a deadline. Cost: O(shards),
+    /// and of databases those in shards with keys in others than the first.
+    pub fn database_sums(&self, databases: usize) -> Vec<(u64, u64)> {
+        let mut sums = vec![(0, 0); databases];
+        self.all_figures().for_each(|figures| figures.add_to(&mut sums));
+        sums
     }
 
     /// The figures of all shards.
@@ -573,9 +479,18 @@ impl Shards {
     }
 
     /// Runs `write` on every shard with exclusive locks on all of them.
-    pub fn write_all(&self, mut write: impl FnMut(&mut Shard, Epoch)) -> Result<(), Busy> {
+    pub fn write_all(&self, write: impl FnMut(&mut Shard, Epoch)) -> Result<(), Busy> {
+        self.write_all_that(|_| true, write)
+    }
+
+    /// Runs `write` on every shard that is concerned, with exclusive locks on all of them.
+    pub fn write_all_that(
+        &self,
+        is_concerned: impl Fn(&Shard) -> bool,
+        mut write: impl FnMut(&mut Shard, Epoch),
+    ) -> Result<(), Busy> {
         self.write_many(&LockOrder::all(self), |locked, epoch| {
-            locked.all_mut().for_each(|shard| write(shard, epoch));
+            locked.all_that(is_concerned).for_each(|shard| write(shard, epoch));
         })
     }
 
@@ -617,22 +532,39 @@ impl Shards {
         self.aside.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// Bytes that a snapshot which is being taken keeps beside the data.
+    #[inline]
+    pub fn kept_aside_bytes(&self) -> u64 {
+        match self.aside.holder.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => self.aside.bytes.load(Ordering::Relaxed),
+        }
+    }
+
     /// True when the snapshot that is being taken was given up because of its memory.
     pub fn aside_exceeded(&self) -> bool {
         self.aside.exceeded.load(Ordering::SeqCst)
     }
 
-    /// Begins a snapshot: this is its cut. `None` until [`release`](Self::release) was called for
-    /// the one before.
-    pub fn begin_epoch(&self, aside_bytes_max: u64) -> Option<Version> {
-        if self.aside.in_use.swap(true, Ordering::SeqCst) {
-            return None;
+    /// Begins a snapshot: this is its cut. Until [`release`](Self::release) was called for the one
+    /// before, tells who has that.
+    pub fn begin_epoch(
+        &self,
+        aside_bytes_max: u64,
+        holder: CutHolder,
+    ) -> Result<Version, CutHolder> {
+        let (free, taken) = (0, holder as u8);
+        let order = Ordering::SeqCst;
+        match self.aside.holder.compare_exchange(free, taken, order, order) {
+            Ok(_) => {}
+            Err(other) if other == CutHolder::Reader as u8 => return Err(CutHolder::Reader),
+            Err(_) => return Err(CutHolder::Save),
         }
         self.aside.bytes_max.store(aside_bytes_max, Ordering::SeqCst);
         self.aside.bytes.store(0, Ordering::SeqCst);
         self.aside.exceeded.store(false, Ordering::SeqCst);
         let old = self.epoch.fetch_add(3, Ordering::SeqCst);
-        Some(((old + 3) >> 1) as Version)
+        Ok(((old + 3) >> 1) as Version)
     }
 
     /// Has every change of a key noted from now on, or no longer. Who reads a key after this can
@@ -651,7 +583,7 @@ impl Shards {
 
     /// Lets the next snapshot begin: all that the last one had put aside was taken.
     pub fn release(&self) {
-        self.aside.in_use.store(false, Ordering::SeqCst);
+        self.aside.holder.store(0, Ordering::SeqCst);
     }
 }
 
@@ -851,10 +783,10 @@ mod tests {
     fn an_aborted_snapshot_uses_up_its_epoch() {
         let shards = Shards::new(0, 1);
         for expected in 1..=300 {
-            assert_eq!(shards.begin_epoch(0), Some(expected));
-            assert_eq!(shards.begin_epoch(0), None);
+            assert_eq!(shards.begin_epoch(0, CutHolder::Save), Ok(expected));
+            assert_eq!(shards.begin_epoch(0, CutHolder::Reader), Err(CutHolder::Save));
             shards.end_epoch();
-            assert_eq!(shards.begin_epoch(0), None);
+            assert_eq!(shards.begin_epoch(0, CutHolder::Save), Err(CutHolder::Save));
             shards.release();
         }
     }

@@ -17,8 +17,9 @@
 //! | `read_many`, `write_many` | the shards of all keys, ascending | all keys at one moment |
 //! | `read_any`, `write_any` | the shards of some keys, or all | any key there, at one moment |
 //! | `for_each_key` | all shards, each released once walked | all keys of one moment |
+//! | the same of many keys | as a snapshot | the same |
 //! | `flush`, `swap_databases` | all shards | everything changes at one moment |
-//! | `scan`, `sweep_expired`, snapshot steps | one shard at a time | see each |
+//! | `scan`, `sweep_expired`, `evict`, snapshot steps | one shard at a time | see each |
 //!
 //! The doors of commands return [`Busy`], and nothing was run, when a script that has lasted too
 //! long holds a shard that they need. Work in the background waits for it instead.
@@ -27,7 +28,9 @@ mod after;
 mod database;
 mod entry;
 mod events;
+mod evict;
 mod expiry;
+mod figures;
 mod held;
 mod lock;
 mod observe;
@@ -37,6 +40,7 @@ mod snapshot;
 #[cfg(all(test, not(feature = "shuttle")))]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 mod tests;
+mod uses;
 mod view;
 mod wait;
 mod watch;
@@ -45,10 +49,13 @@ pub use after::{AfterUnlock, Garbage};
 pub use database::DatabaseNumber;
 pub use entry::{Entry, Version};
 pub use events::KeyEvent;
+pub use evict::{Among, Evicted, First, Order, Pool};
 pub use expiry::STALE_ITEMS_ALLOWED;
+pub use figures::ShardFigures;
 pub use held::{AllHeld, Held, NotHeld, ShardSet};
-pub use lock::{Busy, LongWait, ShardFigures};
+pub use lock::{Busy, LongWait};
 pub use snapshot::{AsideExceeded, Snapshot};
+pub use uses::{LastUse, Uses};
 pub use view::{
     DEADLINE_SLOT_BYTES, KEY_SLOT_BYTES, KeptKey, LocatedKey, NewDeadline, ReadAnyView,
     ReadManyView, ReadView, Tally, WriteAnyView, WriteManyView, WriteView, WrongType,
@@ -65,6 +72,7 @@ pub use lock::LOOK_AHEAD_MAX;
 use lock::{FEW_SHARDS, LockOrder, Readable, Shards};
 use smallvec::SmallVec;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// Entries that are loaded ahead for one key: one in six has a second that could be its own.
@@ -80,6 +88,8 @@ pub const DATABASES_MAX: usize = 1 << 14;
 
 /// The sweeper holds a shard's lock for about this long at a time.
 const SWEEP_HOLD_MAX: Duration = Duration::from_micros(500);
+/// So many keys are walked in about a millisecond.
+const FEW_KEYS: usize = 20_000;
 /// Keys that are drawn until one has not expired.
 const DRAWS_MAX: usize = 100;
 /// Keys removed between two looks at the time.
@@ -114,6 +124,14 @@ impl Figures {
     #[must_use]
     pub fn database_count(&self) -> usize {
         self.0.database_count()
+    }
+
+    /// The databases that have keys: the number of each, its keys, and how many of them have a
+    /// deadline. Cost: O(shards), more with keys in other databases than the first.
+    pub fn databases(&self) -> impl Iterator<Item = (DatabaseNumber, u64, u64)> {
+        let sums = self.0.shards.database_sums(self.0.databases);
+        let numbered = (0..).zip(sums).map(|(number, (keys, dying))| (number, keys, dying));
+        numbered.filter(|(_, keys, _)| *keys > 0)
     }
 
     /// The database with this number, `None` when there is none.
@@ -196,6 +214,8 @@ impl LoadBatch {
 pub struct Keyspace {
     shards: Shards,
     databases: usize,
+    /// A save waits for the snapshot of a command: no other command is to take one before it.
+    save_waits: AtomicBool,
 }
 
 impl Keyspace {
@@ -211,7 +231,8 @@ impl Keyspace {
     pub fn with_databases(shards: usize, databases: usize) -> Self {
         let shards = shards.clamp(1, SHARDS_MAX).next_power_of_two();
         let databases = databases.clamp(1, DATABASES_MAX);
-        Self { shards: Shards::new(shards.trailing_zeros(), databases), databases }
+        let shards = Shards::new(shards.trailing_zeros(), databases);
+        Self { shards, databases, save_waits: AtomicBool::new(false) }
     }
 
     /// The same, with `long_wait` run whenever a thread has to wait for a shard for long: it may
@@ -253,7 +274,7 @@ impl Keyspace {
         usize::try_from(keys).unwrap_or(usize::MAX)
     }
 
-    /// Number of keys of all databases. Cost: O(shards * databases), no locks.
+    /// Number of keys of all databases. Cost: O(shards), no locks.
     #[must_use]
     pub fn len(&self) -> usize {
         let keys: u64 = self.figures().map(ShardFigures::keys).sum();
@@ -339,9 +360,23 @@ impl Keyspace {
         after: &mut AfterUnlock,
         write: impl FnOnce(&mut WriteView<'_>) -> R,
     ) -> Result<R, Busy> {
+        let stale = planted::is_on(planted::Bug::StaleWrite).then(|| self.copy_alone(key, now));
         self.shards.write(key.shard, |shard, epoch| {
-            write(&mut WriteView::new(shard, key, now, epoch, after))
+            let mut view = WriteView::new(shard, key, now, epoch, after);
+            match stale {
+                None => {}
+                Some(Some(entry)) => view.put(entry),
+                Some(None) => drop(view.remove()),
+            }
+            write(&mut view)
         })
+    }
+
+    /// What a key holds, and a moment for others to change it.
+    fn copy_alone(&self, key: LocatedKey<'_>, now: UnixMillis) -> Option<Entry> {
+        let copied = self.read(key, now, &Tally::default(), |view| view.copy());
+        std::thread::yield_now();
+        copied.unwrap_or(None)
     }
 
     /// Lends several keys for reading, all at one moment.
@@ -414,19 +449,45 @@ impl Keyspace {
 
     /// Calls `each` with every key of a database that is there at one moment. Cost: O(keys).
     ///
-    /// All shards are locked for reading first, and each is released once it was walked.
+    /// Few keys are walked under the locks of all shards, each released once it was walked. Many
+    /// are walked as a save does it, so that nobody waits for more than a segment; then it also
+    /// waits for a script that lasts too long. While there is a save, all are walked as few are.
     pub fn for_each_key(
         &self,
         database: DatabaseNumber,
         now: UnixMillis,
         mut each: impl FnMut(&[u8]),
     ) -> Result<(), Busy> {
+        let many = self.database_len(database) > FEW_KEYS;
+        if let Some(mut snapshot) = many.then(|| self.begin_reading()).flatten() {
+            let (mut keys, mut ends) = (Vec::new(), Vec::new());
+            let mut more = true;
+            while more {
+                keys.clear();
+                ends.clear();
+                let mut see = |of: DatabaseNumber, entry: &Entry| {
+                    if of == database && !entry.is_expired(now) {
+                        keys.extend_from_slice(entry.key());
+                        ends.push(keys.len());
+                    }
+                };
+                // It is never given up: it may need any memory.
+                more = snapshot.step_in_place(&mut see) == Ok(true);
+                let mut start = 0;
+                for end in &ends {
+                    each(keys.get(start..*end).unwrap_or_default());
+                    start = *end;
+                }
+            }
+            return Ok(());
+        }
         let mut each = |entry: &Entry| each(entry.key());
         self.shards.read_all(|shard| shard.for_each_entry(database, now, &mut each))
     }
 
     /// Calls `each` with every entry of all databases that is there at one moment, and the number
-    /// of its database. Locks and cost as those of [`for_each_key`](Self::for_each_key).
+    /// of its database. All shards are locked for reading first, and each is released once it was
+    /// walked. Cost: O(keys).
     ///
     /// # Errors
     /// When a busy script holds one of the shards.
@@ -490,7 +551,8 @@ impl Keyspace {
         database: DatabaseNumber,
         after: &mut AfterUnlock,
     ) -> Result<(), Busy> {
-        self.shards.write_all(|shard, epoch| shard.clear(database, epoch, after))
+        let has_keys = |shard: &shard::Shard| shard.has_keys(database);
+        self.shards.write_all_that(has_keys, |shard, epoch| shard.clear(database, epoch, after))
     }
 
     /// Lets two databases change their numbers at one moment. Cost: O(shards) under the locks.
@@ -501,12 +563,10 @@ impl Keyspace {
         now: UnixMillis,
         after: &mut AfterUnlock,
     ) -> Result<(), Busy> {
-        let mut counted = false;
-        self.shards.write_all(|shard, epoch| {
-            if !std::mem::replace(&mut counted, true) {
-                shard.note_changes(1, epoch);
-            }
-            shard.swap(a, b, now, epoch, after);
+        self.shards.write_many(&LockOrder::all(&self.shards), |locked, epoch| {
+            locked.shard(0).note_changes(1, epoch);
+            let has_keys = |shard: &shard::Shard| shard.has_keys(a) || shard.has_keys(b);
+            locked.all_that(has_keys).for_each(|shard| shard.swap(a, b, now, epoch, after));
         })
     }
 

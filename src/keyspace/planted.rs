@@ -34,6 +34,10 @@ pub enum Bug {
     ScriptLetsGo = 2048,
     /// EXEC lets go of all shards before each command.
     ExecLetsGo = 4096,
+    /// A command that writes one key works on what it has read under a lock of its own before.
+    StaleWrite = 8192,
+    /// What was made before the locks is stored whatever has become of what it was made of.
+    BlindResult = 16384,
 }
 
 #[cfg(debug_assertions)]

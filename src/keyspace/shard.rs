@@ -95,6 +95,28 @@ impl Shard {
         self.databases.get(number as usize)
     }
 
+    /// True when there are keys in a database, expired or not.
+    pub(super) fn has_keys(&self, number: DatabaseNumber) -> bool {
+        self.database(number).is_some_and(|database| !database.table.is_empty())
+    }
+
+    /// As [`Database::examine_deadlines`].
+    pub(super) fn examine_deadlines(&mut self, number: DatabaseNumber, count: usize) {
+        if let Some(database) = self.databases.get_mut(number as usize) {
+            database.examine_deadlines(count);
+        }
+    }
+
+    /// How many databases ever had a key.
+    pub(super) fn database_count(&self) -> usize {
+        self.databases.len()
+    }
+
+    /// Its number.
+    pub(super) fn number(&self) -> usize {
+        self.number
+    }
+
     /// The database of a key that is to be inserted.
     #[inline]
     fn database_or_new(&mut self, number: DatabaseNumber) -> Option<&mut Database> {

@@ -11,9 +11,11 @@ use crate::data::segmented::SEGMENT_ENTRIES_MAX;
 use crate::keyspace::Keyspace;
 use crate::keyspace::database::DatabaseNumber;
 use crate::keyspace::entry::{Entry, Version};
+use crate::keyspace::lock::CutHolder;
 use crate::keyspace::planted;
 use crate::keyspace::shard::AsideTable;
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// The snapshot was given up: what it had to keep beyond the data outgrew the limit, because the
@@ -39,25 +41,58 @@ pub struct Snapshot<'a> {
     flushed: Vec<AsideTable>,
     longest_hold: Duration,
     last_hold: Duration,
+    has_ended: bool,
 }
+
+/// How often who waits for the snapshot of another one looks.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 impl Keyspace {
     /// Begins a snapshot: everything that happened before is in it, nothing that happens after.
-    /// `None` while another one is being taken.
+    /// `None` while one is being taken for another save; for a command's it waits.
     ///
     /// `aside_bytes_max` limits the memory that it may need beyond the data: old forms of entries,
     /// and pieces of large values that changed. When writers would need more, they give it up.
     #[must_use]
     pub fn begin_snapshot(&self, aside_bytes_max: u64) -> Option<Snapshot<'_>> {
-        let epoch = self.shards.begin_epoch(aside_bytes_max)?;
-        Some(Snapshot {
+        loop {
+            match self.shards.begin_epoch(aside_bytes_max, CutHolder::Save) {
+                Ok(epoch) => {
+                    self.save_waits.store(false, Ordering::SeqCst);
+                    return Some(self.snapshot(epoch));
+                }
+                Err(CutHolder::Save) => return None,
+                Err(CutHolder::Reader) => {
+                    self.save_waits.store(true, Ordering::SeqCst);
+                    std::thread::sleep(LOOK_EVERY);
+                }
+            }
+        }
+    }
+
+    /// The same for a command that looks at all keys: it waits for another command's, and is
+    /// `None` when there is a save or one waits. It may need any memory, for it is soon over.
+    pub(super) fn begin_reading(&self) -> Option<Snapshot<'_>> {
+        while !self.save_waits.load(Ordering::SeqCst) {
+            match self.shards.begin_epoch(u64::MAX, CutHolder::Reader) {
+                Ok(epoch) => return Some(self.snapshot(epoch)),
+                Err(CutHolder::Save) => return None,
+                Err(CutHolder::Reader) => std::thread::sleep(LOOK_EVERY),
+            }
+        }
+        None
+    }
+
+    fn snapshot(&self, epoch: Version) -> Snapshot<'_> {
+        Snapshot {
             keyspace: self,
             epoch,
             shard: 0,
             flushed: Vec::new(),
             longest_hold: Duration::ZERO,
             last_hold: Duration::ZERO,
-        })
+            has_ended: false,
+        }
     }
 
     /// Notes that the data is what the dump holds: no change counts as unsaved.
@@ -106,11 +141,37 @@ impl Snapshot<'_> {
         &mut self,
         encode: &mut impl FnMut(DatabaseNumber, &Entry),
     ) -> Result<bool, AsideExceeded> {
-        if !self.flushed.is_empty() {
+        if self.flushed.is_empty() {
+            let mut found: Vec<(DatabaseNumber, Entry)> = Vec::with_capacity(SEGMENT_ENTRIES_MAX);
+            self.walk_segment(|database, entry| found.push((database, entry.clone())));
+            found.iter().for_each(|(database, entry)| encode(*database, entry));
+        } else {
             self.walk_flushed(encode);
-        } else if self.shard < self.keyspace.shards.len() {
-            self.walk_segment(encode);
         }
+        self.finish_step(encode)
+    }
+
+    /// The same, but `see` gets some entries while their shard is locked for reading: for who takes
+    /// little of each.
+    ///
+    /// # Errors
+    /// As those of [`step`](Self::step).
+    pub fn step_in_place(
+        &mut self,
+        see: &mut impl FnMut(DatabaseNumber, &Entry),
+    ) -> Result<bool, AsideExceeded> {
+        if self.flushed.is_empty() {
+            self.walk_segment(&mut *see);
+        } else {
+            self.walk_flushed(see);
+        }
+        self.finish_step(see)
+    }
+
+    fn finish_step(
+        &mut self,
+        encode: &mut impl FnMut(DatabaseNumber, &Entry),
+    ) -> Result<bool, AsideExceeded> {
         self.encode_aside(encode);
         if self.keyspace.shards.aside_exceeded() {
             return Err(AsideExceeded);
@@ -118,22 +179,24 @@ impl Snapshot<'_> {
         Ok(self.shard < self.keyspace.shards.len() || !self.flushed.is_empty())
     }
 
-    fn walk_segment(&mut self, encode: &mut impl FnMut(DatabaseNumber, &Entry)) {
+    /// Lends the entries of one more segment under its lock.
+    fn walk_segment(&mut self, mut take: impl FnMut(DatabaseNumber, &Entry)) {
+        if self.shard >= self.keyspace.shards.len() {
+            return;
+        }
         let naive = planted::is_on(planted::Bug::NaiveCut);
         let epoch = self.epoch;
-        let mut found: Vec<(DatabaseNumber, Entry)> = Vec::with_capacity(SEGMENT_ENTRIES_MAX);
         let (hold, more) = self.keyspace.shards.read_fair(self.shard, |shard| {
             let began = Instant::now();
             let more = shard.walk(epoch, |database, entry| {
                 if entry.version() < epoch || naive {
-                    found.push((database, entry.clone()));
+                    take(database, entry);
                 }
             });
             (began.elapsed(), more)
         });
         self.last_hold = hold;
         self.longest_hold = self.longest_hold.max(hold);
-        found.iter().for_each(|(database, entry)| encode(*database, entry));
         if !more {
             self.shard += 1;
         }
@@ -167,14 +230,24 @@ impl Snapshot<'_> {
     }
 }
 
-impl Drop for Snapshot<'_> {
-    fn drop(&mut self) {
+impl Snapshot<'_> {
+    /// Ends it: nothing is put aside any more. Another one begins only when it is dropped.
+    pub fn end(&mut self) {
+        if std::mem::replace(&mut self.has_ended, true) {
+            return;
+        }
         self.keyspace.shards.end_epoch();
         // A writer that still saw the snapshot running holds its lock until it has put aside what
         // it wanted to, so after this nothing is left behind.
         for number in 0..self.keyspace.shards.len() {
             drop(self.keyspace.shards.write_fair(number, |shard, _| shard.take_aside()));
         }
+    }
+}
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        self.end();
         self.keyspace.shards.release();
     }
 }

@@ -436,3 +436,29 @@ fn all_changes_at_once_leave_every_figure_right_and_every_snapshot_whole() {
         stress.snapshots.load(Ordering::Relaxed)
     );
 }
+
+#[test]
+fn a_save_waits_for_a_command_and_comes_before_the_next_one() {
+    let keyspace = Keyspace::new(SHARDS);
+    let reading = keyspace.begin_reading().unwrap();
+    std::thread::scope(|scope| {
+        let saving = scope.spawn(|| keyspace.begin_snapshot(u64::MAX).map(drop));
+        // While the save waits, a command has to do without a snapshot; before, it waits as well.
+        let other = scope.spawn(|| keyspace.begin_reading().map(drop));
+        assert!(other.join().unwrap().is_none(), "two at a time");
+        assert!(!saving.is_finished());
+        drop(reading);
+        assert!(saving.join().unwrap().is_some());
+    });
+    let saving = keyspace.begin_snapshot(u64::MAX).unwrap();
+    assert!(keyspace.begin_reading().is_none() && keyspace.begin_snapshot(u64::MAX).is_none());
+    drop(saving);
+    let first = keyspace.begin_reading().unwrap();
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| keyspace.begin_reading().map(drop));
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(!second.is_finished());
+        drop(first);
+        assert!(second.join().unwrap().is_some());
+    });
+}

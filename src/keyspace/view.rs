@@ -14,8 +14,9 @@ use crate::keyspace::entry::Entry;
 use crate::keyspace::events::KeyEvent;
 use crate::keyspace::expiry::Due;
 use crate::keyspace::lock::{Epoch, Locked, Readable};
-use crate::keyspace::planted::Bug;
+use crate::keyspace::planted::{self, Bug};
 use crate::keyspace::shard::Shard;
+use crate::keyspace::uses::{LastUse, Uses};
 use crate::util::clock::UnixMillis;
 use crate::util::events::EventSet;
 use crate::util::hash::KeyHash;
@@ -32,6 +33,7 @@ pub struct Tally {
     hits: Cell<u64>,
     misses: Cell<u64>,
     wants_missed: Cell<bool>,
+    uses: Cell<Uses>,
     missed: RefCell<Vec<KeyEvent>>,
 }
 
@@ -45,6 +47,12 @@ impl Tally {
     #[inline]
     pub fn want_missed(&self, wanted: bool) {
         self.wants_missed.set(wanted);
+    }
+
+    /// How uses of keys are noted from now on.
+    #[inline]
+    pub fn set_uses(&self, uses: Uses) {
+        self.uses.set(uses);
     }
 
     /// The events of keys that were not found.
@@ -104,6 +112,15 @@ pub struct KeptKey {
 }
 
 impl KeptKey {
+    /// True when the key has not been changed since. Cost: O(1), O(bytes) when packed.
+    fn is_still(&self, now: ReadView<'_>) -> bool {
+        match (&self.entry, now.entry) {
+            (None, None) => true,
+            (Some(kept), Some(entry)) => kept.is_same(entry),
+            _ => false,
+        }
+    }
+
     /// The key as it was.
     #[must_use]
     pub fn view(&self) -> ReadView<'_> {
@@ -130,6 +147,9 @@ impl<'a> ReadView<'a> {
     ) -> Self {
         let entry = shard.get(key.place(), key.key).filter(|entry| !entry.is_expired(now));
         tally.count(entry.is_some(), key);
+        if let Some(entry) = entry {
+            entry.last_use().note(tally.uses.get());
+        }
         Self { entry, now }
     }
 
@@ -164,6 +184,12 @@ impl<'a> ReadView<'a> {
     #[must_use]
     pub fn field_deadline(&self, field: &[u8]) -> Option<UnixMillis> {
         self.entry?.field_deadlines()?.deadline(field)
+    }
+
+    /// When it was last used, or how often; `None` when the key is absent.
+    #[must_use]
+    pub fn last_use(&self) -> Option<&'a LastUse> {
+        self.entry.map(Entry::last_use)
     }
 
     /// The next moment at which the key or a field of it goes.
@@ -310,6 +336,8 @@ impl<'a> WriteView<'a> {
                 let all = usize::MAX;
                 shard.remove_due_fields(found, key.place(), now, all, epoch, after);
                 slot = shard.find(key.place(), key.key);
+            } else {
+                entry.last_use().note(after.uses());
             }
         }
         Self { shard, key, slot, epoch, after, emptied: false }
@@ -329,7 +357,7 @@ impl<'a> WriteView<'a> {
     /// when packed, else O(1): the pieces are shared until one of the two changes.
     #[must_use]
     pub fn copy(&self) -> Option<Entry> {
-        self.entry().cloned()
+        Some(self.entry()?.clone().with_last_use(self.after.uses().of_new()))
     }
 
     /// The same key for reading; not counted as a hit or a miss.
@@ -376,7 +404,8 @@ impl<'a> WriteView<'a> {
         let Some(slot) = *slot else {
             let deadline = if let NewDeadline::Set(deadline) = deadline { deadline } else { None };
             let entry = Entry::string(key.key, value, deadline, epoch.number);
-            self.insert(entry);
+            let last_use = after.uses().of_new();
+            self.insert(entry.with_last_use(last_use));
             return;
         };
         let keeps = deadline == NewDeadline::Keep;
@@ -393,14 +422,33 @@ impl<'a> WriteView<'a> {
             NewDeadline::Set(deadline) => deadline,
         };
         let entry = Entry::string(key.key, value, deadline, epoch.number);
+        let entry = entry.with_last_use(last_use_after(shard.at(key.place(), slot), after));
         shard.replace(slot, key.place(), entry, *epoch, after);
+    }
+
+    /// As [`set_string`](Self::set_string), of bytes that may be shared. Cost: O(1) when they are
+    /// too many to be stored beside the key.
+    pub fn set_shared_string(&mut self, value: Bytes, deadline: NewDeadline) {
+        let deadline = match deadline {
+            NewDeadline::Keep => self.entry().and_then(Entry::deadline),
+            NewDeadline::Set(deadline) => deadline,
+        };
+        self.set_value(Value::String(value), deadline);
+    }
+
+    /// Gives `value` back if it was made of the key, which was `kept`, as it is now. Cost: O(1).
+    pub fn accept(&mut self, kept: Vec<KeptKey>, value: Value) -> Option<Value> {
+        let now = self.read();
+        let is_true = kept.iter().all(|kept| kept.is_still(now));
+        accept(self.after, kept, value, is_true)
     }
 
     /// Makes the key hold this value. Cost: O(packed bytes).
     pub fn set_value(&mut self, value: Value, deadline: Option<UnixMillis>) {
         self.shard.note_changes(1, self.epoch);
         let entry = Entry::new(self.key.key, value, deadline, self.epoch.number);
-        self.put_entry(entry);
+        let last_use = last_use_after(self.entry(), self.after);
+        self.put_entry(entry.with_last_use(last_use));
     }
 
     /// Puts what [`take`](Self::take) gave under this key.
@@ -409,6 +457,28 @@ impl<'a> WriteView<'a> {
         let mut entry = taken.with_key(self.key.key);
         entry.set_version(self.epoch.number);
         self.put_entry(entry);
+    }
+
+    /// Makes the key count as last used so many seconds ago, if that is kept.
+    pub fn set_idle(&mut self, seconds: u64) {
+        let uses = self.after.uses();
+        if !uses.is_by_frequency() {
+            self.set_last_use(uses.of_idle(seconds));
+        }
+    }
+
+    /// Makes the key count as used this often, if that is kept.
+    pub fn set_frequency(&mut self, count: u8) {
+        let uses = self.after.uses();
+        if uses.is_by_frequency() {
+            self.set_last_use(uses.of_count(count));
+        }
+    }
+
+    fn set_last_use(&mut self, last_use: LastUse) {
+        if let Some(entry) = self.entry() {
+            entry.last_use().copy_from(&last_use);
+        }
     }
 
     fn put_entry(&mut self, entry: Entry) {
@@ -497,7 +567,8 @@ impl<'a> WriteView<'a> {
             None => {
                 let (value, result) = crate::data::string::change(Bytes::new(), len, change);
                 let value = Value::String(value);
-                self.insert(Entry::new(self.key.key, value, None, self.epoch.number));
+                let entry = Entry::new(self.key.key, value, None, self.epoch.number);
+                self.insert(entry.with_last_use(self.after.uses().of_new()));
                 result
             }
             Some(slot) => {
@@ -573,11 +644,11 @@ impl<'a> WriteView<'a> {
     }
 
     /// As [`change_collection`](Self::change_collection) of a key that is there, but not counted:
-    /// for the first half of a change that counts with its second, and is told of after it.
+    /// for what the command counts by itself, and tells of after it.
     ///
     /// # Errors
     /// `WrongType` when the key holds another type.
-    pub fn change_first_half<C: Collection, R>(
+    pub fn change_existing<C: Collection, R>(
         &mut self,
         change: impl FnOnce(&mut C) -> R,
     ) -> Result<Option<R>, WrongType> {
@@ -617,6 +688,14 @@ impl<'a> WriteView<'a> {
     /// Has a part of the value freed once the locks are released.
     pub fn discard(&mut self, part: Value) {
         self.after.discard(Entry::new(&[], part, None, self.epoch.number));
+    }
+}
+
+/// What a key gets whose value is replaced: counts go on, and the time is that of now.
+fn last_use_after(old: Option<&Entry>, after: &AfterUnlock) -> LastUse {
+    match old {
+        Some(old) if after.uses().is_by_frequency() => old.last_use().clone(),
+        _ => after.uses().of_new(),
     }
 }
 
@@ -700,14 +779,42 @@ impl WriteManyView<'_, '_> {
         Some(WriteView::new(shard, key, self.now, self.epoch, self.after))
     }
 
+    /// Gives `value` back if it was made of the last keys, which are those that were `kept`, as
+    /// they are now. Cost: O(keys).
+    pub fn accept(&mut self, kept: Vec<KeptKey>, value: Value) -> Option<Value> {
+        let first = self.keys.len().saturating_sub(kept.len());
+        let is_true = self.reads().skip(first).zip(&kept).all(|(now, kept)| kept.is_still(now));
+        accept(self.after, kept, value, is_true)
+    }
+
     /// All keys for reading, in the order of the command, at one moment; not counted as hits or
     /// misses.
     pub fn reads(&self) -> impl Iterator<Item = ReadView<'_>> {
         self.keys.iter().map(|key| {
             let entry = self.shards.read(key.shard).get(key.place(), key.key);
-            ReadView { entry: entry.filter(|entry| !entry.is_expired(self.now)), now: self.now }
+            let entry = entry.filter(|entry| !entry.is_expired(self.now));
+            if let Some(entry) = entry {
+                entry.last_use().note(self.after.uses());
+            }
+            ReadView { entry, now: self.now }
         })
     }
+}
+
+/// The value if it `is_true`; what is not needed any more may be large, and is freed behind the
+/// locks.
+fn accept(
+    after: &mut AfterUnlock,
+    kept: Vec<KeptKey>,
+    value: Value,
+    is_true: bool,
+) -> Option<Value> {
+    kept.into_iter().filter_map(|kept| kept.entry).for_each(|entry| after.discard(entry));
+    if is_true || planted::is_on(Bug::BlindResult) {
+        return Some(value);
+    }
+    after.discard(Entry::new(b"", value, None, 0));
+    None
 }
 
 /// Keys that a command finds out while it runs, under shared locks, all at one moment.

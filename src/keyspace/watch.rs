@@ -21,6 +21,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
+/// Roughly what a watched key takes: in the list of the client, and at the key.
+const WATCHED_KEY_BYTES: usize = 128;
+
 #[derive(Debug)]
 struct WatchedKey {
     shard: usize,
@@ -64,6 +67,12 @@ impl Watches {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
+    }
+
+    /// Roughly the bytes that the list takes, here and at the keys. Cost: O(1).
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        (self.keys.len() + self.stale.len()) * WATCHED_KEY_BYTES
     }
 
     /// Watches one more key; one that is watched already stays so.
