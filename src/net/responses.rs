@@ -86,8 +86,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Responses<S> {
     }
 
     /// Bytes queued and not yet sent.
-    pub fn pending_bytes(&mut self) -> usize {
-        self.connection.output().len()
+    pub fn pending_bytes(&self) -> usize {
+        self.connection.output_len()
     }
 
     /// Takes a response that has come already, without reading from the stream.

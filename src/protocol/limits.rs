@@ -6,8 +6,11 @@ pub const ARGUMENTS_MAX: i64 = i32::MAX as i64;
 pub const BULK_BYTES_MAX: i64 = 512 * 1024 * 1024;
 /// Bytes of an inline request, and of the line that announces a length.
 pub const INLINE_BYTES_MAX: usize = 64 * 1024;
-/// Bytes of a whole request at most (client-query-buffer-limit).
+/// Bytes of a whole request at most, whatever client-query-buffer-limit says.
 pub const REQUEST_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// Bytes of replies that wait for a peer which has not authenticated: with them no request of it is
+/// run before they are sent.
+pub const UNAUTHENTICATED_OUTPUT_BYTES_MAX: usize = 1_024;
 /// Arguments of one request before the peer has authenticated.
 pub const UNAUTHENTICATED_ARGUMENTS_MAX: i64 = 10;
 /// Bytes of one argument before the peer has authenticated.

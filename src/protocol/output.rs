@@ -16,15 +16,14 @@ use std::io::IoSlice;
 /// A value of at least this many bytes is shared with the buffer instead of copied into it.
 pub const SHARED_BYTES_MIN: usize = 8 * 1024;
 
-/// Room kept for the next replies once everything is sent; a larger tail is given back.
-const TAIL_KEPT_BYTES_MAX: usize = 64 * 1024;
-
 /// An ordered queue of bytes to send: one growing tail plus shared large pieces.
 #[derive(Debug, Default)]
 pub struct OutputBuffer {
     sealed: VecDeque<Bytes>,
     sealed_bytes: usize,
     tail: BytesMut,
+    /// The tail is the rest of a buffer of which pieces were sealed.
+    tail_is_rest: bool,
 }
 
 /// A position in an [`OutputBuffer`] that can be returned to as long as nothing was sent since.
@@ -123,12 +122,11 @@ impl OutputBuffer {
         }
     }
 
-    /// Forgets everything, and gives back the memory of a large tail.
+    /// Forgets everything.
     pub fn clear(&mut self) {
         self.sealed.clear();
         self.sealed_bytes = 0;
         self.tail.clear();
-        self.shrink_when_empty();
     }
 
     /// Everything that waits, in one piece. Cost: O(bytes) if it is in several.
@@ -141,16 +139,29 @@ impl OutputBuffer {
         &self.tail
     }
 
-    /// Gives back the memory of a large tail once everything is sent.
-    pub fn shrink_when_empty(&mut self) {
-        if self.is_empty() && self.tail.capacity() > TAIL_KEPT_BYTES_MAX {
-            self.tail = BytesMut::new();
+    /// Has `room` give a buffer to write to if there is none. It must be empty.
+    #[inline]
+    pub fn room_from(&mut self, room: impl FnOnce() -> BytesMut) {
+        if self.tail.capacity() == 0 {
+            self.tail = room();
         }
+    }
+
+    /// The buffer that was written to, once everything is sent; none if pieces of it may be held
+    /// elsewhere.
+    #[inline]
+    pub fn take_room(&mut self) -> Option<BytesMut> {
+        if !self.is_empty() {
+            return None;
+        }
+        let room = std::mem::take(&mut self.tail);
+        (!std::mem::take(&mut self.tail_is_rest)).then_some(room)
     }
 
     fn seal_tail(&mut self) {
         if !self.tail.is_empty() {
             let piece = self.tail.split().freeze();
+            self.tail_is_rest = true;
             self.sealed_bytes += piece.len();
             self.sealed.push_back(piece);
         }

@@ -181,6 +181,15 @@ pub struct Request {
     is_inline: bool,
 }
 
+impl Request {
+    /// True when it is a line of words; its arguments are no parts of the input then.
+    #[inline]
+    #[must_use]
+    pub fn is_inline(&self) -> bool {
+        self.is_inline
+    }
+}
+
 /// Where the decoder is inside a request.
 #[derive(Debug, Clone, Copy)]
 enum State {
@@ -212,6 +221,7 @@ pub struct RequestDecoder {
     inline: Vec<u8>,
     authenticated: bool,
     bulk_bytes_max: i64,
+    request_bytes_max: usize,
 }
 
 impl Default for RequestDecoder {
@@ -225,6 +235,7 @@ impl Default for RequestDecoder {
             inline: Vec::new(),
             authenticated: true,
             bulk_bytes_max: limits::BULK_BYTES_MAX,
+            request_bytes_max: limits::REQUEST_BYTES_MAX,
         }
     }
 }
@@ -246,10 +257,27 @@ impl RequestDecoder {
         self.bulk_bytes_max = bytes;
     }
 
+    /// Sets how long a whole request may be, from the next one on
+    /// (client-query-buffer-limit).
+    #[inline]
+    pub fn set_request_bytes_max(&mut self, bytes: usize) {
+        self.request_bytes_max = bytes.min(limits::REQUEST_BYTES_MAX);
+    }
+
     /// True in the middle of a request.
     #[must_use]
     pub fn is_inside_request(&self) -> bool {
         !matches!(self.state, State::Start)
+    }
+
+    /// With how many bytes of input the argument that is coming is complete, counted from the start
+    /// of its request; 0 when none was announced.
+    #[must_use]
+    pub fn wanted_bytes(&self) -> usize {
+        match self.state {
+            State::Bulk { len, .. } => self.at + len as usize + 2,
+            _ => 0,
+        }
     }
 
     /// Decodes one request. `input` begins at its first byte; while it is incomplete, the next
@@ -303,7 +331,7 @@ impl RequestDecoder {
                 }
                 State::Bulk { left, len } => {
                     let end = self.at + len as usize;
-                    if end + 2 > limits::REQUEST_BYTES_MAX {
+                    if end + 2 > self.request_bytes_max {
                         return Err(ProtocolError::RequestTooLarge);
                     }
                     match input.get(end..end + 2) {
@@ -507,7 +535,8 @@ fn take_word<'a>(
         match byte {
             b'"' => return closing(take_double_quoted(tail, words)?, blank),
             b'\'' => return closing(take_single_quoted(tail, words)?, blank),
-            byte if blank(byte) => return Ok(rest),
+            // Of the blanks that may stand before a word these alone end one, as in Redis.
+            b' ' | b'\t' | b'\n' | b'\r' => return Ok(rest),
             byte => words.push(*byte),
         }
         rest = tail;
@@ -645,6 +674,7 @@ mod tests {
             (r#"a "\xzz""#, Ok(&[b"a", b"xzz"])),
             (r"a 'it\'s \n'", Ok(&[b"a", br"it's \n"])),
             (r#"a pre"fix""#, Ok(&[b"a", b"prefix"])),
+            ("a\x0bb\x0cc \x0b d", Ok(&[b"a\x0bb\x0cc", b"d"])),
             (r#"a "" ''"#, Ok(&[b"a", b"", b""])),
             (r#"a "open"#, Err(ProtocolError::UnbalancedQuotes)),
             (r"a 'open", Err(ProtocolError::UnbalancedQuotes)),

@@ -232,6 +232,15 @@ impl Hub {
         self.topics(kind).listeners(name)
     }
 
+    /// The clients that listen to a name which fits, each once for every such name.
+    /// Cost: O(topics + listeners).
+    #[must_use]
+    pub fn clients_that_hear(&self, kind: Kind, fits: impl Fn(&[u8]) -> bool) -> Vec<u64> {
+        let topics = self.topics(kind).filter(fits);
+        let clients = |topic: &Arc<Topic>| topic.lock().mailboxes.keys().copied().collect();
+        topics.iter().flat_map(|topic| -> Vec<u64> { clients(topic) }).collect()
+    }
+
     /// The names of a kind that somebody listens to and that fit a pattern, all without one.
     /// Cost: O(topics).
     #[must_use]

@@ -3,13 +3,15 @@
 //! Anybody may put a message in, and never waits. Only the client's task takes messages out, and
 //! only as many as it can send soon, so what waits is counted here. A client that does not read
 //! is closed when more waits than client-output-buffer-limit allows: nothing grows without bound.
+//! What its connection has taken and not sent yet counts as well, replies included; the task tells
+//! how much that is.
 
 use crate::config::{OutputLimit, OutputLimits};
 use crate::protocol::{OutputBuffer, Protocol};
 use crate::pubsub::Message;
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -25,7 +27,7 @@ pub const UNLIMITED_MAIL_BYTES_MAX: usize = 1 << 30;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Closed {
     Killed,
-    TooMuchMail,
+    TooMuchOutput,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +49,8 @@ pub struct Mailbox {
     resp3: AtomicBool,
     /// True while the client subscribes to anything: other limits apply.
     subscriber: AtomicBool,
+    /// Bytes that its connection has to send: messages that were taken, and replies.
+    output_bytes: AtomicUsize,
     waker: OnceLock<Waker>,
 }
 
@@ -96,17 +100,14 @@ impl Mailbox {
     /// too much would wait for it. Cost: O(1).
     pub fn deliver(&self, message: &Message<'_>, limits: OutputLimits) {
         let frame = message.frame(self.protocol());
-        let limit = if self.is_subscriber() { limits.subscriber } else { limits.normal };
         let mut queue = self.lock();
         if queue.closed.is_some() {
             return;
         }
         queue.bytes += frame.len() + MESSAGE_OVERHEAD_BYTES;
-        if queue.is_over(limit) {
-            queue.close(Closed::TooMuchMail);
-            self.closed.store(true, Ordering::SeqCst);
+        if queue.is_over(self.limit(limits), self.output_bytes()) {
             drop(queue);
-            self.wake();
+            self.overflow();
             return;
         }
         queue.messages.push_back(frame.clone());
@@ -116,6 +117,47 @@ impl Mailbox {
         if !was_up {
             self.wake();
         }
+    }
+
+    fn limit(&self, limits: OutputLimits) -> OutputLimit {
+        if self.is_subscriber() { limits.subscriber } else { limits.normal }
+    }
+
+    /// Closes the client when more waits for it than may, or too much for too long. For clients to
+    /// whom nothing new is sent meanwhile.
+    pub fn enforce(&self, limits: OutputLimits) {
+        let output_bytes = self.output_bytes();
+        let mut queue = self.lock();
+        if queue.closed.is_none() && queue.is_over(self.limit(limits), output_bytes) {
+            drop(queue);
+            self.overflow();
+        }
+    }
+
+    /// Has the client's task close the connection because too much waits to be sent.
+    #[cold]
+    pub fn overflow(&self) {
+        self.lock().close(Closed::TooMuchOutput);
+        self.closed.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// Notes how many bytes the connection has to send; returns how many it had. Only its task
+    /// does so.
+    #[inline]
+    pub fn note_output(&self, bytes: usize) -> usize {
+        let before = self.output_bytes.load(Ordering::Relaxed);
+        if before != bytes {
+            self.output_bytes.store(bytes, Ordering::Relaxed);
+        }
+        before
+    }
+
+    /// Bytes that the connection has to send.
+    #[inline]
+    #[must_use]
+    pub fn output_bytes(&self) -> usize {
+        self.output_bytes.load(Ordering::Relaxed)
     }
 
     /// True when messages wait.
@@ -138,6 +180,7 @@ impl Mailbox {
             queue.bytes -= frame.len() + MESSAGE_OVERHEAD_BYTES;
             output.push_shared(frame);
         }
+        self.note_output(output.len());
         if queue.messages.is_empty() {
             self.has_mail.store(false, Ordering::SeqCst);
             if queue.messages.capacity() > QUEUE_KEPT_MESSAGES_MAX {
@@ -170,7 +213,7 @@ impl Mailbox {
     /// True when it is to be closed because too much waited.
     #[must_use]
     pub fn has_overflowed(&self) -> bool {
-        self.lock().closed == Some(Closed::TooMuchMail)
+        self.lock().closed == Some(Closed::TooMuchOutput)
     }
 }
 
@@ -181,21 +224,25 @@ impl Queue {
         }
     }
 
-    /// True when more waits than may: above the hard limit, or above the soft one for too long.
-    fn is_over(&mut self, limit: OutputLimit) -> bool {
-        let hard = match usize::try_from(limit.hard_bytes) {
-            Ok(0) | Err(_) => UNLIMITED_MAIL_BYTES_MAX,
-            Ok(bytes) => bytes,
-        };
-        if self.bytes > hard {
+    /// True when more waits than may, here and in the output: as much as the hard limit, or as the
+    /// soft one for too long.
+    fn is_over(&mut self, limit: OutputLimit, output_bytes: usize) -> bool {
+        let waiting = (self.bytes + output_bytes) as u64;
+        let is_over_hard = limit.hard_bytes > 0 && waiting >= limit.hard_bytes;
+        if is_over_hard || self.bytes > UNLIMITED_MAIL_BYTES_MAX {
             return true;
         }
-        if limit.soft_bytes == 0 || self.bytes as u64 <= limit.soft_bytes {
+        if limit.soft_bytes == 0 || waiting < limit.soft_bytes {
             self.over_soft_since = None;
             return false;
         }
-        let since = *self.over_soft_since.get_or_insert_with(Instant::now);
-        since.elapsed() > Duration::from_secs(limit.soft_seconds)
+        match self.over_soft_since {
+            Some(since) => since.elapsed() > Duration::from_secs(limit.soft_seconds),
+            None => {
+                self.over_soft_since = Some(Instant::now());
+                false
+            }
+        }
     }
 }
 
@@ -257,6 +304,29 @@ mod tests {
         }
         assert!(!patient.is_closed());
         assert!(at_once.has_overflowed());
+    }
+
+    #[test]
+    fn what_the_connection_has_to_send_counts_and_time_passes_without_messages() {
+        let frame = || Message::encoded(Bytes::from(vec![b'x'; 1_000]));
+        let mailbox = subscriber();
+        assert_eq!((mailbox.note_output(9_000), mailbox.output_bytes()), (0, 9_000));
+        mailbox.enforce(limit(10_000, 0, 0));
+        assert!(!mailbox.is_closed());
+        mailbox.deliver(&frame(), limit(10_000, 0, 0));
+        assert!(mailbox.has_overflowed());
+        let waiting = subscriber();
+        waiting.deliver(&frame(), limit(0, 500, 0));
+        std::thread::sleep(Duration::from_millis(2));
+        let mut output = OutputBuffer::new();
+        waiting.take_into(&mut output, usize::MAX);
+        assert_eq!(waiting.output_bytes(), 1_000);
+        waiting.enforce(limit(0, 2_000, 0));
+        assert!(!waiting.is_closed(), "below the limit, and the time begins anew");
+        waiting.enforce(limit(0, 1_000, 0));
+        std::thread::sleep(Duration::from_millis(2));
+        waiting.enforce(limit(0, 1_000, 0));
+        assert!(waiting.has_overflowed());
     }
 
     #[test]
