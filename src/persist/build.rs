@@ -3,10 +3,12 @@
 //! A value arrives in one part or in several, each of which is used up before the next one is read,
 //! so that a collection of millions is not in memory twice. A field that is there for the second
 //! time is noticed when it is put in, at no cost; only small hashes are looked through first,
-//! because in their packed form putting a field in means comparing it with all others.
+//! because in their packed form putting a field in means comparing it with all others. A small
+//! sorted set is put in order first, for the same reason.
 
 use crate::data::hash::{LOOK_AHEAD_MAX, PACKED_HASH_FIELDS_MAX};
 use crate::data::list::End;
+use crate::data::sorted_set::PACKED_SORTED_SET_MEMBERS_MAX;
 use crate::data::{Hash, List, Set, SortedSet, Value};
 use crate::persist::error::Reason;
 use crate::persist::value::DuplicateFinder;
@@ -53,11 +55,7 @@ impl Builder {
                 extend_set(&mut set, members)?;
                 Value::Set(set)
             }
-            RdbValue::ZSet(scored) => {
-                let mut set = SortedSet::new();
-                extend_sorted_set(&mut set, scored)?;
-                Value::SortedSet(set)
-            }
+            RdbValue::ZSet(scored) => Value::SortedSet(sorted_set(scored, finder)?),
             RdbValue::Stream(stream) => Value::Stream(stream),
         };
         Ok(Self { value })
@@ -132,6 +130,21 @@ fn extend_sorted_set(set: &mut SortedSet, scored: Scored) -> Result<()> {
         None => Ok(()),
         Some(_) => Err(Reason::Duplicate(member.to_vec())),
     })
+}
+
+fn sorted_set(scored: Scored, finder: &mut DuplicateFinder) -> Result<SortedSet> {
+    if scored.len() <= PACKED_SORTED_SET_MEMBERS_MAX {
+        if let Some(member) = finder.find_member(&scored.members) {
+            return Err(Reason::Duplicate(member.to_vec()));
+        }
+        let members = scored.iter().map(|(member, score)| (score, member));
+        if let Some(set) = SortedSet::small(members) {
+            return Ok(set);
+        }
+    }
+    let mut set = SortedSet::new();
+    extend_sorted_set(&mut set, scored)?;
+    Ok(set)
 }
 
 fn small_hash(pairs: Pairs, finder: &mut DuplicateFinder) -> Result<Hash> {

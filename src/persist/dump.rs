@@ -5,15 +5,16 @@
 
 use crate::config::Config;
 use crate::data::{HashRef, ListRef, SetRef, SortedSetRef, TimedHash, ValueRef};
-use crate::keyspace::{DatabaseNumber, Entry, Keyspace, ShardFigures};
+use crate::keyspace::{DatabaseNumber, Entry, Keyspace, ShardFigures, Uses};
 use crate::persist::file::TemporaryFile;
 use crate::persist::format::{CHECKSUM_BYTES, VERSION_WITH_FUNCTIONS, VERSION_WRITTEN};
 use crate::persist::functions::{self, FunctionStore};
 use crate::persist::lzf::Packer;
 use crate::persist::saver::SaveError;
 use crate::persist::stream;
+use crate::persist::value::StoredUse;
 use crate::persist::write::{self, ChecksumWriter, Header, Sizes, WrittenType};
-use crate::stats::Memory;
+use crate::stats::used_bytes;
 use crate::util::clock::UnixMillis;
 use std::collections::HashSet;
 use std::path::Path;
@@ -39,19 +40,25 @@ pub struct DumpOptions {
     pub checksum: bool,
     /// The memory that the save may need beyond the data (my-redis-snapshot-memory).
     pub aside_bytes_max: u64,
+    /// Of each key it is told when or how often it was used, if keys give way by that.
+    pub uses: Option<Uses>,
 }
 
-impl From<&Config> for DumpOptions {
+impl DumpOptions {
     /// As the present options say.
-    fn from(config: &Config) -> Self {
+    #[must_use]
+    pub fn at(now: UnixMillis, config: &Config) -> Self {
         let aside_bytes_max = match config.snapshot_memory_bytes() {
-            0 => (Memory::now().resident_bytes / ASIDE_SHARE).max(ASIDE_BYTES_MIN),
+            0 => (used_bytes() / ASIDE_SHARE).max(ASIDE_BYTES_MIN),
             bytes => bytes,
         };
+        let memory = config.memory();
+        let policy_acts = memory.policy().is_lru() || memory.policy().is_lfu();
         Self {
             compress: config.rdb_compression(),
             checksum: config.rdb_checksum(),
             aside_bytes_max,
+            uses: policy_acts.then(|| Uses::at(now, memory.frequency())),
         }
     }
 }
@@ -130,9 +137,11 @@ pub fn save(
     let (keys, bytes) = (encoder.keys, encoder.output.finish()?);
     let epoch = snapshot.epoch();
     let longest_hold = snapshot.longest_hold();
-    drop(snapshot);
+    snapshot.end();
     temporary.replace(path)?;
+    // Changes are counted from the last cut on, so no other one may come before this.
     keyspace.forget_saved_changes(epoch);
+    drop(snapshot);
     Ok(Saved {
         keys,
         bytes,
@@ -214,7 +223,7 @@ fn header(version: u32) -> Header<'static> {
         version,
         server_version: env!("CARGO_PKG_VERSION"),
         created_seconds: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
-        used_memory_bytes: 0,
+        used_memory_bytes: used_bytes(),
     }
 }
 
@@ -222,6 +231,7 @@ fn header(version: u32) -> Header<'static> {
 struct Encoder<'a> {
     output: Output<'a>,
     packer: Option<Packer>,
+    uses: Option<Uses>,
     keys: u64,
     database: Option<DatabaseNumber>,
     /// The databases that the dump has named.
@@ -241,7 +251,8 @@ impl stream::Sink for Encoder<'_> {
 impl<'a> Encoder<'a> {
     fn new(options: &DumpOptions, output: Output<'a>) -> Self {
         let packer = options.compress.then(Packer::new);
-        Self { output, packer, keys: 0, database: None, named: HashSet::new() }
+        let uses = options.uses;
+        Self { output, packer, uses, keys: 0, database: None, named: HashSet::new() }
     }
 
     /// Begins the file with its header and all libraries of functions.
@@ -277,13 +288,14 @@ impl<'a> Encoder<'a> {
             ValueRef::SortedSet(_) => WrittenType::ZSet,
             ValueRef::Stream(stream) => stream::written_type(stream),
         };
-        write::encode_key_prefix(
-            &mut self.output.bytes,
-            head,
-            deadline_ms,
-            entry.key(),
-            self.packer.as_mut(),
-        );
+        let last_use = self.uses.map(|uses| match uses.is_by_frequency() {
+            false => StoredUse::IdleSeconds(entry.last_use().idle_seconds(uses)),
+            true => StoredUse::Count(entry.last_use().count(uses)),
+        });
+        let out = &mut self.output.bytes;
+        write::encode_deadline(out, deadline_ms);
+        write::encode_last_use(out, last_use);
+        write::encode_key_prefix(out, head, entry.key(), self.packer.as_mut());
         match value {
             ValueRef::String(string) => self.string(string.bytes()),
             ValueRef::List(list) => self.list(list),

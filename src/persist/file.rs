@@ -28,12 +28,49 @@ const LOCK_SUFFIX: &str = ".lock";
 const TEMPORARY_SUFFIX: &str = ".temp";
 /// Only the owner may read what the server writes.
 const MODE: u32 = 0o600;
+/// The system follows no more links than this either.
+const LINKS_MAX: usize = 40;
 /// The lock file may be taken away while it is being locked; more often than this nobody does.
 const LOCK_TRIES_MAX: usize = 10;
 
+/// The folder's absolute path, and that of the dump of this name in it.
+///
+/// # Errors
+/// When there is no such folder, or the name cannot be a dump's.
+pub fn place(folder: &Path, name: &OsStr) -> io::Result<(PathBuf, PathBuf)> {
+    let folder = folder.canonicalize()?;
+    if !folder.is_dir() {
+        return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
+    }
+    let path = target_of(folder.join(name));
+    if path.is_dir() {
+        return Err(io::Error::other("the dump's name is a folder's"));
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if is_reserved(&name) {
+        let error = "names ending in .lock and .temp are for the server's own files";
+        return Err(io::Error::other(error));
+    }
+    Ok((folder, path))
+}
+
+/// Where a link leads: a save would put a file in the place of the link, but the file that it
+/// points to is meant, even when that one is not there yet.
+fn target_of(mut path: PathBuf) -> PathBuf {
+    for _ in 0..LINKS_MAX {
+        let Ok(target) = path.read_link() else { break };
+        path = path.parent().unwrap_or(Path::new("/")).join(target);
+        if let (Some(folder), Some(name)) = (path.parent(), path.file_name())
+            && let Ok(folder) = folder.canonicalize()
+        {
+            path = folder.join(name);
+        }
+    }
+    path
+}
+
 /// True if a dump of this name could be taken for another dump's lock or temporary file.
-#[must_use]
-pub fn is_reserved(name: &str) -> bool {
+fn is_reserved(name: &str) -> bool {
     name.ends_with(LOCK_SUFFIX) || name.ends_with(TEMPORARY_SUFFIX)
 }
 

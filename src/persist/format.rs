@@ -16,6 +16,8 @@
 //!   FB <length> <length>                        how many keys, how many with a deadline (a hint)
 //!   then for every key:
 //!     FC <8 bytes, little endian>               deadline in unix milliseconds, if it has one
+//!     F8 <length> or F9 <1 byte>                seconds since its last use, or how often it is
+//!                                               used, under a policy that acts on that
 //!     <type, 1 byte> <string key> <value>
 //!   FF <8 bytes, little endian>                 end, CRC-64 of every byte before these eight
 //!

@@ -22,13 +22,13 @@
 //! Memory besides the data: for each worker two buffers and what one of them unpacks to, and
 //! [`PARTS_QUEUED`] parts of a value.
 
-use crate::keyspace::{AfterUnlock, DatabaseNumber, Entry, Keyspace, LoadBatch};
+use crate::keyspace::{AfterUnlock, DatabaseNumber, Entry, Keyspace, LastUse, LoadBatch, Uses};
 use crate::persist::build::Builder;
 use crate::persist::error::{RdbError, Reason, Shown};
 use crate::persist::read::{ChecksumState, Item, RdbReader, ReadOptions};
 use crate::persist::read::{KeyHead, PlainString, Record};
 use crate::persist::source::{BUFFER_BYTES, Block};
-use crate::persist::value::{DuplicateFinder, RdbValue};
+use crate::persist::value::{DuplicateFinder, RdbValue, StoredUse};
 use crate::util::clock::UnixMillis;
 use crate::util::hash::KeyHash;
 use std::collections::HashSet;
@@ -131,8 +131,9 @@ pub struct Loaded {
 
 /// Loads the dump at `path` on all cores; `None` when there is no such file.
 ///
-/// `report` is called from time to time while it goes on. Once `cancelled` is set it ends as soon
-/// as the pieces at hand are done. Cost: O(bytes).
+/// `uses` says how uses of keys are noted at this moment. `report` is called from time to time
+/// while it goes on. Once `cancelled` is set it ends as soon as the pieces at hand are done. Cost:
+/// O(bytes).
 ///
 /// # Errors
 /// When the file cannot be read whole, or loading was cancelled; the keyspace then holds part of
@@ -141,11 +142,20 @@ pub fn load(
     keyspace: &Keyspace,
     path: &Path,
     now: UnixMillis,
+    uses: Uses,
     progress: &LoadProgress,
     cancelled: &AtomicBool,
     report: impl FnMut(&LoadProgress),
 ) -> Result<Option<Loaded>, LoadError> {
-    load_with(LoadOptions::for_machine(), keyspace, path, now, progress, cancelled, report)
+    load_with(
+        LoadOptions { uses, ..LoadOptions::for_machine() },
+        keyspace,
+        path,
+        now,
+        progress,
+        cancelled,
+        report,
+    )
 }
 
 /// How to load; the server has no reason to load in another way than
@@ -160,6 +170,8 @@ pub struct LoadOptions {
     pub part_bytes: usize,
     /// As in [`ReadOptions`].
     pub verify_checksum: bool,
+    /// By what the uses are kept that the dump tells of, and the moment.
+    pub uses: Uses,
 }
 
 impl LoadOptions {
@@ -173,6 +185,7 @@ impl LoadOptions {
             block_bytes: BUFFER_BYTES,
             part_bytes: PART_BYTES,
             verify_checksum: true,
+            uses: Uses::NONE,
         }
     }
 }
@@ -297,6 +310,18 @@ impl Shared<'_> {
         }
     }
 
+    /// The use of a key; one of which the dump does not tell is new.
+    fn last_use(&self, stored: Option<StoredUse>) -> LastUse {
+        let uses = self.options.uses;
+        match stored {
+            Some(StoredUse::IdleSeconds(seconds)) if !uses.is_by_frequency() => {
+                uses.of_idle(seconds)
+            }
+            Some(StoredUse::Count(count)) if uses.is_by_frequency() => uses.of_count(count),
+            _ => uses.of_new(),
+        }
+    }
+
     fn is_expired(&self, deadline_ms: Option<i64>) -> bool {
         deadline_ms.is_some_and(|deadline_ms| deadline_ms <= self.now.0)
     }
@@ -395,11 +420,12 @@ impl<'a> Adder<'a> {
     }
 
     fn add_string(&mut self, string: PlainString<'_>) {
-        let PlainString { offset, key, deadline_ms, value } = string;
+        let PlainString { offset, key, deadline_ms, last_use, value } = string;
         if self.shared.is_expired(deadline_ms) {
             self.shared.progress.expired_keys.fetch_add(1, Ordering::Relaxed);
         } else {
             let entry = Entry::string(key, value, deadline_ms.map(UnixMillis), 0);
+            let entry = entry.with_last_use(self.shared.last_use(last_use));
             self.batch.add(self.shared.keyspace, self.database, offset, entry);
         }
     }
@@ -410,7 +436,7 @@ impl<'a> Adder<'a> {
         head: KeyHead,
         parts: impl Iterator<Item = Result<RdbValue, RdbError>>,
     ) -> Result<(), RdbError> {
-        let KeyHead { offset, key, deadline_ms, .. } = head;
+        let KeyHead { offset, key, deadline_ms, last_use, .. } = head;
         let refused = |reason| RdbError::new(offset, reason).at_key(&key);
         let mut builder = None;
         for part in parts {
@@ -429,6 +455,7 @@ impl<'a> Adder<'a> {
         if let Some(builder) = builder {
             let deadline = deadline_ms.map(UnixMillis);
             let entry = Entry::new(&key, builder.finish(), deadline, 0);
+            let entry = entry.with_last_use(self.shared.last_use(last_use));
             self.batch.add(self.shared.keyspace, self.database, offset, entry);
         } else if self.shared.is_expired(deadline_ms) {
             self.shared.progress.expired_keys.fetch_add(1, Ordering::Relaxed);

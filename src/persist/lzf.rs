@@ -10,11 +10,14 @@
 //!
 //! Written here because the crate for it clears half a megabyte of table for every string, some
 //! 7 us for a string of 90 bytes. This packer keeps its table: what an earlier string left in it is
-//! known by its position, which never falls back.
+//! known by its position, which never falls back. And it begins without one, to get one that fits
+//! the longest string so far: clearing all of it takes longer than to pack a short string.
 
 use std::fmt;
 
-const TABLE_BITS: u32 = 14;
+/// The table for short strings, and for long ones.
+const TABLE_BITS_MIN: u32 = 8;
+const TABLE_BITS_MAX: u32 = 14;
 const DISTANCE_MAX: usize = 8_192;
 const LITERALS_MAX: usize = 32;
 const MATCH_BYTES_MIN: usize = 3;
@@ -24,10 +27,12 @@ const EXACT_BYTES_MIN: usize = 64 * 1024;
 /// Positions are counted over all strings; past this the table is cleared and counting restarts.
 const POSITION_MAX: usize = u32::MAX as usize;
 
-/// Packs strings, one after the other, with one table of 64 KB.
+/// Packs strings, one after the other, with one table of 64 KB at most.
 pub struct Packer {
     /// Position of the latest sequence of three bytes with this hash; 0 is none.
     table: Box<[u32]>,
+    /// How many bits of a hash choose the place; 0 while there is no table.
+    table_bits: u32,
     /// Position of the next string's first byte.
     base: usize,
 }
@@ -45,10 +50,20 @@ impl Default for Packer {
 }
 
 impl Packer {
-    /// A packer with an empty table.
+    /// A packer without a table yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { table: vec![0; 1 << TABLE_BITS].into_boxed_slice(), base: 1 }
+        Self { table: Box::default(), table_bits: 0, base: 1 }
+    }
+
+    /// Has a table with two places for each byte of a string, as far as tables go.
+    fn make_room(&mut self, plain_bytes: usize) {
+        let bits = plain_bytes.max(1).ilog2() + 2;
+        let bits = bits.clamp(TABLE_BITS_MIN, TABLE_BITS_MAX);
+        if bits > self.table_bits {
+            self.table = vec![0; 1 << bits].into_boxed_slice();
+            self.table_bits = bits;
+        }
     }
 
     /// Appends `plain` in packed form to `out` if that is at most `packed_bytes_max` long.
@@ -63,6 +78,7 @@ impl Packer {
             self.table.fill(0);
             self.base = 1;
         }
+        self.make_room(plain.len());
         let mark = out.len();
         let fits = self.pack_within(plain, mark.saturating_add(packed_bytes_max), out);
         self.base += plain.len();
@@ -106,7 +122,7 @@ impl Packer {
     fn exchange(&mut self, plain: &[u8], at: usize) -> Option<Option<usize>> {
         let three = plain.get(at..)?.first_chunk::<3>()?;
         let value = u32::from_le_bytes([three[0], three[1], three[2], 0]);
-        let hash = value.wrapping_mul(0x9E37_79B1) >> (32 - TABLE_BITS);
+        let hash = value.wrapping_mul(0x9E37_79B1) >> (u32::BITS - self.table_bits);
         let slot = self.table.get_mut(hash as usize)?;
         let earlier = *slot as usize;
         // `pack` made sure that every position of this string fits.

@@ -6,22 +6,33 @@
 //!
 //! Type and value are those of a dump's record. What is written has the plain types of an old
 //! version, so that every Redis since 5.0 takes it; what is read may be of any type that a dump may
-//! hold, and is read by the same code, as a dump of one record.
+//! hold, and is read by the same code, as a dump of one record; but a small hash or sorted set of
+//! plain strings, as most are, is made of them where they stand.
 
-use crate::data::{TimedHash, Value, ValueRef};
+use crate::data::hash::PACKED_HASH_FIELDS_MAX;
+use crate::data::sorted_set::PACKED_SORTED_SET_MEMBERS_MAX;
+use crate::data::{Hash, SortedSet, TimedHash, Value, ValueRef};
 use crate::persist::build::Builder;
 use crate::persist::checksum::Checksum;
 use crate::persist::format::{CHECKSUM_BYTES, MAGIC, VERSION_READ_MAX, VERSION_WRITTEN};
-use crate::persist::format::{VERSION_WITH_FIELD_DEADLINES, VERSION_WITH_STREAM_2, opcode};
+use crate::persist::format::{VERSION_WITH_FIELD_DEADLINES, VERSION_WITH_STREAM_2, kind, opcode};
 use crate::persist::lzf::Packer;
 use crate::persist::read::{Item, RdbReader, ReadOptions, Record};
+use crate::persist::skim::split_length;
+use crate::persist::source::split_plain_string;
 use crate::persist::stream::{self, BufferSink};
 use crate::persist::value::{DuplicateFinder, RdbValue};
 use crate::persist::write::{self, WrittenType};
+use ahash::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use smallvec::SmallVec;
 use std::fmt;
 use std::io::Read;
 
 const VERSION_BYTES: usize = 2;
+/// Elements of a small value for which no memory is asked.
+const SMALL_ELEMENTS: usize = 64;
 /// Bytes of a payload beside the value: its type, the version and the checksum.
 pub const FRAME_BYTES: usize = 1 + VERSION_BYTES + size_of::<u64>();
 
@@ -133,7 +144,62 @@ pub fn decode(payload: &[u8]) -> Result<Value, PayloadError> {
         return Err(PayloadError::Footer);
     }
     let body = payload.get(..payload.len() - VERSION_BYTES - CHECKSUM_BYTES).unwrap_or_default();
-    decode_value(body).ok_or(PayloadError::Value)
+    decode_small(body).or_else(|| decode_value(body)).ok_or(PayloadError::Value)
+}
+
+/// A small hash or sorted set of plain strings, made of them where they stand. `None` says nothing:
+/// what is not such a value, or has a mistake, is for [`decode_value`].
+fn decode_small(body: &[u8]) -> Option<Value> {
+    let (kind, rest) = body.split_first()?;
+    let (count, mut rest) = split_length(rest)?;
+    let count = usize::try_from(count).ok()?;
+    let value = match *kind {
+        kind::HASH if (1..=PACKED_HASH_FIELDS_MAX).contains(&count) => {
+            let mut pairs: SmallVec<[(&[u8], &[u8]); SMALL_ELEMENTS]> = SmallVec::new();
+            for _ in 0..count {
+                let (field, after) = split_plain_string(rest)?;
+                let (value, after) = split_plain_string(after)?;
+                pairs.push((field, value));
+                rest = after;
+            }
+            let fields = pairs.iter().map(|(field, _)| *field);
+            let mut hash = Hash::with_room(count, body.len());
+            let differ = are_different(fields);
+            pairs.iter().for_each(|(field, value)| hash.push_new(field, value));
+            Value::Hash(differ.then_some(hash)?)
+        }
+        kind::ZSET if (1..=PACKED_SORTED_SET_MEMBERS_MAX).contains(&count) => {
+            let mut members: SmallVec<[(f64, &[u8]); SMALL_ELEMENTS]> = SmallVec::new();
+            for _ in 0..count {
+                let (member, after) = split_plain_string(rest)?;
+                let (score, after) = after.split_first_chunk()?;
+                let score = Some(f64::from_le_bytes(*score)).filter(|score| !score.is_nan())?;
+                members.push((score, member));
+                rest = after;
+            }
+            let differ = are_different(members.iter().map(|(_, member)| *member));
+            let set = differ.then(|| SortedSet::small(members.iter().copied()))?;
+            Value::SortedSet(set?)
+        }
+        _ => return None,
+    };
+    rest.is_empty().then_some(value)
+}
+
+/// True when no two of a few strings are the same.
+fn are_different<'a>(strings: impl ExactSizeIterator<Item = &'a [u8]>) -> bool {
+    let hasher = RandomState::new();
+    let mut seen: HashTable<&[u8]> = HashTable::with_capacity(strings.len());
+    strings.into_iter().all(|string| {
+        let same = |other: &&[u8]| *other == string;
+        match seen.entry(hasher.hash_one(string), same, |other| hasher.hash_one(*other)) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(free) => {
+                free.insert(string);
+                true
+            }
+        }
+    })
 }
 
 /// Reads type and value as a dump of one record with an empty key and no checksum.
@@ -167,7 +233,7 @@ fn decode_value(body: &[u8]) -> Option<Value> {
 mod tests {
     use super::*;
     use crate::data::list::End;
-    use crate::data::{Hash, List, Set, SortedSet, StringRef};
+    use crate::data::{List, Set, StringRef};
     use proptest::prelude::*;
 
     fn signed(body: &[u8]) -> Vec<u8> {
@@ -245,6 +311,56 @@ mod tests {
             let _ = decode(&body);
             let _ = decode(&signed(&body));
         }
+    }
+
+    /// Payloads of small collections, some of them with mistakes.
+    fn small_body() -> impl Strategy<Value = Vec<u8>> {
+        let string = prop_oneof![
+            8 => prop::collection::vec(b'a'..b'f', 0..3),
+            1 => prop::collection::vec(any::<u8>(), 60..90),
+        ];
+        let score = prop_oneof![4 => -3.0..3.0_f64, 1 => Just(f64::NAN), 2 => Just(0.0)];
+        let element = (string.clone(), string, score);
+        let elements = prop::collection::vec(element, 0..20);
+        (any::<bool>(), elements, -1..2_i64, any::<bool>()).prop_map(
+            |(is_hash, elements, more, has_tail)| {
+                let mut body = vec![if is_hash { kind::HASH } else { kind::ZSET }];
+                let count = (elements.len() as i64 + if has_tail { more } else { 0 }).max(0);
+                write::encode_length(&mut body, count as u64);
+                for (first, second, score) in elements {
+                    write::encode_string(&mut body, &first, None);
+                    match is_hash {
+                        true => write::encode_string(&mut body, &second, None),
+                        false => write::encode_score(&mut body, score),
+                    }
+                }
+                body
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn small_values_are_the_same_either_way(body in small_body()) {
+            if let Some(small) = decode_small(&body) {
+                let whole = decode_value(&body);
+                prop_assert_eq!(Some(shown(&small)), whole.as_ref().map(shown), "{:?}", body);
+            }
+        }
+    }
+
+    #[test]
+    fn small_values_are_made_where_they_stand() {
+        let mut hash = Hash::new();
+        hash.set(b"field", b"value");
+        let payload = encode(ValueRef::Hash(hash.as_ref()), None, true);
+        assert!(decode_small(&payload[..payload.len() - 10]).is_some());
+        let mut set = SortedSet::new();
+        set.set(1.5, b"member");
+        let payload = encode(ValueRef::SortedSet(set.as_ref()), None, true);
+        assert!(decode_small(&payload[..payload.len() - 10]).is_some());
     }
 
     #[test]

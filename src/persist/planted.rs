@@ -12,6 +12,8 @@ pub enum Bug {
     PanicInTheRules,
     /// The thread that removes expired keys panics.
     PanicInTheSweeper,
+    /// It ends as if there were nothing to do any more.
+    EndOfTheSweeper,
 }
 
 #[cfg(debug_assertions)]
@@ -32,23 +34,34 @@ mod switch {
     /// Panics if `bug` is planted for `path`.
     #[expect(clippy::panic, reason = "the bug is a panic")]
     pub fn strike(bug: Bug, path: &Path) {
+        if strikes(bug, path) {
+            panic!("planted: {bug:?}");
+        }
+    }
+
+    /// True if `bug` is planted for `path`, and does not panic by itself.
+    pub fn strikes(bug: Bug, path: &Path) -> bool {
         let mut planted = PLANTED.lock().unwrap_or_else(PoisonError::into_inner);
         let (path, count) = (path.as_os_str().as_encoded_bytes(), planted.len());
         planted.retain(|(other, of)| {
             *other != bug || !path.starts_with(of.as_os_str().as_encoded_bytes())
         });
-        let strikes = planted.len() < count;
-        drop(planted);
-        if strikes {
-            panic!("planted: {bug:?}");
-        }
+        planted.len() < count
     }
 }
 
 #[cfg(debug_assertions)]
-pub use switch::{plant, strike};
+pub use switch::{plant, strike, strikes};
 
 /// Nothing: a release build has no planted bugs.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub const fn strike(_bug: Bug, _path: &std::path::Path) {}
+
+/// False: a release build has no planted bugs.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+#[must_use]
+pub const fn strikes(_bug: Bug, _path: &std::path::Path) -> bool {
+    false
+}

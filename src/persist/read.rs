@@ -38,6 +38,7 @@ use crate::persist::value::Elements;
 use crate::persist::value::Pairs;
 use crate::persist::value::RdbValue;
 use crate::persist::value::Scored;
+use crate::persist::value::StoredUse;
 
 use std::io::Empty;
 use std::io::Read;
@@ -118,6 +119,8 @@ pub struct Entry {
     pub key: Vec<u8>,
     /// Unix milliseconds; may have passed.
     pub deadline_ms: Option<i64>,
+    /// When or how often it was used, if the file tells.
+    pub last_use: Option<StoredUse>,
     /// The value, never an empty collection.
     pub value: RdbValue,
 }
@@ -138,6 +141,7 @@ pub(crate) struct KeyHead {
     pub(crate) kind: u8,
     pub(crate) key: Vec<u8>,
     pub(crate) deadline_ms: Option<i64>,
+    pub(crate) last_use: Option<StoredUse>,
 }
 
 /// A string under its key, both as they stand in the buffer.
@@ -146,6 +150,7 @@ pub(crate) struct PlainString<'a> {
     pub(crate) offset: u64,
     pub(crate) key: &'a [u8],
     pub(crate) deadline_ms: Option<i64>,
+    pub(crate) last_use: Option<StoredUse>,
     pub(crate) value: &'a [u8],
 }
 
@@ -179,6 +184,8 @@ pub struct RdbReader<R> {
     version: u32,
     /// The deadline that belongs to the next key.
     deadline_ms: Option<i64>,
+    /// The use that belongs to the next key.
+    last_use: Option<StoredUse>,
     /// The value of the record that was read last, as far as it was not read.
     unread: Option<Unread>,
     /// What comes before this is read here.
@@ -233,6 +240,7 @@ impl<R: Read> RdbReader<R> {
             options,
             version,
             deadline_ms: None,
+            last_use: None,
             unread: None,
             kept_until: 0,
             duplicates: DuplicateFinder::new(),
@@ -263,7 +271,7 @@ impl<R: Read> RdbReader<R> {
             Some(Record::Other(item)) => return Ok(Some(item)),
             Some(Record::Key(head)) => head,
         };
-        let KeyHead { offset, kind, key, deadline_ms } = head;
+        let KeyHead { offset, kind, key, deadline_ms, last_use } = head;
         let value = self.next_part(usize::MAX).map_err(|error| error.at_key(&key))?;
         if value.is_empty() {
             return Ok(Some(Item::EmptyCollection { key }));
@@ -274,7 +282,7 @@ impl<R: Read> RdbReader<R> {
             let reason = Reason::Duplicate(element.to_vec());
             return Err(RdbError::new(offset, reason).at_key(&key));
         }
-        Ok(Some(Item::Entry(Entry { offset, kind, key, deadline_ms, value })))
+        Ok(Some(Item::Entry(Entry { offset, kind, key, deadline_ms, last_use, value })))
     }
 
     /// The next record; `None` after [`Item::End`]. The value of the one before must have been read
@@ -298,10 +306,10 @@ impl<R: Read> RdbReader<R> {
                     self.set_deadline(i64::from(seconds) * 1_000);
                 }
                 opcode::IDLE => {
-                    self.length()?;
+                    self.last_use = Some(StoredUse::IdleSeconds(self.length()?));
                 }
                 opcode::FREQUENCY => {
-                    self.source.byte()?;
+                    self.last_use = Some(StoredUse::Count(self.source.byte()?));
                 }
                 opcode::SLOT_INFO => {
                     for _ in 0..3 {
@@ -365,7 +373,7 @@ impl<R: Read> RdbReader<R> {
     ///
     /// Most records of most dumps are, and this allocates nothing.
     pub(crate) fn next_plain_string(&mut self) -> Option<PlainString<'_>> {
-        if self.deadline_ms.is_some() {
+        if self.deadline_ms.is_some() || self.last_use.is_some() {
             return None;
         }
         let buffered = self.source.buffered();
@@ -375,6 +383,19 @@ impl<R: Read> RdbReader<R> {
             let (bytes, after) = after.split_first_chunk()?;
             deadline_ms = deadline_of(i64::from_le_bytes(*bytes));
             rest = after;
+        }
+        let mut last_use = None;
+        match rest {
+            [opcode::FREQUENCY, count, after @ ..] => {
+                last_use = Some(StoredUse::Count(*count));
+                rest = after;
+            }
+            [opcode::IDLE, after @ ..] => {
+                let (seconds, after) = skim::split_length(after)?;
+                last_use = Some(StoredUse::IdleSeconds(seconds));
+                rest = after;
+            }
+            _ => {}
         }
         let [kind::STRING, after @ ..] = rest else {
             return None;
@@ -391,6 +412,7 @@ impl<R: Read> RdbReader<R> {
             offset,
             key: record.get(key_end - key_bytes..key_end)?,
             deadline_ms,
+            last_use,
             value: record.get(value_end - value_bytes..)?,
         })
     }
@@ -406,7 +428,10 @@ impl<R: Read> RdbReader<R> {
         &mut self,
         other: impl FnOnce() -> Vec<u8>,
     ) -> Result<Option<Block>> {
-        let in_between = self.deadline_ms.is_some() || self.unread.is_some() || self.ended;
+        let in_between = self.deadline_ms.is_some()
+            || self.last_use.is_some()
+            || self.unread.is_some()
+            || self.ended;
         if in_between || self.source.offset() < self.kept_until {
             return Ok(None);
         }
@@ -483,7 +508,8 @@ impl<R: Read> RdbReader<R> {
         let key = self.string()?;
         let deadline_ms = self.deadline_ms.take();
         self.unread = Some(Unread { offset, kind: code, left: None, base_ms: 0 });
-        Ok(KeyHead { offset, kind: code, key, deadline_ms })
+        let last_use = self.last_use.take();
+        Ok(KeyHead { offset, kind: code, key, deadline_ms, last_use })
     }
 
     fn value_part(&mut self, unread: &mut Unread, part_bytes: usize) -> Result<RdbValue> {

@@ -7,9 +7,9 @@
 //! second one would succeed and mean nothing.
 
 use crate::config::Config;
-use crate::keyspace::{AfterUnlock, Keyspace};
+use crate::keyspace::{AfterUnlock, Keyspace, Uses};
 use crate::persist::dump::{self, DumpOptions, SaveControl};
-use crate::persist::file::DumpFile;
+use crate::persist::file::{ClaimError, DumpFile};
 use crate::persist::functions::FunctionStore;
 use crate::persist::load::{self, LoadError, LoadProgress, Loaded};
 use crate::util::clock::UnixMillis;
@@ -114,6 +114,8 @@ struct State {
     /// again after the end.
     armed: bool,
     running_since: Option<Instant>,
+    /// What the save that runs writes: the dump may be moved meanwhile.
+    running_file: Option<Arc<DumpFile>>,
     last_duration: Option<Duration>,
     last_try: Option<Instant>,
     last_save: Option<Instant>,
@@ -126,7 +128,7 @@ pub struct Saver {
     functions: Arc<dyn FunctionStore>,
     /// Changes of the libraries of functions since the last good save.
     function_changes: AtomicU64,
-    file: DumpFile,
+    file: Mutex<Arc<DumpFile>>,
     started: Instant,
     state: Mutex<State>,
     last_ok: AtomicBool,
@@ -146,7 +148,7 @@ impl Saver {
             keyspace,
             functions,
             function_changes: AtomicU64::new(0),
-            file,
+            file: Mutex::new(Arc::new(file)),
             started: Instant::now(),
             state: Mutex::default(),
             last_ok: AtomicBool::new(true),
@@ -169,10 +171,28 @@ impl Saver {
         self.keyspace.changes_since_save() + self.function_changes.load(Ordering::SeqCst)
     }
 
+    fn file(&self) -> Arc<DumpFile> {
+        Arc::clone(&self.file.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The file that is written.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        self.file.path()
+    pub fn path(&self) -> PathBuf {
+        self.file().path().to_owned()
+    }
+
+    /// Has the dump written to another place from the next save on; another server may have the old
+    /// one as soon as no save writes to it.
+    ///
+    /// # Errors
+    /// When another server has it, or the folder cannot be written; nothing has changed then.
+    pub fn move_to(&self, path: PathBuf) -> Result<(), ClaimError> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if file.path() != path {
+            *file = Arc::new(DumpFile::claim(path)?);
+            tracing::info!("the dump is {} from now on", file.path().display());
+        }
+        Ok(())
     }
 
     /// Allows saving: whatever the dump held is in the keyspace now.
@@ -187,12 +207,13 @@ impl Saver {
 
     /// Lets another server have the dump. No save may be running or begin any more.
     pub fn release(&self) {
-        self.file.release();
+        self.file().release();
     }
 
     /// Removes the file that is being written, when the process must end in the middle of a save.
     pub fn remove_own_temporary(&self) {
-        self.file.remove_own_temporary();
+        let running = self.state().running_file.clone();
+        running.unwrap_or_else(|| self.file()).remove_own_temporary();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -276,6 +297,7 @@ impl Saver {
     /// `AlreadyRunning` while another one is being written, `NotArmed` before the dump was loaded,
     /// `Io` when no thread can be had.
     pub fn start(self: &Arc<Self>, options: DumpOptions) -> Result<SaveTicket, SaveError> {
+        let file = self.file();
         {
             let mut state = self.state();
             if !state.armed {
@@ -285,6 +307,7 @@ impl Saver {
                 return Err(SaveError::AlreadyRunning);
             }
             state.running_since = Some(Instant::now());
+            state.running_file = Some(Arc::clone(&file));
             state.last_try = state.running_since;
             self.control.cancelled.store(false, Ordering::Relaxed);
         }
@@ -294,10 +317,10 @@ impl Saver {
         let spawned = thread.spawn(move || {
             let ending =
                 Ending { saver: &saver, result: Err(SaveError::Panicked), sender: Some(sender) };
-            ending.run(&options);
+            ending.run(&file, &options);
         });
         if let Err(error) = spawned {
-            let error = SaveError::io("start a thread to save", self.path(), &error);
+            let error = SaveError::io("start a thread to save", &self.path(), &error);
             self.end(&Err(error.clone()), 0);
             return Err(error);
         }
@@ -323,7 +346,11 @@ impl Saver {
     /// commands away meanwhile. When it fails nothing can be saved any more, so that the dump
     /// stays as it is.
     #[must_use]
-    pub fn reload(self: &Arc<Self>, now: UnixMillis) -> oneshot::Receiver<Result<(), LoadError>> {
+    pub fn reload(
+        self: &Arc<Self>,
+        now: UnixMillis,
+        uses: Uses,
+    ) -> oneshot::Receiver<Result<(), LoadError>> {
         let (sender, receiver) = oneshot::channel();
         let saver = Arc::clone(self);
         let thread = std::thread::Builder::new().name("loader".to_owned());
@@ -336,8 +363,9 @@ impl Saver {
             drop(after);
             let progress = LoadProgress::default();
             let (path, cancelled) = (saver.path(), AtomicBool::new(false));
-            let loaded = load::load(&saver.keyspace, path, now, &progress, &cancelled, |_| ())
-                .and_then(|loaded| saver.replace_functions(path, loaded));
+            let loaded =
+                load::load(&saver.keyspace, &path, now, uses, &progress, &cancelled, |_| ())
+                    .and_then(|loaded| saver.replace_functions(&path, loaded));
             match &loaded {
                 Ok(loaded) => {
                     let keys = loaded.as_ref().map_or(0, |loaded| loaded.keys);
@@ -360,6 +388,7 @@ impl Saver {
     fn end(&self, result: &Result<(), SaveError>, hold_micros: u64) {
         let mut state = self.state();
         state.last_duration = state.running_since.take().map(|since| since.elapsed());
+        state.running_file = None;
         if *result != Err(SaveError::Cancelled) {
             self.last_ok.store(result.is_ok(), Ordering::Relaxed);
         }
@@ -380,15 +409,14 @@ struct Ending<'a> {
 }
 
 impl Ending<'_> {
-    fn run(mut self, options: &DumpOptions) {
+    fn run(mut self, file: &DumpFile, options: &DumpOptions) {
         give_way_to_clients();
         let saver = self.saver;
         let function_changes = saver.function_changes.load(Ordering::SeqCst);
         let (keyspace, functions) = (&saver.keyspace, &*saver.functions);
-        let written = saver
-            .file
+        let written = file
             .keep()
-            .and_then(|()| dump::save(keyspace, functions, saver.path(), options, &saver.control));
+            .and_then(|()| dump::save(keyspace, functions, file.path(), options, &saver.control));
         if written.is_ok() {
             saver.function_changes.fetch_sub(function_changes, Ordering::SeqCst);
         }
@@ -398,7 +426,7 @@ impl Ending<'_> {
                 bytes = saved.bytes,
                 millis = u64::try_from(saved.duration.as_millis()).unwrap_or(u64::MAX),
                 "saved {}",
-                saver.path().display()
+                file.path().display()
             ),
             Err(SaveError::Cancelled) => tracing::info!("the save was given up"),
             Err(error) => tracing::error!("saving failed: {error}"),

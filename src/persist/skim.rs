@@ -134,7 +134,7 @@ fn after_string(bytes: &[u8]) -> Option<&[u8]> {
     }
 }
 
-fn split_length(bytes: &[u8]) -> Option<(u64, &[u8])> {
+pub(super) fn split_length(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (&first, after) = bytes.split_first()?;
     let low = u64::from(first & 0x3F);
     match (first >> 6, first) {

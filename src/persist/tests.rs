@@ -28,6 +28,7 @@ use crate::persist::write::Header;
 use crate::persist::write::Sizes;
 use crate::persist::write::WrittenType;
 use crate::persist::write::encode_database;
+use crate::persist::write::encode_deadline;
 use crate::persist::write::encode_end;
 use crate::persist::write::encode_header;
 use crate::persist::write::encode_integer;
@@ -164,7 +165,8 @@ pub(super) fn write(records: &[Record], packed: bool, with_checksum: bool) -> Ve
     encode_header(&mut out, &header());
     encode_database(&mut out, 0, Some(Sizes { keys: 70_000, deadlines: 3 }));
     for (key, deadline_ms, value) in records {
-        encode_key_prefix(&mut out, written_type(value), *deadline_ms, key, packer.as_mut());
+        encode_deadline(&mut out, *deadline_ms);
+        encode_key_prefix(&mut out, written_type(value), key, packer.as_mut());
         encode_value(&mut out, value, packer.as_mut());
         writer.write_all(&out).unwrap();
         out.clear();
@@ -702,7 +704,8 @@ fn the_documented_dump_is_what_is_written_and_read() {
     encode_header(&mut bytes, &Header { used_memory_bytes: 0, ..header() });
     encode_database(&mut bytes, 0, Some(Sizes { keys: 4, deadlines: 1 }));
     let prefix = |bytes: &mut Vec<u8>, kind, deadline_ms, key: &str| {
-        encode_key_prefix(bytes, kind, deadline_ms, key.as_bytes(), None);
+        encode_deadline(bytes, deadline_ms);
+        encode_key_prefix(bytes, kind, key.as_bytes(), None);
     };
     prefix(&mut bytes, WrittenType::String, None, "key");
     encode_string(&mut bytes, b"value", None);

@@ -30,6 +30,15 @@ const PAIRWISE_MEMBERS_MAX: usize = 8;
 /// A table for more members than this is given back after use.
 const TABLE_MEMBERS_KEPT_MAX: usize = 1 << 16;
 
+/// What a dump tells of the use of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredUse {
+    /// Seconds since the last one.
+    IdleSeconds(u64),
+    /// A count of how often it is used.
+    Count(u8),
+}
+
 /// A value of any type that a dump can hold.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RdbValue {
@@ -407,6 +416,11 @@ impl DuplicateFinder {
         }
     }
 
+    /// The first member that is there for the second time. Cost: as of [`find`](Self::find).
+    pub(crate) fn find_member<'a>(&mut self, members: &'a Elements) -> Option<&'a [u8]> {
+        self.find_in(members, 1)
+    }
+
     /// The first field that is there for the second time. Cost: as of [`find`](Self::find).
     pub(crate) fn find_field<'a>(&mut self, pairs: &'a Pairs) -> Option<&'a [u8]> {
         self.find_in(&pairs.elements, 2)
@@ -427,12 +441,14 @@ impl DuplicateFinder {
 
     fn find_by_table<'a>(&mut self, elements: &'a Elements, step: usize) -> Option<&'a [u8]> {
         let hash = |member: &[u8]| self.hasher.hash_one(member);
+        // They are all there already, so this is paid for.
+        let rehash = |place: &Place| hash(elements.at(*place).unwrap_or_default());
+        self.places.reserve(elements.len() / step, rehash);
         let mut members = elements.iter();
         loop {
             let place = members.place()?;
             let member = members.next()?;
             let same = |other: &Place| elements.at(*other) == Some(member);
-            let rehash = |other: &Place| hash(elements.at(*other).unwrap_or_default());
             match self.places.entry(hash(member), same, rehash) {
                 Entry::Occupied(_) => return Some(member),
                 Entry::Vacant(free) => free.insert(place),

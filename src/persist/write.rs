@@ -18,6 +18,7 @@ use crate::persist::format::length_form;
 use crate::persist::format::opcode;
 use crate::persist::format::string_form;
 use crate::persist::lzf::Packer;
+use crate::persist::value::StoredUse;
 use crate::util::clock::UnixMillis;
 
 use std::io;
@@ -117,20 +118,35 @@ pub fn encode_database(out: &mut Vec<u8>, number: u64, sizes: Option<Sizes>) {
     }
 }
 
-/// Appends what stands before a value: its deadline if it has one, its type and its key.
+/// Appends the deadline of the next key, if it has one.
 ///
-/// A deadline before 1970 is written as 1970: Redis takes the millisecond before it for "none".
-pub fn encode_key_prefix(
-    out: &mut Vec<u8>,
-    written_type: WrittenType,
-    deadline_ms: Option<i64>,
-    key: &[u8],
-    packer: Option<&mut Packer>,
-) {
+/// One before 1970 is written as 1970: Redis takes the millisecond before it for "none".
+pub fn encode_deadline(out: &mut Vec<u8>, deadline_ms: Option<i64>) {
     if let Some(deadline_ms) = deadline_ms {
         out.push(opcode::EXPIRE_MS);
         out.extend_from_slice(&deadline_ms.max(0).to_le_bytes());
     }
+}
+
+/// Appends when or how often the next key was used, if that is to be told.
+pub fn encode_last_use(out: &mut Vec<u8>, last_use: Option<StoredUse>) {
+    match last_use {
+        None => {}
+        Some(StoredUse::IdleSeconds(seconds)) => {
+            out.push(opcode::IDLE);
+            encode_length(out, seconds);
+        }
+        Some(StoredUse::Count(count)) => out.extend_from_slice(&[opcode::FREQUENCY, count]),
+    }
+}
+
+/// Appends what stands before a value: its type and its key.
+pub fn encode_key_prefix(
+    out: &mut Vec<u8>,
+    written_type: WrittenType,
+    key: &[u8],
+    packer: Option<&mut Packer>,
+) {
     out.push(written_type.code());
     encode_string(out, key, packer);
 }

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use crate::data::{Stream, ValueRef};
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Keyspace, Uses};
 use crate::persist::error::RdbError;
 use crate::persist::error::Reason;
 use crate::persist::load::LoadError;
@@ -55,7 +55,8 @@ const WAYS: [LoadOptions; 5] = [
 ];
 
 const fn way(workers_max: usize, block_bytes: usize, part_bytes: usize) -> LoadOptions {
-    LoadOptions { workers_max, block_bytes, part_bytes, verify_checksum: true }
+    let uses = Uses::NONE;
+    LoadOptions { workers_max, block_bytes, part_bytes, verify_checksum: true, uses }
 }
 
 /// A file that is removed at the end.
@@ -389,7 +390,8 @@ fn progress_is_told_and_a_cancelled_load_ends_before_the_file_does() {
     }
     let (keyspace, progress) = (Keyspace::new(SHARDS), LoadProgress::default());
     let cancelled = AtomicBool::new(false);
-    let loaded = load(&keyspace, &path.0, NOW, &progress, &cancelled, |_| ()).unwrap().unwrap();
+    let loaded = load(&keyspace, &path.0, NOW, Uses::NONE, &progress, &cancelled, |_| ());
+    let loaded = loaded.unwrap().unwrap();
     assert_eq!((loaded.keys, keyspace.len()), (40_000, 40_000));
     assert_eq!(progress.loaded_bytes.load(Ordering::Relaxed), loaded.bytes);
     assert_eq!(progress.loaded_keys.load(Ordering::Relaxed), 40_000);
