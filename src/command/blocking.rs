@@ -263,6 +263,7 @@ impl Waiter for Blocked {
             random: Random::new(0),
             config: &self.services.config,
             is_in_script: false,
+            may_read_every_key: true,
             decoded: None,
             late: None,
         };

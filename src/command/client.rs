@@ -14,6 +14,9 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Redis' buffer of this size is filled before pieces of output are put into a list.
+const FIRST_OUTPUT_BYTES: usize = 16 << 10;
+
 const OWN: Flags = Flags::NO_SCRIPT.and(Flags::LOADING).and(Flags::STALE);
 const ADMIN: Flags = OWN.and(Flags::ADMIN);
 
@@ -86,7 +89,7 @@ pub(super) static SUBCOMMANDS: &[CommandSpec] = &[
         name: "NO-TOUCH", group: Group::Connection, arity: Arity::Exact(3), flags: OWN,
         since: "7.2.0", cost: "O(1)", syntax: "CLIENT NO-TOUCH <ON | OFF>",
         summary: "Controls whether commands sent by the client affect the LRU/LFU of accessed keys.",
-        compat: Compat::Differs("Redis has it from 7.2 on; here no use of a key is ever noted."),
+        compat: Compat::Differs("Redis has it from 7.2 on."),
         run: Run::Client(no_touch), ..CommandSpec::BASE
     },
     CommandSpec {
@@ -221,13 +224,16 @@ fn client_type(name: &[u8]) -> Result<ClientType, CommandError> {
 }
 
 /// One line about a client, in the format of Redis 7.0 with the library at its end.
-fn describe(line: &mut Vec<u8>, record: &ClientRecord) {
+pub(super) fn describe(line: &mut Vec<u8>, record: &ClientRecord) {
     let names = record.names();
     let (input, output) = record.buffered_bytes();
     let unread = record.unread_bytes();
     let (queued, queued_bytes) = record.queued();
     let [channels, patterns, shard_channels] = record.subscriptions();
     let (messages, message_bytes) = record.mailbox.waiting();
+    // As if there were Redis' buffer of a fixed size, which comes before the list of pieces.
+    let first = output.min(FIRST_OUTPUT_BYTES);
+    let further = output - first + message_bytes;
     let (redirect, tracked) = record.tracking();
     let is_subscriber = record.mailbox.is_subscriber();
     let flags = [
@@ -252,17 +258,18 @@ fn describe(line: &mut Vec<u8>, record: &ClientRecord) {
         line,
         " age={} idle={} flags={flags} db={} sub={channels} psub={patterns} \
          ssub={shard_channels} multi={queued} qbuf={unread} qbuf-free={} argv-mem=0 \
-         multi-mem={queued_bytes} rbs={output} rbp={output} obl={output} oll={messages} \
-         omem={message_bytes} tot-mem={} events=r cmd={} user=default redir={redirect} resp={} \
-         lib-name=",
+         multi-mem={queued_bytes} rbs={output} rbp={output} obl={first} oll={messages} \
+         omem={further} tot-mem={} events=r cmd={} user=",
         record.connected.elapsed().as_secs(),
         record.idle_seconds(),
         record.database(),
         input.saturating_sub(unread),
-        input + output + queued_bytes + message_bytes,
-        record.last_command(),
-        record.mailbox.protocol().number()
+        record.memory_bytes(),
+        record.last_command()
     );
+    line.extend_from_slice(&record.user_name());
+    let protocol = record.mailbox.protocol().number();
+    let _infallible = write!(line, " redir={redirect} resp={protocol} lib-name=");
     line.extend_from_slice(&names.library_name);
     line.extend_from_slice(b" lib-ver=");
     line.extend_from_slice(&names.library_version);
@@ -313,14 +320,16 @@ struct Filter<'a> {
     kind: Option<ClientType>,
     address: Option<&'a [u8]>,
     local_address: Option<&'a [u8]>,
+    /// The number of a user.
+    user: Option<u64>,
     skip_me: bool,
 }
 
 impl<'a> Filter<'a> {
-    fn parse(call: &Call<'a>) -> Result<Self, CommandError> {
+    fn parse(context: &Context, call: &Call<'a>) -> Result<Self, CommandError> {
         let args = call.args;
-        let mut filter =
-            Self { id: None, kind: None, address: None, local_address: None, skip_me: true };
+        let (id, kind, address, local_address, user) = Default::default();
+        let mut filter = Self { id, kind, address, local_address, user, skip_me: true };
         if args.len() == 3 {
             return Ok(Self { address: Some(args.at(2)), skip_me: false, ..filter });
         }
@@ -337,9 +346,10 @@ impl<'a> Filter<'a> {
                 b"type" => filter.kind = Some(client_type(value)?),
                 b"addr" => filter.address = Some(value),
                 b"laddr" => filter.local_address = Some(value),
-                b"user" if value == b"default" => {}
                 b"user" => {
-                    return Err(CommandError::echoing("ERR No such user '", value, "'"));
+                    let user = context.services.acl.find(value);
+                    let unknown = || CommandError::echoing("ERR No such user '", value, "'");
+                    filter.user = Some(user.ok_or_else(unknown)?.id);
                 }
                 b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.skip_me = true,
                 b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.skip_me = false,
@@ -358,11 +368,12 @@ impl<'a> Filter<'a> {
             && self.kind.is_none_or(|kind| kind == ClientType::of(record))
             && is(self.address, record.address)
             && is(self.local_address, record.local_address)
+            && self.user.is_none_or(|user| user == record.user_id())
     }
 }
 
 fn kill(context: &mut Context, call: &mut Call<'_>) -> Outcome {
-    let filter = Filter::parse(call)?;
+    let filter = Filter::parse(context, call)?;
     let mut killed = 0;
     for record in served(context) {
         if !filter.fits(&record) {

@@ -3,6 +3,7 @@
 //! A connection's task writes its own record, in atomics that nobody else writes; others read.
 //! Ending a client sets a flag and wakes its task: no connection is ever closed from outside.
 
+use crate::acl::DEFAULT_USER;
 use crate::command::blocking::{Ending, WaitState};
 use crate::command::pause::Pause;
 use crate::command::spec::CommandSpec;
@@ -14,6 +15,9 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+/// Bytes that a client takes that has sent nothing: its record, its task and what they point to.
+const CLIENT_BYTES: usize = 2 << 10;
 
 /// What is known of one client.
 #[derive(Debug)]
@@ -43,10 +47,15 @@ pub struct ClientRecord {
     monitoring: AtomicBool,
     /// True while a command of it waits for the end of a pause.
     postponed: AtomicBool,
+    /// True while its last command has to be waited for, though it does not block.
+    awaited: AtomicBool,
     input_bytes: AtomicUsize,
     /// Of these, what came and has not been carried out.
     unread_bytes: AtomicUsize,
-    output_bytes: AtomicUsize,
+    /// What it has beside its buffers: watched keys, channels and the like.
+    held_bytes: AtomicUsize,
+    /// Of its memory, what is in the sum of all clients.
+    counted_bytes: AtomicUsize,
     /// Numbers of channels, patterns and shard channels that it listens to.
     subscriptions: [AtomicUsize; 3],
     /// Who is told of changes of the keys that it reads: -1 for nobody, 0 for itself.
@@ -57,6 +66,14 @@ pub struct ClientRecord {
     pub mailbox: Arc<Mailbox>,
     /// True while the client's commands may be running.
     busy: AtomicBool,
+    user: Mutex<UserTag>,
+}
+
+/// Whose client it is.
+#[derive(Debug, Clone)]
+struct UserTag {
+    id: u64,
+    name: Arc<[u8]>,
 }
 
 /// The last command of a client: its row and, inside a container, the container's.
@@ -94,6 +111,23 @@ impl ClientRecord {
         change(&mut lock(&self.names));
     }
 
+    /// Notes whose client it is.
+    pub(super) fn set_user(&self, id: u64, name: Arc<[u8]>) {
+        *lock(&self.user) = UserTag { id, name };
+    }
+
+    /// The number of its user.
+    #[must_use]
+    pub fn user_id(&self) -> u64 {
+        lock(&self.user).id
+    }
+
+    /// The name of its user.
+    #[must_use]
+    pub fn user_name(&self) -> Arc<[u8]> {
+        Arc::clone(&lock(&self.user).name)
+    }
+
     /// Notes which command it runs.
     pub fn note_command(
         &self,
@@ -118,10 +152,41 @@ impl ClientRecord {
 
     /// Notes that something arrived, and how large its buffers are.
     pub fn note_activity(&self, input_bytes: usize, output_bytes: usize) {
-        let elapsed = u64::try_from(self.connected.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.active_ms.store(elapsed, Ordering::Relaxed);
+        self.note_alive();
         self.input_bytes.store(input_bytes, Ordering::Relaxed);
-        self.output_bytes.store(output_bytes, Ordering::Relaxed);
+        self.mailbox.note_output(output_bytes);
+    }
+
+    /// Notes that the client is not silent: it has sent something, taken a part of a long answer,
+    /// or was told the end of what it waited for.
+    pub fn note_alive(&self) {
+        let elapsed = u64::try_from(self.connected.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.active_ms.store(elapsed, Ordering::SeqCst);
+    }
+
+    /// Notes how much there is to be sent to it. That it takes something is a sign of life.
+    #[inline]
+    pub fn note_output(&self, bytes: usize) {
+        let before = self.mailbox.note_output(bytes);
+        if bytes < before {
+            self.note_alive();
+        }
+    }
+
+    /// Notes how large its buffers are, and what it has beside them.
+    pub fn note_memory(&self, input_bytes: usize, output_bytes: usize, held_bytes: usize) {
+        self.input_bytes.store(input_bytes, Ordering::Relaxed);
+        self.mailbox.note_output(output_bytes);
+        self.held_bytes.store(held_bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of memory that are there because of this client.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let (input, output) = self.buffered_bytes();
+        let ((_, queued), (_, mail)) = (self.queued(), self.mailbox.waiting());
+        let held = self.held_bytes.load(Ordering::Relaxed);
+        CLIENT_BYTES + input + output + queued + mail + held
     }
 
     /// Notes how much of what arrived has not been carried out.
@@ -140,13 +205,13 @@ impl ClientRecord {
     #[must_use]
     pub fn idle_seconds(&self) -> u64 {
         let now = u64::try_from(self.connected.elapsed().as_millis()).unwrap_or(u64::MAX);
-        now.saturating_sub(self.active_ms.load(Ordering::Relaxed)) / 1_000
+        now.saturating_sub(self.active_ms.load(Ordering::SeqCst)) / 1_000
     }
 
     /// Bytes in its input buffer and in its output buffer.
     #[must_use]
     pub fn buffered_bytes(&self) -> (usize, usize) {
-        (self.input_bytes.load(Ordering::Relaxed), self.output_bytes.load(Ordering::Relaxed))
+        (self.input_bytes.load(Ordering::Relaxed), self.mailbox.output_bytes())
     }
 
     /// Notes the protocol it speaks.
@@ -259,13 +324,32 @@ impl ClientRecord {
 
     /// Notes that a command of it waits for the end of a pause, or no longer.
     pub fn set_postponed(&self, postponed: bool) {
-        self.postponed.store(postponed, Ordering::Relaxed);
+        self.postponed.store(postponed, Ordering::SeqCst);
     }
 
     /// True while a command of it waits for the end of a pause.
     #[must_use]
     pub fn is_postponed(&self) -> bool {
-        self.postponed.load(Ordering::Relaxed)
+        self.postponed.load(Ordering::SeqCst)
+    }
+
+    /// Notes that its last command has to be waited for, a save say, or no longer.
+    pub fn set_awaited(&self, awaited: bool) {
+        self.awaited.store(awaited, Ordering::SeqCst);
+    }
+
+    /// True while nothing can be expected of it: it waits for the server, or only listens.
+    #[must_use]
+    pub fn may_be_silent(&self) -> bool {
+        let is_listening = self.mailbox.is_subscriber() || self.is_monitoring();
+        let is_awaited = self.awaited.load(Ordering::SeqCst);
+        is_listening || is_awaited || self.is_postponed() || self.is_blocked()
+    }
+
+    /// True while commands of it may be running.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::SeqCst)
     }
 
     /// Asks its task to close the connection.
@@ -295,8 +379,10 @@ impl ClientRecord {
 }
 
 /// All connected clients.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Clients {
+    /// The name of the user of those that have said nothing.
+    default_user: Arc<[u8]>,
     records: Mutex<BTreeMap<u64, Arc<ClientRecord>>>,
     next_id: AtomicU64,
     connected: AtomicI64,
@@ -304,6 +390,8 @@ pub struct Clients {
     /// Those of the blocked ones that wait for a limited time.
     timed: AtomicI64,
     holds: AtomicUsize,
+    /// Bytes of memory of all that may be disconnected because of them.
+    bytes: AtomicUsize,
     /// CLIENT PAUSE.
     pub pause: Pause,
 }
@@ -338,6 +426,22 @@ impl Drop for Hold<'_> {
     }
 }
 
+impl Default for Clients {
+    fn default() -> Self {
+        Self {
+            default_user: Arc::from(DEFAULT_USER),
+            records: Mutex::default(),
+            next_id: AtomicU64::new(0),
+            connected: AtomicI64::new(0),
+            blocked: AtomicI64::new(0),
+            timed: AtomicI64::new(0),
+            holds: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            pause: Pause::default(),
+        }
+    }
+}
+
 impl Clients {
     /// Adds a client.
     pub fn add(
@@ -364,14 +468,17 @@ impl Clients {
             no_touch: AtomicBool::new(false),
             monitoring: AtomicBool::new(false),
             postponed: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
             input_bytes: AtomicUsize::new(0),
             unread_bytes: AtomicUsize::new(0),
-            output_bytes: AtomicUsize::new(0),
+            held_bytes: AtomicUsize::new(0),
+            counted_bytes: AtomicUsize::new(0),
             subscriptions: Default::default(),
             tracking_redirect: AtomicI64::new(-1),
             tracking_flags: Mutex::default(),
             mailbox: Arc::default(),
             busy: AtomicBool::new(false),
+            user: Mutex::new(UserTag { id: 0, name: Arc::clone(&self.default_user) }),
         });
         lock(&self.records).insert(id, Arc::clone(&record));
         self.connected.fetch_add(1, Ordering::Relaxed);
@@ -381,9 +488,50 @@ impl Clients {
     /// Removes a client that is gone: nothing is sent to it any more.
     pub fn remove(&self, id: u64) {
         if let Some(record) = lock(&self.records).remove(&id) {
+            self.count_memory(&record, 0);
             record.mailbox.close();
             self.connected.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// Has a client's memory counted in the sum of all.
+    pub fn note_memory(&self, record: &ClientRecord) {
+        let is_counted = !record.no_evict() && !record.is_killed();
+        self.count_memory(record, if is_counted { record.memory_bytes() } else { 0 });
+    }
+
+    fn count_memory(&self, record: &ClientRecord, bytes: usize) {
+        let before = record.counted_bytes.swap(bytes, Ordering::Relaxed);
+        // What one of the two takes away was added before.
+        self.bytes.fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed);
+    }
+
+    /// Bytes of memory of all clients that may be disconnected because of them, as of when each was
+    /// noted last.
+    #[inline]
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Disconnects those that have most until no more than this is left; returns them.
+    ///
+    /// Cost: O(n log n) for n clients.
+    pub fn evict(&self, bytes_max: usize) -> Vec<Arc<ClientRecord>> {
+        let counted = |record: &ClientRecord| record.counted_bytes.load(Ordering::Relaxed);
+        let mut largest = self.all();
+        largest.retain(|record| counted(record) > 0 && !record.no_evict());
+        largest.sort_by_key(|record| std::cmp::Reverse(counted(record)));
+        let mut evicted = Vec::new();
+        for record in largest {
+            if self.memory_bytes() <= bytes_max {
+                break;
+            }
+            self.count_memory(&record, 0);
+            record.kill();
+            evicted.push(record);
+        }
+        evicted
     }
 
     /// All clients in the order of their numbers.
@@ -459,6 +607,6 @@ impl Clients {
     /// Number of clients whose commands may be running.
     #[must_use]
     pub fn busy(&self) -> usize {
-        self.all().iter().filter(|record| record.busy.load(Ordering::SeqCst)).count()
+        self.all().iter().filter(|record| record.is_busy()).count()
     }
 }

@@ -98,6 +98,26 @@ pub(super) static SUBCOMMANDS: &[CommandSpec] = &[
         "Get array of Cluster slot to node mappings."),
 ];
 
+/// What clients of a cluster send on connections of their own.
+#[rustfmt::skip]
+pub static COMMANDS: &[CommandSpec] = &[
+    connection("ASKING", Flags::FAST, "ASKING", "Sent by cluster clients after an -ASK redirect."),
+    connection("READONLY", ANY_TIME.and(Flags::FAST), "READONLY",
+        "Enables read queries for a connection to a cluster replica node."),
+    connection("READWRITE", ANY_TIME.and(Flags::FAST), "READWRITE",
+        "Disables read queries for a connection to a cluster replica node."),
+];
+
+const fn connection(
+    name: &'static str,
+    flags: Flags,
+    syntax: &'static str,
+    summary: &'static str,
+) -> CommandSpec {
+    let row = refused(name, Arity::Exact(1), flags, &[], "3.0.0", syntax, summary);
+    CommandSpec { categories: &["connection"], ..row }
+}
+
 const fn refused(
     name: &'static str,
     arity: Arity,

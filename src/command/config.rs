@@ -1,10 +1,18 @@
 //! CONFIG: reading and changing the options.
 
-use crate::command::context::{Call, Context};
+use crate::acl::Acl;
+use crate::command::access;
+use crate::command::access::reason_of;
+use crate::command::context::{Call, Context, Services};
 use crate::command::dispatch::blocking;
 use crate::command::error::CommandError;
 use crate::command::help::reply_help;
 use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, Outcome, Run};
+use crate::persist::file;
+use crate::protocol::Args;
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 const ADMIN: Flags = Flags::ADMIN.and(Flags::NO_SCRIPT).and(Flags::LOADING).and(Flags::STALE);
 
@@ -64,20 +72,76 @@ fn set(context: &mut Context, call: &mut Call<'_>) -> Outcome {
         return Err(CommandError::Syntax);
     }
     let pairs = (2..args.len()).step_by(2).map(|number| (args.at(number), args.at(number + 1)));
-    let changed = context.services.config.set(pairs);
-    changed.map_err(|error| CommandError::Owned([b"ERR ", &error.text()[..]].concat()))?;
+    let services = &context.services;
+    let move_dump = |folder: &Path, name: &OsStr| move_dump(services, folder, name);
+    let protected = services.config.start().protected_access;
+    let changed = if protected.allows(context.client.address.ip()) && names_place(args) {
+        if services.is_loading() {
+            return Err(CommandError::Loading);
+        }
+        blocking(|| services.config.set_with(pairs, Some(&move_dump)))
+    } else {
+        services.config.set(pairs)
+    };
+    let changed =
+        changed.map_err(|error| CommandError::Owned([b"ERR ", &error.text()[..]].concat()))?;
+    if changed.contains(&"requirepass") {
+        services.acl.set_default_password(|| services.config.password());
+        context.refresh_access();
+    }
+    if changed.contains(&"maxmemory") {
+        context.services.note_new_limits();
+    }
+    if changed.iter().any(|name| ["maxmemory", "maxmemory-clients"].contains(name)) {
+        context.services.count_clients();
+    }
     call.reply.ok();
     Ok(())
 }
 
+/// True when CONFIG SET is about where the dump is.
+fn names_place(args: Args<'_>) -> bool {
+    let is_place = |name: &[u8]| {
+        [&b"dir"[..], b"dbfilename"].iter().any(|place| name.eq_ignore_ascii_case(place))
+    };
+    args.iter_from(2).step_by(2).any(is_place)
+}
+
+/// Has the dump kept elsewhere from now on. What is there already is replaced by the next save, and
+/// what was kept before stays as it is.
+fn move_dump(
+    services: &Services,
+    folder: &Path,
+    name: &OsStr,
+) -> Result<PathBuf, Cow<'static, str>> {
+    let (folder, path) = file::place(folder, name).map_err(|error| reason_of(&error))?;
+    services.saver.move_to(path).map_err(|error| error.to_string())?;
+    Ok(folder)
+}
+
 fn reset_stat(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     context.services.stats.reset();
+    context.services.eviction.reset();
     call.reply.ok();
     Ok(())
 }
 
 fn rewrite(context: &mut Context, call: &mut Call<'_>) -> Outcome {
-    match blocking(|| context.services.config.rewrite()) {
+    let services = &context.services;
+    let (password, all_channels) =
+        (services.config.password(), services.config.new_users_hear_all());
+    let has_file = access::user_file(&services.config).is_some();
+    let users = |declared: &[Vec<Vec<u8>>]| {
+        let from_file = Acl::new(access::catalog());
+        from_file.set_default_password(|| password.clone());
+        let is_right = from_file.add_configured(declared, all_channels).is_ok();
+        if has_file || (is_right && from_file.text() == services.acl.text()) {
+            return None;
+        }
+        let all = services.acl.all();
+        Some(all.iter().map(|user| user.quoted_line(services.acl.catalog())).collect())
+    };
+    match blocking(|| services.config.rewrite(&users)) {
         Ok(true) => {
             tracing::info!("CONFIG REWRITE executed with success");
             call.reply.ok();

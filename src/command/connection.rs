@@ -1,13 +1,13 @@
 //! The connection: PING, ECHO, who the client is and which protocol it speaks.
 
+use crate::acl::{DEFAULT_USER, Place, Reason, Refusal};
 use crate::command::client;
 use crate::command::context::{Call, Context, ReplyMode};
 use crate::command::error::CommandError;
-use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, Outcome, Run};
+use crate::command::spec::{Arity, CommandSpec, Flags, Group, Outcome, Run};
 use crate::command::tracking;
 use crate::protocol::{Args, Protocol};
 use crate::util::number::parse_i64;
-use subtle::ConstantTimeEq;
 
 /// The version of Redis whose behaviour this is.
 pub const REDIS_VERSION: &str = "7.0.15";
@@ -53,7 +53,6 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "AUTH", group: Group::Connection, arity: Arity::AtLeast(2),
         flags: HANDSHAKE, since: "1.0.0", cost: "O(1)", syntax: "AUTH [username] password",
         summary: "Authenticate to the server.",
-        compat: Compat::Differs("There is one user, default."),
         run: Run::Client(auth), ..CommandSpec::BASE
     },
     CommandSpec {
@@ -99,7 +98,7 @@ fn quit(context: &mut Context, call: &mut Call<'_>) -> Outcome {
 fn reset(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     context.set_protocol(Protocol::Resp2, call);
     context.client.change_names(|names| names.name.clear());
-    context.authenticated = !context.services.config.has_password();
+    context.log_out();
     context.end_transaction();
     tracking::disable(context);
     context.subscriptions.clear();
@@ -119,17 +118,17 @@ fn auth(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     if args.len() > 3 {
         return Err(CommandError::Syntax);
     }
-    if args.len() == 2 && !context.services.config.has_password() {
+    if args.len() == 2 && context.services.acl.default_needs_no_password() {
         return Err(CommandError::Text(
             "ERR AUTH <password> called without any password configured for the default user. \
              Are you sure your configuration is correct?",
         ));
     }
     let (user, password) = match args.len() {
-        2 => (&b"default"[..], args.at(1)),
+        2 => (DEFAULT_USER, args.at(1)),
         _ => (args.at(1), args.at(2)),
     };
-    authenticate(context, user, password)?;
+    authenticate(context, args, user, password)?;
     call.reply.ok();
     Ok(())
 }
@@ -138,16 +137,16 @@ fn auth(context: &mut Context, call: &mut Call<'_>) -> Outcome {
 ///
 /// # Errors
 /// `WrongPass`, in a time that does not depend on how much of the password is right.
-fn authenticate(context: &mut Context, user: &[u8], password: &[u8]) -> Outcome {
-    let right = match context.services.config.password() {
-        _ if user != b"default" => false,
-        None => true,
-        Some(expected) => bool::from(expected.ct_eq(password)),
-    };
-    if !right {
+fn authenticate(context: &mut Context, args: Args<'_>, user: &[u8], password: &[u8]) -> Outcome {
+    let Some(user) = context.services.acl.authenticate(user, password) else {
+        let place = match context.transaction {
+            Some(_) => Place::Transaction,
+            None => Place::TopLevel,
+        };
+        context.log_refusal(Refusal::new(Reason::Auth, place, args.at(0), user));
         return Err(CommandError::WrongPass);
-    }
-    context.authenticated = true;
+    };
+    context.log_in(user);
     Ok(())
 }
 
@@ -165,7 +164,7 @@ fn shake_hands(context: &mut Context, args: Args<'_>) -> Result<Option<Protocol>
     while let Some(option) = args.get(at) {
         let left = args.len() - at - 1;
         if option.eq_ignore_ascii_case(b"AUTH") && left >= 2 {
-            authenticate(context, args.at(at + 1), args.at(at + 2))?;
+            authenticate(context, args, args.at(at + 1), args.at(at + 2))?;
             at += 3;
         } else if option.eq_ignore_ascii_case(b"SETNAME") && left >= 1 {
             let name = args.at(at + 1);
@@ -181,7 +180,7 @@ fn shake_hands(context: &mut Context, args: Args<'_>) -> Result<Option<Protocol>
 
 fn hello(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     let protocol = shake_hands(context, call.args)?;
-    if !context.is_trusted() {
+    if !context.authenticated {
         return Err(CommandError::Text(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
              HELLO AUTH <user> <pass> option can be used to authenticate the client and select \

@@ -1,23 +1,27 @@
 //! What a command gets beside its keys: the call, the client's own state, and the services.
 
+use crate::acl::Acl;
+use crate::command::access::Access;
 use crate::command::blocking::Wait;
 use crate::command::clients::{ClientRecord, Clients};
 use crate::command::error::CommandError;
+use crate::command::eviction::Eviction;
 use crate::command::script_busy::BusyScripts;
 use crate::command::script_store::ScriptStore;
 use crate::command::tracking::ClientTracking;
 use crate::command::transaction::Transaction;
 use crate::config::Config;
 use crate::data::Value;
-use crate::keyspace::{DatabaseNumber, Figures, Watches};
+use crate::keyspace::{DatabaseNumber, Figures, KeptKey, Watches};
 use crate::persist::load::LoadProgress;
 use crate::persist::saver::{SaveTicket, Saver};
 use crate::protocol::{Args, Protocol, ReplyWriter};
 use crate::pubsub::{Hub, Monitoring, Monitors, Subscriptions, Tracking};
-use crate::stats::Stats;
+use crate::stats::{Sample, Stats};
 use crate::util::clock::{Clock, UnixMillis};
 use crate::util::events::EventSet;
 use crate::util::random::Random;
+use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,6 +30,24 @@ use tokio::sync::{mpsc, oneshot};
 /// The part of a command that needs no lock any more: it writes the reply. What may last is for it
 /// to run with `dispatch::blocking`.
 pub type Late = Box<dyn FnOnce(&mut ReplyWriter<'_>) -> Result<(), CommandError>>;
+
+/// What was made of an argument while no lock was held.
+pub enum Decoded {
+    /// A value that it describes.
+    Value(Result<Value, CommandError>),
+    /// The argument with this number as a string of its own, because it is large.
+    Argument(usize, Bytes),
+    /// What is to be stored.
+    Made(Box<Made>),
+}
+
+/// A value that was made of keys before they were locked.
+pub struct Made {
+    /// Those keys.
+    pub kept: Vec<KeptKey>,
+    /// The value.
+    pub value: Value,
+}
 
 /// One request being answered.
 pub struct Call<'a> {
@@ -43,13 +65,43 @@ pub struct Call<'a> {
     pub config: &'a Config,
     /// True for a command of a script.
     pub is_in_script: bool,
+    /// True when it may read keys that it does not name.
+    pub may_read_every_key: bool,
     /// What was made of an argument before the locks were taken.
-    pub decoded: Option<Result<Value, CommandError>>,
+    pub decoded: Option<Decoded>,
     /// What is left to do once the locks are released.
     pub late: Option<Late>,
 }
 
 impl Call<'_> {
+    /// Bytes that a reply may have whose length is for the client to choose.
+    #[must_use]
+    pub fn reply_bytes_max(&self) -> usize {
+        self.string_bytes_max.min(self.config.waiting_bytes_max(false))
+    }
+
+    /// An argument that was made a string of its own before the locks were taken.
+    pub(super) fn take_large(&mut self, number: usize) -> Option<Bytes> {
+        match self.decoded.take() {
+            Some(Decoded::Argument(of, bytes)) if of == number => Some(bytes),
+            decoded => {
+                self.decoded = decoded;
+                None
+            }
+        }
+    }
+
+    /// What was made before the locks were taken, of keys that still have to be looked at.
+    pub(super) fn take_made(&mut self) -> Option<Made> {
+        match self.decoded.take() {
+            Some(Decoded::Made(made)) => Some(*made),
+            decoded => {
+                self.decoded = decoded;
+                None
+            }
+        }
+    }
+
     /// The call of another command whose reply is a part of this one's. What it draws by chance
     /// must be told to this one afterwards, or the next one would draw the same.
     pub(super) fn nested<'b>(&'b mut self, args: Args<'b>) -> Call<'b> {
@@ -62,6 +114,7 @@ impl Call<'_> {
             random,
             config,
             is_in_script,
+            may_read_every_key: true,
             decoded: None,
             late: None,
         }
@@ -106,6 +159,9 @@ impl Deferred {
     }
 }
 
+/// Roughly what a channel takes, with its name: at the client, and at those who publish.
+const SUBSCRIPTION_BYTES: usize = 192;
+
 /// The state of one client that only its own commands touch.
 #[derive(Debug)]
 pub struct Context {
@@ -117,8 +173,10 @@ pub struct Context {
     pub database: DatabaseNumber,
     /// The protocol that the client speaks.
     pub protocol: Protocol,
-    /// True when the client has given the password, or came while there was none.
+    /// True when the client has given a password, or came while none was needed.
     pub authenticated: bool,
+    /// What its user may do.
+    pub(super) access: Access,
     /// Whether replies are sent, from the next command on.
     pub reply_mode: ReplyMode,
     /// True when the reply of the present command is not sent.
@@ -141,6 +199,8 @@ pub struct Context {
     listens: bool,
     /// True while the commands are those of a script.
     pub is_in_script: bool,
+    /// True when memory was short, and none could be freed, before the present command.
+    pub lacks_memory: bool,
     /// How the client is told of changes of the keys that it has read.
     pub tracking: Option<Box<ClientTracking>>,
 }
@@ -149,7 +209,7 @@ impl Context {
     /// The state of a client that has just connected.
     #[must_use]
     pub fn new(services: Arc<Services>, client: Arc<ClientRecord>) -> Self {
-        let authenticated = !services.config.has_password();
+        let (access, authenticated) = Access::new(&services.acl);
         let watches = services.figures.watches();
         let (hub, mailbox) = (Arc::clone(&services.pubsub), Arc::clone(&client.mailbox));
         let subscriptions = Subscriptions::new(hub, client.id, mailbox);
@@ -159,6 +219,7 @@ impl Context {
             database: 0,
             protocol: Protocol::default(),
             authenticated,
+            access,
             reply_mode: ReplyMode::default(),
             skip_reply: false,
             close: false,
@@ -170,16 +231,17 @@ impl Context {
             subscriptions,
             listens: false,
             is_in_script: false,
+            lacks_memory: false,
             tracking: None,
         }
     }
 
-    /// True when the client may use more than AUTH and HELLO now: it has given the password, or
-    /// there is none any more.
+    /// True when the client may use more than AUTH and HELLO now: it has given a password, or none
+    /// is needed any more.
     #[inline]
     #[must_use]
     pub fn is_trusted(&self) -> bool {
-        self.authenticated || !self.services.config.has_password()
+        self.access.is_trusted
     }
 
     /// True when the client speaks RESP2 and listens to channels: what it gets may be a message at
@@ -195,6 +257,16 @@ impl Context {
         let (channels, patterns, shard_channels) = self.subscriptions.counts();
         self.client.set_subscriptions(channels, patterns, shard_channels);
         self.listens = !self.subscriptions.is_empty();
+    }
+
+    /// Bytes of what the client has in the server beside its buffers: watched keys, channels, and
+    /// prefixes that it is told of.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let (channels, patterns, shard_channels) = self.subscriptions.counts();
+        let names = channels + patterns + shard_channels;
+        let prefixes = self.tracking.as_ref().map_or(0, |tracking| tracking.prefix_bytes());
+        self.watches.memory_bytes() + names * SUBSCRIPTION_BYTES + prefixes
     }
 
     /// Chooses the database, from the next command on.
@@ -229,6 +301,8 @@ impl Context {
 pub struct Services {
     /// The options.
     pub config: Config,
+    /// The users.
+    pub acl: Acl,
     /// The clients that are told of every command.
     pub monitors: Arc<Monitors>,
     /// The counters.
@@ -239,6 +313,8 @@ pub struct Services {
     pub pubsub: Arc<Hub>,
     /// Who keeps copies of which keys.
     pub tracking: Tracking,
+    /// Making room when memory is short.
+    pub eviction: Eviction,
     /// The scripts and functions that are known.
     pub scripts: Arc<ScriptStore>,
     /// The scripts that have lasted too long.
@@ -274,6 +350,14 @@ impl Services {
             return EventSet::NONE;
         }
         published
+    }
+
+    /// Notes an event among the spikes of latency if it took long.
+    pub fn note_latency(&self, event: &'static str, nanos: u64) {
+        if self.config.observation().latency_nanos().is_some_and(|least| nanos >= least) {
+            let unix_seconds = self.clock.now().0.div_euclid(1_000);
+            self.stats.latency.add(event, Sample { unix_seconds, millis: nanos / 1_000_000 });
+        }
     }
 
     /// True until the dump is loaded.

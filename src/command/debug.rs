@@ -11,8 +11,8 @@ use crate::command::help::reply_help;
 use crate::command::object::encoding_name;
 use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, KeySpec, Outcome, Run};
 use crate::command::sweep::Sweeper;
-use crate::config::DebugAccess;
-use crate::keyspace::{DatabaseNumber, ReadManyView, ReadView};
+use crate::keyspace::Uses;
+use crate::keyspace::{DatabaseNumber, ReadManyView, ReadView, WriteView};
 use crate::persist::payload;
 use crate::protocol::{Protocol, ReplyWriter};
 use crate::util::number::{parse_f64, parse_prefix};
@@ -38,10 +38,11 @@ const SAMPLE_DOUBLE: f64 = 3.141;
 pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "DEBUG", group: Group::Server, arity: Arity::AtLeast(2),
-        flags: Flags::ADMIN.and(Flags::NO_SCRIPT).and(Flags::LOADING).and(Flags::STALE),
+        flags: Flags::ADMIN.and(Flags::NO_SCRIPT).and(Flags::LOADING).and(Flags::STALE)
+            .and(Flags::NO_TOUCH).and(Flags::PROTECTED),
         since: "1.0.0", cost: "Depends on subcommand.", syntax: "DEBUG",
         summary: "A container for debugging commands.",
-        compat: Compat::Differs("ERROR, HELP, LOG, PROTOCOL, QUICKLIST-PACKED-THRESHOLD (has no \
+        compat: Compat::Differs("ERROR, HELP, LOG, PANIC, PROTOCOL, QUICKLIST-PACKED-THRESHOLD (has no \
                                  effect), OBJECT, DIGEST, DIGEST-VALUE, RELOAD [NOSAVE], \
                                  SET-ACTIVE-EXPIRE and SLEEP only."),
         run: Run::Choose(debug), ..CommandSpec::BASE
@@ -68,6 +69,13 @@ static DIGEST: CommandSpec = CommandSpec {
     run: Run::Sweep(digest), ..CommandSpec::BASE
 };
 
+#[rustfmt::skip]
+static PANIC: CommandSpec = CommandSpec {
+    name: "DEBUG PANIC", group: Group::Server, arity: Arity::Exact(3),
+    keys: &[KeySpec { first: 2, last: 0, step: 1, access: &["RW"] }],
+    run: Run::Write(panic_in_a_change), ..CommandSpec::BASE
+};
+
 const HELP: &[&str] = &[
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "DIGEST",
@@ -81,6 +89,10 @@ const HELP: &[&str] = &[
     "    Write <message> to the server log.",
     "OBJECT <key>",
     "    Show low level info about `key` and associated value.",
+    "PANIC",
+    "    Panic before anything is changed: this connection ends.",
+    "PANIC <key>",
+    "    Panic in the middle of a change of <key>: the server ends without saving.",
     "PROTOCOL <type>",
     "    Reply with a test value of the specified type. <type> can be: string,",
     "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
@@ -98,11 +110,16 @@ const HELP: &[&str] = &[
     "    Stop the server for <seconds>. Decimals allowed.",
 ];
 
-fn is_allowed(context: &Context) -> bool {
-    match context.services.config.start().debug_access {
-        DebugAccess::Nobody => false,
-        DebugAccess::Local => context.client.address.ip().to_canonical().is_loopback(),
-        DebugAccess::All => true,
+/// Refuses DEBUG unless this client may use it, whoever it is otherwise.
+///
+/// # Errors
+/// The text that names the option.
+#[cold]
+pub(super) fn check_allowed(context: &Context) -> Outcome {
+    let access = context.services.config.start().debug_access;
+    match access.allows(context.client.address.ip()) {
+        true => Ok(()),
+        false => Err(CommandError::Text(REFUSED)),
     }
 }
 
@@ -110,9 +127,6 @@ fn debug(
     context: &mut Context,
     call: &mut Call<'_>,
 ) -> Result<Option<&'static CommandSpec>, CommandError> {
-    if !is_allowed(context) {
-        return Err(CommandError::Text(REFUSED));
-    }
     let args = call.args;
     let name = args.at(1).to_ascii_lowercase();
     match (name.as_slice(), args.len()) {
@@ -145,6 +159,8 @@ fn debug(
         }
         // There is no such list here; the suite of Redis makes it do what it then tests.
         (b"quicklist-packed-threshold", 3) => call.reply.ok(),
+        (b"panic", 2) => panic_without_locks(),
+        (b"panic", 3) => return Ok(Some(&PANIC)),
         (b"protocol", 3) => sample(args.at(2), &mut call.reply)?,
         (b"object", 3) => return Ok(Some(&OBJECT)),
         (b"digest-value", 3..) => return Ok(Some(&DIGEST_VALUE)),
@@ -154,16 +170,29 @@ fn debug(
     Ok(None)
 }
 
-/// Tells how a value is stored. It has no address and no time of use to tell. Cost: O(n), since the
-/// length that it would have in a dump is counted.
+#[expect(clippy::panic, reason = "that is what it is for")]
+fn panic_without_locks() {
+    panic!("DEBUG PANIC");
+}
+
+#[expect(clippy::panic, reason = "that is what it is for")]
+fn panic_in_a_change(view: &mut WriteView<'_>, _call: &mut Call<'_>) -> Outcome {
+    view.remove();
+    panic!("DEBUG PANIC in the middle of a change");
+}
+
+/// Tells how a value is stored and when it was used. It has no address to tell. Cost: O(n), since
+/// the length that it would have in a dump is counted.
 fn object(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
     let entry = view.copy().ok_or(CommandError::NoSuchKey)?;
     let (value, compress) = (entry.value(), call.config.rdb_compression());
     let dumped = payload::encode(value, entry.field_deadlines(), compress);
     call.reply.status(&format!(
-        "Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:0 lru_seconds_idle:0",
+        "Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
         encoding_name(value),
         dumped.len() - payload::FRAME_BYTES,
+        entry.last_use().bits(),
+        entry.last_use().idle_seconds(Uses::by_time(call.now)),
     ));
     Ok(())
 }

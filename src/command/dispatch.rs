@@ -6,14 +6,17 @@
 
 use crate::command::ahead::Ahead;
 use crate::command::blocking::Tried;
-use crate::command::context::{Call, Context, ReplyMode, Services};
+use crate::command::context::{Call, Context, Decoded, ReplyMode, Services};
+use crate::command::debug;
 use crate::command::error::CommandError;
+use crate::command::eviction::uses_at;
 use crate::command::measure::{Meter, Unfinished};
 use crate::command::pause::PauseMode;
-use crate::command::spec::{CommandSpec, Destination, Flags, Outcome, Run, key_numbers};
+use crate::command::spec::{CommandSpec, Destination, Early, Flags, Outcome, Run, key_numbers};
 use crate::command::sweep::Sweeper;
 use crate::command::table;
 use crate::command::transaction::Transaction;
+use crate::config::Config;
 use crate::keyspace::{AfterUnlock, DatabaseNumber, Keyspace, LOOK_AHEAD_MAX};
 use crate::keyspace::{LocatedKey, Tally};
 use crate::protocol::{Args, OutputBuffer, ReplyWriter};
@@ -55,6 +58,8 @@ pub struct Scratch {
     noted: Option<&'static CommandSpec>,
     /// Commands that ran since [`flush_counts`](Gate::flush_counts).
     commands: u64,
+    /// The moment of which uses of keys are noted, whatever the command.
+    uses_at: Option<UnixMillis>,
     /// What the commands cost.
     pub(super) meter: Meter,
     /// The command for which the task waits.
@@ -62,6 +67,38 @@ pub struct Scratch {
 }
 
 impl Scratch {
+    /// Has uses of keys noted as is right for a command.
+    #[inline]
+    pub(super) fn note_uses(
+        &mut self,
+        context: &Context,
+        spec: &CommandSpec,
+        config: &Config,
+        now: UnixMillis,
+    ) {
+        // Nearly all commands of a moment note them alike, and nothing is to be done.
+        if self.uses_at != Some(now) || spec.flags.has(Flags::NO_TOUCH) {
+            self.renew_uses(context, spec, config, now);
+        }
+    }
+
+    #[cold]
+    fn renew_uses(
+        &mut self,
+        context: &Context,
+        spec: &CommandSpec,
+        config: &Config,
+        now: UnixMillis,
+    ) {
+        let is_quiet = context.client.no_touch();
+        let looks_only = spec.flags.has(Flags::NO_TOUCH) || (is_quiet && spec.name != "TOUCH");
+        let uses = uses_at(config, now).quiet_if(looks_only);
+        self.tally.set_uses(uses);
+        self.after.set_uses(uses);
+        // What depends on the command is made anew for the next one.
+        self.uses_at = Some(now).filter(|_| !is_quiet && !looks_only);
+    }
+
     /// Counts a command that runs inside another one, and lends what it needs.
     pub(super) fn begin_command(&mut self) -> (&Tally, &mut AfterUnlock) {
         self.commands += 1;
@@ -92,6 +129,20 @@ impl Gate {
         now: UnixMillis,
         output: &mut OutputBuffer,
     ) {
+        self.execute_decoded(context, scratch, args, None, now, output);
+    }
+
+    /// As [`execute`](Self::execute), with what was made of an argument.
+    #[inline]
+    pub fn execute_decoded(
+        &self,
+        context: &mut Context,
+        scratch: &mut Scratch,
+        args: Args<'_>,
+        decoded: Option<Decoded>,
+        now: UnixMillis,
+        output: &mut OutputBuffer,
+    ) {
         scratch.commands += 1;
         let mark = output.mark();
         let reply_mode = context.reply_mode;
@@ -111,7 +162,8 @@ impl Gate {
             random,
             config,
             is_in_script: false,
-            decoded: None,
+            may_read_every_key: true,
+            decoded,
             late: None,
         };
         let outcome = self.check_and_run(context, scratch, &mut call);
@@ -120,6 +172,9 @@ impl Gate {
         if let Err(error) = outcome {
             call.reply.truncate(mark);
             self.reply_error(&mut call.reply, &error);
+            if matches!(error, CommandError::ReplyTooLong) {
+                self.note_reply_too_long(context);
+            }
         }
         self.measure(context, scratch, args, failed);
         if context.postponed {
@@ -128,6 +183,16 @@ impl Gate {
         }
         if context.skip_reply {
             output.truncate(mark);
+        }
+    }
+
+    /// Closes a client that asked for more than may wait for it.
+    #[cold]
+    fn note_reply_too_long(&self, context: &mut Context) {
+        let config = &self.services.config;
+        if config.waiting_bytes_max(false) < config.string_bytes_max() {
+            context.client.mailbox.overflow();
+            context.close = true;
         }
     }
 
@@ -208,7 +273,7 @@ impl Gate {
         scratch: &mut Scratch,
         call: &mut Call<'_>,
     ) -> Outcome {
-        let spec = match self.check(context, scratch, call.args) {
+        let spec = match self.check(context, scratch, call.args, call.now) {
             Ok(Some(spec)) => spec,
             Ok(None) => return Ok(()),
             Err(error) => return Err(Self::note_refused(context, call.args, error)),
@@ -222,15 +287,19 @@ impl Gate {
         if context.transaction.is_some() && Self::queue(context, spec, call)? {
             return Ok(());
         }
-        if let Some(early) = spec.early {
-            early(call);
+        match spec.early {
+            None => {}
+            Some(Early::Decode(decode)) => decode(call),
+            Some(Early::Make(make)) => self.make_ahead(context.database, spec, make, call),
         }
         let wanted = self.services.wanted_events();
         scratch.after.want_events(wanted);
         scratch.tally.want_missed(wanted.has(EventSet::KEY_MISS));
+        scratch.note_uses(context, spec, call.config, call.now);
         if matches!(spec.run, Run::Client(_)) && !spec.flags.has(Flags::FAST) {
-            // It may tell, or forget, what was counted.
+            // It may tell, or forget, what was counted, or change how uses are noted.
             self.flush_counts(scratch);
+            scratch.uses_at = None;
         }
         if let Some(tracking) = &context.tracking {
             tracking.remember(spec, call.args);
@@ -257,7 +326,7 @@ impl Gate {
 
     /// Deals with what a command of the client `by` left to do, and serves those who wait for keys
     /// that appeared. No lock is held.
-    fn settle(&self, after: &mut AfterUnlock, now: UnixMillis, mut by: Option<u64>) {
+    pub(super) fn settle(&self, after: &mut AfterUnlock, now: UnixMillis, mut by: Option<u64>) {
         loop {
             self.settle.settle(after, by);
             // What is taken for those who wait is not the doing of the client that served them.
@@ -276,6 +345,7 @@ impl Gate {
         context: &mut Context,
         scratch: &mut Scratch,
         args: Args<'_>,
+        now: UnixMillis,
     ) -> Result<Option<&'static CommandSpec>, CommandError> {
         let Some(row) = Self::find(scratch, args.at(0)) else {
             // A browser was made to speak to us: not one more of its bytes is a command.
@@ -298,7 +368,7 @@ impl Gate {
         let checked = if !spec.arity.accepts(args.len()) || matches!(spec.run, Run::Container(_)) {
             Err(CommandError::WrongArity(full_name(container, spec)))
         } else {
-            self.check_state(context, container, spec)
+            self.check_state(context, container, spec, args, now)
         };
         if let Err(error) = checked {
             self.note_rejected(spec);
@@ -314,12 +384,17 @@ impl Gate {
     #[inline]
     fn check_state(
         &self,
-        context: &Context,
+        context: &mut Context,
         container: Option<&CommandSpec>,
-        spec: &CommandSpec,
+        spec: &'static CommandSpec,
+        args: Args<'_>,
+        now: UnixMillis,
     ) -> Outcome {
-        if !context.is_trusted() && !spec.flags.has(Flags::NO_AUTH) {
-            return Err(CommandError::NoAuth);
+        if spec.flags.has(Flags::PROTECTED) {
+            debug::check_allowed(context)?;
+        }
+        if !context.access.is_unrestricted {
+            context.check_access(spec, args)?;
         }
         if context.monitoring.is_some() && (spec.is_readonly() || changes(spec)) {
             return Err(CommandError::Text("ERR Replica can't interact with the keyspace"));
@@ -332,6 +407,9 @@ impl Gate {
             && !spec.flags.has(Flags::ALLOW_BUSY)
         {
             return Err(CommandError::Busy(busy));
+        }
+        if self.services.config.memory().bytes_max() > 0 && self.lacks_memory(context, spec, now) {
+            return Err(CommandError::OutOfMemory);
         }
         if spec.is_write() && self.refuses_writes() {
             return Err(CommandError::Misconfigured);
@@ -388,8 +466,10 @@ impl Gate {
                 keyspace.write_many(&keys, now, after, |view| run(view, call))?
             }
             Run::Sweep(run) => {
+                call.may_read_every_key = context.may_read_every_key(spec, call.args);
                 let sweep = || run(&mut Sweeper::new(keyspace, database, now, tally, after), call);
-                blocking_if(spec.flags.has(Flags::SLOW), sweep)
+                let is_long = spec.flags.has(Flags::SLOW) && keyspace.len() > SLOW_KEYS_MIN;
+                blocking_if(is_long, sweep)
             }
             Run::Client(run) | Run::BareOrContainer(run, _) => run(context, call),
             Run::Choose(choose) => match choose(context, call)? {
@@ -509,6 +589,9 @@ pub fn blocking<R>(run: impl FnOnce() -> R) -> R {
         _ => run(),
     }
 }
+
+/// A command that looks at all keys lasts if there are more than this.
+const SLOW_KEYS_MIN: usize = 2_000;
 
 /// What has more bytes than this takes long to encode or to decode.
 pub const LONG_BYTES: usize = 32 << 10;

@@ -4,11 +4,13 @@
 //! no lock is held: of DUMP behind it, of RESTORE before.
 
 use crate::command::args::{integer, is_word};
-use crate::command::context::Call;
+use crate::command::context::{Call, Decoded};
 use crate::command::dispatch::{LONG_BYTES, blocking_if};
 use crate::command::error::CommandError;
 use crate::command::generic::note_anew;
-use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, KeySpec, Outcome, Run};
+use crate::command::spec::{
+    Arity, CommandSpec, Compat, Early, Flags, Group, KeySpec, Outcome, Run,
+};
 use crate::keyspace::{ReadView, WriteView};
 use crate::persist::payload;
 use crate::util::clock::UnixMillis;
@@ -33,9 +35,8 @@ pub static COMMANDS: &[CommandSpec] = &[
         syntax: "RESTORE key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] \
                  [FREQ frequency]",
         summary: "Makes a key of what DUMP returned.",
-        compat: Compat::Differs("Takes versions up to that of Redis 7.4. IDLETIME and FREQ have \
-                                 no effect."),
-        early: Some(decode), run: Run::Write(restore), ..CommandSpec::BASE
+        compat: Compat::Differs("Takes versions up to that of Redis 7.4."),
+        early: Some(Early::Decode(decode)), run: Run::Write(restore), ..CommandSpec::BASE
     },
 ];
 
@@ -56,20 +57,21 @@ fn dump(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
 fn decode(call: &mut Call<'_>) {
     let payload = call.args.at(3);
     let decoded = blocking_if(payload.len() > LONG_BYTES, || payload::decode(payload));
-    call.decoded =
-        Some(decoded.map_err(|error| CommandError::Owned(format!("ERR {error}").into_bytes())));
+    let refused = |error| CommandError::Owned(format!("ERR {error}").into_bytes());
+    call.decoded = Some(Decoded::Value(decoded.map_err(refused)));
 }
 
 #[derive(Default)]
 struct Options {
     replace: bool,
     is_absolute: bool,
+    idle_seconds: Option<u64>,
+    frequency: Option<u8>,
 }
 
 impl Options {
     fn parse(call: &Call<'_>) -> Result<Self, CommandError> {
         let mut options = Self::default();
-        let (mut has_idle_time, mut has_frequency) = (false, false);
         let mut words = call.args.iter_from(4);
         while let Some(word) = words.next() {
             if is_word(word, "REPLACE") {
@@ -77,23 +79,19 @@ impl Options {
             } else if is_word(word, "ABSTTL") {
                 options.is_absolute = true;
             } else if is_word(word, "IDLETIME")
-                && !has_frequency
+                && options.frequency.is_none()
                 && let Some(number) = words.next()
             {
-                has_idle_time = true;
-                if integer(number)? < 0 {
-                    let text = "ERR Invalid IDLETIME value, must be >= 0";
-                    return Err(CommandError::Text(text));
-                }
+                let text = "ERR Invalid IDLETIME value, must be >= 0";
+                let seconds = u64::try_from(integer(number)?);
+                options.idle_seconds = Some(seconds.map_err(|_| CommandError::Text(text))?);
             } else if is_word(word, "FREQ")
-                && !has_idle_time
+                && options.idle_seconds.is_none()
                 && let Some(number) = words.next()
             {
-                has_frequency = true;
-                if !(0..=255).contains(&integer(number)?) {
-                    let text = "ERR Invalid FREQ value, must be >= 0 and <= 255";
-                    return Err(CommandError::Text(text));
-                }
+                let text = "ERR Invalid FREQ value, must be >= 0 and <= 255";
+                let frequency = u8::try_from(integer(number)?);
+                options.frequency = Some(frequency.map_err(|_| CommandError::Text(text))?);
             } else {
                 return Err(CommandError::Syntax);
             }
@@ -111,7 +109,10 @@ fn restore(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     if ttl < 0 {
         return Err(CommandError::Text("ERR Invalid TTL value, must be >= 0"));
     }
-    let value = call.decoded.take().unwrap_or(Err(CommandError::Syntax))?;
+    let Some(Decoded::Value(value)) = call.decoded.take() else {
+        return Err(CommandError::Syntax);
+    };
+    let value = value?;
     let base = if options.is_absolute { 0 } else { call.now.0 };
     // As in Redis, a sum that does not fit wraps around into the past.
     let deadline = (ttl != 0).then(|| UnixMillis(ttl.wrapping_add(base)));
@@ -122,6 +123,12 @@ fn restore(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     } else {
         let replaced = view.exists();
         view.set_value(value, deadline);
+        if let Some(seconds) = options.idle_seconds {
+            view.set_idle(seconds);
+        }
+        if let Some(frequency) = options.frequency {
+            view.set_frequency(frequency);
+        }
         note_anew(view, replaced);
         view.notify(EventSet::GENERIC, "restore");
     }

@@ -54,6 +54,8 @@ pub enum CommandError {
     Busy(Busy),
     /// Saving failed, so writes are refused.
     Misconfigured,
+    /// More memory is in use than may be.
+    OutOfMemory,
     /// A client of RESP2 that listens to channels may not use the command with this full name.
     OnlyListens(String),
     /// The HELLO version is not one that is spoken.
@@ -181,6 +183,7 @@ impl fmt::Display for CommandError {
                  fails (stop-writes-on-bgsave-error option). Please check the Redis logs for \
                  details about the RDB error."
             }
+            Self::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
             Self::NoProto => "NOPROTO unsupported protocol version",
             Self::WrongPass => "WRONGPASS invalid username-password pair or user is disabled.",
             Self::Text(text) => text,

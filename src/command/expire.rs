@@ -45,28 +45,28 @@ pub static COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "TTL", group: Group::Generic, arity: Arity::Exact(2),
-        keys: &[KeySpec::one(&["RO", "ACCESS"])], flags: Flags::FAST,
+        keys: &[KeySpec::one(&["RO", "ACCESS"])], flags: Flags::FAST.and(Flags::NO_TOUCH),
         since: "1.0.0", cost: "O(1)", syntax: "TTL key",
         summary: "Returns the seconds that a key has left to live.",
         tips: &["nondeterministic_output"], run: Run::Read(ttl), ..CommandSpec::BASE
     },
     CommandSpec {
         name: "PTTL", group: Group::Generic, arity: Arity::Exact(2),
-        keys: &[KeySpec::one(&["RO", "ACCESS"])], flags: Flags::FAST,
+        keys: &[KeySpec::one(&["RO", "ACCESS"])], flags: Flags::FAST.and(Flags::NO_TOUCH),
         since: "2.6.0", cost: "O(1)", syntax: "PTTL key",
         summary: "Returns the milliseconds that a key has left to live.",
         tips: &["nondeterministic_output"], run: Run::Read(pttl), ..CommandSpec::BASE
     },
     CommandSpec {
         name: "EXPIRETIME", group: Group::Generic, arity: Arity::Exact(2),
-        keys: &[KeySpec::one(&["RO", "ACCESS"])], flags: Flags::FAST,
+        keys: &[KeySpec::one(&["RO", "ACCESS"])], flags: Flags::FAST.and(Flags::NO_TOUCH),
         since: "7.0.0", cost: "O(1)", syntax: "EXPIRETIME key",
         summary: "Returns the moment at which a key expires, in Unix seconds.",
         run: Run::Read(expiretime), ..CommandSpec::BASE
     },
     CommandSpec {
         name: "PEXPIRETIME", group: Group::Generic, arity: Arity::Exact(2),
-        keys: &[KeySpec::one(&["RO", "ACCESS"])], flags: Flags::FAST,
+        keys: &[KeySpec::one(&["RO", "ACCESS"])], flags: Flags::FAST.and(Flags::NO_TOUCH),
         since: "7.0.0", cost: "O(1)", syntax: "PEXPIRETIME key",
         summary: "Returns the moment at which a key expires, in Unix milliseconds.",
         run: Run::Read(pexpiretime), ..CommandSpec::BASE

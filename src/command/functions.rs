@@ -4,10 +4,10 @@
 //! takes its place among the others in one step. FLUSHALL leaves them alone.
 
 use crate::command::context::{Call, Context, Services};
-use crate::command::dispatch::blocking;
+use crate::command::dispatch::{LONG_BYTES, blocking_if};
 use crate::command::error::CommandError;
 use crate::command::help::reply_help;
-use crate::command::script_run::{LIMITS, log};
+use crate::command::script_run::{LIMITS, TaskMover, log};
 use crate::command::script_store::{KnownLibrary, Libraries, LibraryHead, ScriptStore};
 use crate::command::scripting::is_flush_mode;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, Outcome, Run};
@@ -155,6 +155,7 @@ const HELP: &[&str] = &[
 struct LoadHost {
     began: Instant,
     time_max: Option<Duration>,
+    task_mover: TaskMover,
 }
 
 impl Host for LoadHost {
@@ -172,10 +173,10 @@ impl Host for LoadHost {
     }
 
     fn poll(&mut self) -> Result<(), Stopped> {
+        let lasted = self.began.elapsed();
+        self.task_mover.note(lasted);
         match self.time_max {
-            Some(time_max) if self.began.elapsed() > time_max => {
-                Err(Stopped { text: "FUNCTION LOAD timeout" })
-            }
+            Some(time_max) if lasted > time_max => Err(Stopped { text: "FUNCTION LOAD timeout" }),
             _ => Ok(()),
         }
     }
@@ -188,8 +189,9 @@ fn run_library(
     time_max: Option<Duration>,
 ) -> Result<KnownLibrary, CommandError> {
     let library = Arc::new(Library::new(code, head.body_from));
-    let mut host = LoadHost { began: Instant::now(), time_max };
-    let functions = blocking(|| load_library(&library, &mut host, &LIMITS))?;
+    let mut host = LoadHost { began: Instant::now(), time_max, task_mover: TaskMover::new() };
+    let is_long = code.len() > LONG_BYTES;
+    let functions = blocking_if(is_long, || load_library(&library, &mut host, &LIMITS))?;
     if functions.is_empty() {
         return Err(CommandError::Text("ERR No functions registered"));
     }

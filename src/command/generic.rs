@@ -34,7 +34,7 @@ pub static COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "EXISTS", group: Group::Generic, arity: Arity::AtLeast(2),
-        keys: &[KeySpec::all(&["RO"])], flags: Flags::FAST,
+        keys: &[KeySpec::all(&["RO"])], flags: Flags::FAST.and(Flags::NO_TOUCH),
         since: "1.0.0", cost: "O(n) for n keys", syntax: "EXISTS key [key ...]",
         summary: "Counts which of the keys exist, a repeated one each time.",
         tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
@@ -42,7 +42,7 @@ pub static COMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "TYPE", group: Group::Generic, arity: Arity::Exact(2),
-        keys: &[KeySpec::one(&["RO"])], flags: Flags::FAST,
+        keys: &[KeySpec::one(&["RO"])], flags: Flags::FAST.and(Flags::NO_TOUCH),
         since: "1.0.0", cost: "O(1)", syntax: "TYPE key",
         summary: "Returns the type of the value of a key.", run: Run::Read(type_of),
         ..CommandSpec::BASE
@@ -125,7 +125,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         name: "TOUCH", group: Group::Generic, arity: Arity::AtLeast(2),
         keys: &[KeySpec::all(&["RO"])], flags: Flags::FAST,
         since: "3.2.1", cost: "O(n) for n keys", syntax: "TOUCH key [key ...]",
-        summary: "Counts which of the keys exist; the time of their last use is not kept.",
+        summary: "Counts which of the keys exist, which is a use of them.",
         tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         run: Run::ReadMany(exists), ..CommandSpec::BASE
     },

@@ -345,11 +345,12 @@ fn hrandfield(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         hash.draw_distinct(count, &mut random, |field, value| add(&mut found, field, value));
     } else {
+        let bytes_max = call.reply_bytes_max();
         for _ in 0..count.unsigned_abs() {
             if let Some((field, value)) = hash.draw(&mut random) {
                 add(&mut found, field, value);
             }
-            if found.bytes() > call.string_bytes_max {
+            if found.bytes() > bytes_max {
                 return Err(CommandError::ReplyTooLong);
             }
         }

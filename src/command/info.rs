@@ -6,12 +6,14 @@
 
 use crate::command::connection::REDIS_VERSION;
 use crate::command::context::{Call, Context, Services};
+use crate::command::memory::Usage;
 use crate::command::spec::Outcome;
 use crate::command::table;
 use crate::keyspace::ShardFigures;
 use crate::pubsub::Kind;
-use crate::stats::{CallCounts, Counter, Durations, ProcessorTimes, human_bytes};
-use std::fmt::{Display, Write};
+use crate::stats::{CallCounts, Counter, Durations, Memory, ProcessorTimes, human_bytes};
+use crate::stats::{TaskFigures, TaskState};
+use std::fmt::{Arguments, Write};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -39,6 +41,51 @@ const SECTIONS: &[(&str, &str, WriteFields)] = &[
 /// Sections that have to be asked for.
 const EXTRA: &[&str] = &["commandstats", "latencystats"];
 
+/// What a field may have for a value: the many whole numbers and texts are written without the
+/// machinery of formats.
+trait Shown {
+    fn append_to(self, text: &mut String);
+}
+
+macro_rules! shown_numbers {
+    ($($number:ty),*) => {
+        $(impl Shown for $number {
+            fn append_to(self, text: &mut String) {
+                text.push_str(itoa::Buffer::new().format(self));
+            }
+        })*
+    };
+}
+shown_numbers!(i8, i32, i64, i128, u8, u32, u64, usize);
+
+impl Shown for &str {
+    fn append_to(self, text: &mut String) {
+        text.push_str(self);
+    }
+}
+
+impl Shown for &String {
+    fn append_to(self, text: &mut String) {
+        text.push_str(self);
+    }
+}
+
+impl Shown for String {
+    fn append_to(self, text: &mut String) {
+        text.push_str(&self);
+    }
+}
+
+impl Shown for Arguments<'_> {
+    fn append_to(self, text: &mut String) {
+        // Writing to a String cannot fail.
+        let _infallible = text.write_fmt(self);
+    }
+}
+
+/// Room for all that is told unasked.
+const REPORT_BYTES_HINT: usize = 8 << 10;
+
 /// The text being put together.
 struct Report<'a> {
     text: String,
@@ -46,9 +93,11 @@ struct Report<'a> {
 }
 
 impl Report<'_> {
-    fn field(&mut self, name: &str, value: impl Display) {
-        // Writing to a String cannot fail.
-        let _infallible = write!(self.text, "{name}:{value}\r\n");
+    fn field(&mut self, name: &str, value: impl Shown) {
+        self.text.push_str(name);
+        self.text.push(':');
+        value.append_to(&mut self.text);
+        self.text.push_str("\r\n");
     }
 
     /// The number, and the same with a unit.
@@ -73,13 +122,16 @@ pub(super) fn info(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     let is_asked = |name: &str| asked.iter().any(|section| section == name.as_bytes());
     let all = is_asked("all") || is_asked("everything");
     let usual = all || asked.is_empty() || is_asked("default");
-    let mut report = Report { text: String::new(), services: &context.services };
+    let text = String::with_capacity(if asked.is_empty() { REPORT_BYTES_HINT } else { 0 });
+    let mut report = Report { text, services: &context.services };
     for (name, title, write_fields) in SECTIONS {
         if all || is_asked(name) || (usual && !EXTRA.contains(name)) {
             if !report.text.is_empty() {
                 report.text.push_str("\r\n");
             }
-            let _infallible = write!(report.text, "# {title}\r\n");
+            report.text.push_str("# ");
+            report.text.push_str(title);
+            report.text.push_str("\r\n");
             write_fields(&mut report);
         }
     }
@@ -102,7 +154,8 @@ fn server(report: &mut Report<'_>) {
     report.field("monotonic_clock", "POSIX clock_gettime");
     report.field("multiplexing_api", "epoll");
     report.field("process_id", std::process::id());
-    report.field("process_supervised", "no");
+    let is_supervised = services.config.start().operation.supervision.socket().is_some();
+    report.field("process_supervised", if is_supervised { "systemd" } else { "no" });
     report.field("run_id", &services.run_id);
     report.field("tcp_port", services.config.value("port"));
     report.field("server_time_usec", micros);
@@ -111,15 +164,19 @@ fn server(report: &mut Report<'_>) {
     report.field("hz", services.config.value("hz"));
     report.field("configured_hz", services.config.value("hz"));
     report.field("lru_clock", (micros / 1_000_000) & 0xff_ffff);
-    report.field("executable", services.stats.machine.executable.display());
-    let file = services.config.start().file.as_deref();
-    report.field("config_file", file.unwrap_or(Path::new("")).display());
+    let executable = services.stats.machine.executable.display();
+    report.field("executable", format_args!("{executable}"));
+    let file = services.config.start().file.as_deref().unwrap_or(Path::new(""));
+    report.field("config_file", format_args!("{}", file.display()));
     report.field("io_threads_active", 0);
     report.field("my_redis_threads", worker_threads(services));
-    let keys = || services.figures.shards().map(ShardFigures::keys);
-    report.field("my_redis_shards", keys().count());
-    report.field("my_redis_shard_keys_min", keys().min().unwrap_or(0));
-    report.field("my_redis_shard_keys_max", keys().max().unwrap_or(0));
+    let (mut shards, mut least, mut most) = (0_usize, u64::MAX, 0);
+    for keys in services.figures.shards().map(ShardFigures::keys) {
+        (shards, least, most) = (shards + 1, least.min(keys), most.max(keys));
+    }
+    report.field("my_redis_shards", shards);
+    report.field("my_redis_shard_keys_min", least);
+    report.field("my_redis_shard_keys_max", most);
 }
 
 fn worker_threads(services: &Services) -> usize {
@@ -174,38 +231,32 @@ fn scripts(report: &mut Report<'_>) {
 
 fn memory(report: &mut Report<'_>) {
     let services = report.services;
-    let memory = services.stats.memory();
-    let used = memory.resident_bytes;
-    let startup = services.stats.startup_bytes().min(used);
+    let usage = Usage::of(services);
+    let Memory { used_bytes: used, peak_bytes: peak, committed_bytes, .. } = usage.memory;
     report.bytes("used_memory", used);
-    report.bytes("used_memory_rss", used);
-    report.bytes("used_memory_peak", memory.peak_bytes);
-    report.field("used_memory_peak_perc", percent(used, memory.peak_bytes));
-    report.field("used_memory_overhead", startup);
-    report.field("used_memory_startup", startup);
-    report.field("used_memory_dataset", used - startup);
-    report.field("used_memory_dataset_perc", percent(used - startup, used));
-    for name in ["allocator_allocated", "allocator_active", "allocator_resident"] {
-        report.field(name, used);
-    }
-    report.bytes("total_system_memory", memory.total_bytes);
+    report.bytes("used_memory_rss", usage.memory.resident_bytes);
+    report.bytes("used_memory_peak", peak);
+    report.field("used_memory_peak_perc", percent(used, peak));
+    report.field("used_memory_overhead", usage.overhead());
+    report.field("used_memory_startup", usage.startup);
+    report.field("used_memory_dataset", usage.dataset());
+    report.field("used_memory_dataset_perc", percent(usage.dataset(), usage.grown()));
+    report.field("allocator_allocated", used);
+    report.field("allocator_active", committed_bytes);
+    report.field("allocator_resident", committed_bytes);
+    report.bytes("total_system_memory", usage.memory.total_bytes);
     scripts(report);
-    report.bytes("maxmemory", 0);
-    report.field("maxmemory_policy", services.config.value("maxmemory-policy"));
-    report.field("allocator_frag_ratio", "1.00");
-    report.field("allocator_frag_bytes", 0);
-    report.field("allocator_rss_ratio", "1.00");
-    report.field("allocator_rss_bytes", 0);
-    report.field("rss_overhead_ratio", "1.00");
-    report.field("rss_overhead_bytes", 0);
-    report.field("mem_fragmentation_ratio", "1.00");
-    report.field("mem_fragmentation_bytes", 0);
-    report.field("mem_not_counted_for_evict", 0);
+    report.bytes("maxmemory", services.config.memory().bytes_max());
+    report.field("maxmemory_policy", services.config.memory().policy().name());
+    let names = ["allocator_frag", "allocator_rss", "rss_overhead", "mem_fragmentation"];
+    for (name, loss) in names.iter().zip(usage.losses()) {
+        report.field(&format!("{name}_ratio"), format_args!("{:.2}", loss.ratio()));
+        report.field(&format!("{name}_bytes"), loss.bytes());
+    }
+    report.field("mem_not_counted_for_evict", services.figures.sum(ShardFigures::aside_bytes));
     report.noughts(&["mem_replication_backlog", "mem_total_replication_buffers"]);
     report.field("mem_clients_slaves", 0);
-    let buffers = services.clients.all();
-    let buffers = buffers.iter().map(|client| client.buffered_bytes());
-    report.field("mem_clients_normal", buffers.map(|(i, o)| i + o).sum::<usize>());
+    report.field("mem_clients_normal", usage.clients);
     report.noughts(&["mem_cluster_links", "mem_aof_buffer"]);
     report.field("mem_allocator", "mimalloc");
     report.field("active_defrag_running", 0);
@@ -289,8 +340,11 @@ fn stats(report: &mut Report<'_>) {
     report.count("expired_keys", Counter::ExpiredKeys);
     report.field("expired_stale_perc", "0.00");
     report.noughts(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);
-    report.noughts(&["evicted_keys", "evicted_clients", "total_eviction_exceeded_time"]);
-    report.field("current_eviction_exceeded_time", 0);
+    report.count("evicted_keys", Counter::EvictedKeys);
+    report.count("evicted_clients", Counter::EvictedClients);
+    let (exceeded_ms, exceeded_now_ms) = report.services.eviction.exceeded_ms();
+    report.field("total_eviction_exceeded_time", exceeded_ms);
+    report.field("current_eviction_exceeded_time", exceeded_now_ms);
     report.count("keyspace_hits", Counter::KeyspaceHits);
     report.count("keyspace_misses", Counter::KeyspaceMisses);
     let pubsub = &report.services.pubsub;
@@ -316,8 +370,30 @@ fn stats(report: &mut Report<'_>) {
     report.count("my_redis_output_limit_disconnections", disconnections);
     report.count("my_redis_protocol_errors", Counter::ProtocolErrors);
     report.count("my_redis_background_restarts", Counter::BackgroundRestarts);
+    report.count("my_redis_client_panics", Counter::ClientPanics);
+    tasks(report);
     report.field("my_redis_expire_lag_last_ms", lag_last);
     report.field("my_redis_expire_lag_max_ms", lag_max);
+}
+
+/// The work in the background: how much of it is done, and how each task is.
+fn tasks(report: &mut Report<'_>) {
+    let all = report.services.stats.tasks.figures();
+    let alive = all.iter().filter(|task| task.state == TaskState::Alive).count();
+    report.field("my_redis_tasks", alive);
+    report.field("my_redis_tasks_dead", all.len() - alive);
+    for TaskFigures { name, state, restarts, silence } in all {
+        let (name, state) = (format!("my_redis_task_{name}"), state.name());
+        match silence {
+            None => report.field(&name, format_args!("state={state},restarts={restarts}")),
+            Some(silence) => {
+                let silence_ms = silence.as_millis();
+                let line =
+                    format_args!("state={state},restarts={restarts},silence_ms={silence_ms}");
+                report.field(&name, line);
+            }
+        }
+    }
 }
 
 fn replication(report: &mut Report<'_>) {
@@ -344,9 +420,9 @@ fn cpu(report: &mut Report<'_>) {
 
 #[expect(clippy::cast_precision_loss, reason = "an average with two digits")]
 fn command_stats(report: &mut Report<'_>) {
-    for row in table::numbered() {
-        let CallCounts { calls, nanos, rejected, failed } =
-            report.services.stats.commands.counts(row.number);
+    let counted = &report.services.stats.commands;
+    for row in counted.used().filter_map(|number| table::numbered().get(number)) {
+        let CallCounts { calls, nanos, rejected, failed } = counted.counts(row.number);
         if calls == 0 && rejected == 0 && failed == 0 {
             continue;
         }
@@ -364,8 +440,9 @@ fn command_stats(report: &mut Report<'_>) {
 fn latency_stats(report: &mut Report<'_>) {
     let percentiles = report.services.config.observation().percentiles();
     let mut durations = Durations::default();
-    for row in table::numbered() {
-        if !report.services.stats.commands.read_durations(row.number, &mut durations) {
+    let counted = &report.services.stats.commands;
+    for row in counted.used().filter_map(|number| table::numbered().get(number)) {
+        if !counted.read_durations(row.number, &mut durations) {
             continue;
         }
         let percentile = |percent: &f64| {
@@ -383,13 +460,8 @@ fn error_stats(report: &mut Report<'_>) {
 }
 
 fn keyspace(report: &mut Report<'_>) {
-    let figures = &report.services.figures;
-    for number in (0..).take(figures.database_count()) {
-        let keys = figures.sum(|shard| shard.keys_of(number));
-        let expires = figures.sum(|shard| shard.with_deadline_of(number));
-        if keys > 0 {
-            let line = format_args!("keys={keys},expires={expires},avg_ttl=0");
-            report.field(&format!("db{number}"), line);
-        }
+    for (number, keys, expires) in report.services.figures.databases() {
+        let line = format_args!("keys={keys},expires={expires},avg_ttl=0");
+        report.field(&format!("db{number}"), line);
     }
 }

@@ -1,14 +1,15 @@
 //! COMMAND: what the table says of itself.
 
+use crate::acl::CATEGORIES;
+use crate::command::access::{access_of, for_each_key};
 use crate::command::context::{Call, Context};
 use crate::command::error::CommandError;
 use crate::command::help::reply_help;
-use crate::command::sort;
+use crate::command::spec::has_all_keys;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
-use crate::command::spec::{has_all_keys, key_numbers};
 use crate::command::syntax::{self, Argument};
 use crate::command::table;
-use crate::protocol::{Args, ReplyWriter};
+use crate::protocol::ReplyWriter;
 use crate::util::glob::glob_match;
 
 const ANY_TIME: Flags = Flags::LOADING.and(Flags::STALE);
@@ -205,31 +206,6 @@ impl CommandSpec {
     }
 }
 
-/// Redis' categories for access rules, in Redis' order.
-const CATEGORIES: &[&str] = &[
-    "keyspace",
-    "read",
-    "write",
-    "set",
-    "sortedset",
-    "list",
-    "hash",
-    "string",
-    "bitmap",
-    "hyperloglog",
-    "geo",
-    "stream",
-    "pubsub",
-    "admin",
-    "fast",
-    "slow",
-    "blocking",
-    "dangerous",
-    "connection",
-    "transaction",
-    "scripting",
-];
-
 fn status(reply: &mut ReplyWriter<'_>, text: &str) {
     reply.status(text);
 }
@@ -242,9 +218,6 @@ fn text(reply: &mut ReplyWriter<'_>, text: &str) {
 fn access_name(access: &'static str) -> String {
     if access.len() == 2 { access.to_owned() } else { access.to_ascii_lowercase() }
 }
-
-/// The access of a key whose other accesses depend on the arguments.
-const VARIABLE: &str = "VARIABLE_FLAGS";
 
 /// What Redis notes about the keys of some commands: the command, the number of the key spec, the
 /// note.
@@ -535,17 +508,6 @@ fn request_row(call: &Call<'_>) -> Result<&'static CommandSpec, CommandError> {
     Ok(spec)
 }
 
-/// Calls `each` for the argument number of every key of a request and the rule that finds it.
-fn for_each_key(spec: &'static CommandSpec, args: Args<'_>, mut each: impl FnMut(usize, &KeySpec)) {
-    for key in spec.keys {
-        key_numbers(std::slice::from_ref(key), args).for_each(|number| each(number, key));
-    }
-    // The one command among whose options there is a key that no rule finds.
-    if let (true, Some(key)) = (spec.name == "SORT", spec.keys.last()) {
-        sort::destination(args).into_iter().for_each(|number| each(number, key));
-    }
-}
-
 fn get_keys(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
     let spec = request_row(call)?;
     let args = call.args.skip(2);
@@ -563,16 +525,11 @@ fn get_keys_and_flags(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
     for_each_key(spec, args, |_, _| count += 1);
     call.reply.array(count);
     for_each_key(spec, args, |number, key| {
-        let mut access = key.access.to_vec();
-        if access.contains(&VARIABLE) {
-            // SET reads the old value only when it is asked to.
-            let gets = args.iter_from(3).any(|word| word.eq_ignore_ascii_case(b"get"));
-            access = if gets { vec!["RW", "ACCESS", "UPDATE"] } else { vec!["OW", "UPDATE"] };
-        }
+        let access = access_of(spec, key, args);
         call.reply.array(2);
         call.reply.bulk(args.at(number));
         call.reply.set(access.len());
-        for access in &access {
+        for access in access {
             status(&mut call.reply, &access_name(access));
         }
     });

@@ -139,17 +139,17 @@ fn reset(context: &mut Context, call: &mut Call<'_>) -> Outcome {
 
 fn histogram(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     let args = call.args;
-    let rows: Vec<Numbered> = if args.len() == 2 {
-        table::numbered().collect()
-    } else {
-        args.iter_from(2).flat_map(named).collect()
-    };
     let (commands, mut durations) = (&context.services.stats.commands, Durations::default());
     let mut told = |row: &Numbered| {
         let was_called = commands.read_durations(row.number, &mut durations);
         was_called.then(|| (row.name(), durations.calls(), durations.cumulative()))
     };
-    let found: Vec<_> = rows.iter().filter_map(&mut told).collect();
+    let found: Vec<_> = if args.len() == 2 {
+        let rows = commands.used().filter_map(|number| table::numbered().get(number));
+        rows.filter_map(&mut told).collect()
+    } else {
+        args.iter_from(2).flat_map(named).filter_map(&mut told).collect()
+    };
     call.reply.map(found.len());
     for (name, calls, steps) in found {
         call.reply.bulk(name.as_bytes());
@@ -167,19 +167,15 @@ fn histogram(context: &mut Context, call: &mut Call<'_>) -> Outcome {
 }
 
 /// The command of this name, in any case, with its subcommands, or one subcommand.
-fn named(name: &[u8]) -> impl Iterator<Item = Numbered> {
-    let parts: Vec<&[u8]> = name.split(|byte| *byte == b'|').collect();
-    let top = parts.first().copied().and_then(table::find);
-    let (word, is_known) = (parts.get(1).copied(), parts.len() < 3);
-    let word = word.map(<[u8]>::to_vec);
-    table::numbered().filter(move |row| {
-        let of_top = top.is_some_and(|top| {
-            std::ptr::eq(row.spec, top) || row.container.is_some_and(|own| std::ptr::eq(own, top))
-        });
-        let is_word = word.as_ref().is_none_or(|word| {
+fn named(name: &[u8]) -> impl Iterator<Item = &'static Numbered> {
+    let mut parts = name.split(|byte| *byte == b'|');
+    let top = parts.next().and_then(table::find);
+    let (word, is_known) = (parts.next(), parts.next().is_none());
+    let rows = top.filter(|_| is_known).map(table::numbered_of).unwrap_or_default();
+    rows.iter().filter(move |row| {
+        word.is_none_or(|word| {
             row.container.is_some() && row.spec.name.as_bytes().eq_ignore_ascii_case(word)
-        });
-        of_top && is_word && is_known
+        })
     })
 }
 

@@ -441,13 +441,12 @@ fn ltrim(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
         return Ok(());
     };
     let removed = len - (last + 1 - first);
-    if removed > 0 {
-        let parts = view.change_collection(false, |list: &mut List| list.keep(first, last))?;
-        for part in parts.unwrap_or_default() {
-            view.discard(Value::List(part));
-        }
-        view.note_more_changes(removed - 1);
+    // Whoever watches the key is told even when nothing is removed, as in Redis.
+    let parts = view.change_existing(|list: &mut List| list.keep(first, last))?;
+    for part in parts.unwrap_or_default() {
+        view.discard(Value::List(part));
     }
+    view.note_more_changes(removed);
     view.notify(EventSet::LIST, "ltrim");
     Ok(())
 }
@@ -489,7 +488,7 @@ pub(super) fn move_element(
         destination.read().list()?;
     }
     let mut source = view.key(0).ok_or(CommandError::NoSuchKey)?;
-    let element = source.change_first_half(|list: &mut List| list.pop(from, <[u8]>::to_vec))?;
+    let element = source.change_existing(|list: &mut List| list.pop(from, <[u8]>::to_vec))?;
     if let Some(element) = element.flatten()
         && let Some(mut destination) = view.key(1)
     {

@@ -1,17 +1,16 @@
 //! MEMORY: what a key takes, and what the whole server does.
 //!
-//! The allocator has no figures of its own here, so that memory in use is what the system counts as
-//! resident, as in INFO; there is nothing to tell of fragmentation.
+//! What is in use is counted by the allocator. Of that the overhead is computed, and the rest is
+//! the data.
 
 use crate::command::context::{Call, Context, Services};
 use crate::command::dispatch::blocking;
 use crate::command::error::CommandError;
 use crate::command::help::reply_help;
 use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, KeySpec, Outcome, Run};
-use crate::keyspace::{
-    DEADLINE_SLOT_BYTES, DatabaseNumber, KEY_SLOT_BYTES, ReadView, ShardFigures,
-};
+use crate::keyspace::{DEADLINE_SLOT_BYTES, DatabaseNumber, KEY_SLOT_BYTES, ReadView};
 use crate::protocol::ReplyWriter;
+use crate::stats::Memory;
 use crate::util::allocator;
 use crate::util::number::parse_i64;
 
@@ -34,7 +33,7 @@ pub static COMMANDS: &[CommandSpec] = &[
 static SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "USAGE", group: Group::Server, arity: Arity::AtLeast(3),
-        keys: &[KeySpec { first: 2, last: 0, step: 1, access: &["RO"] }],
+        keys: &[KeySpec { first: 2, last: 0, step: 1, access: &["RO"] }], flags: Flags::NO_TOUCH,
         since: "4.0.0", cost: "O(1)", syntax: "MEMORY USAGE key [SAMPLES count]",
         summary: "Estimate the memory usage of a key.",
         compat: Compat::Differs("The bytes are those of this server; SAMPLES has no effect."),
@@ -44,14 +43,13 @@ static SUBCOMMANDS: &[CommandSpec] = &[
         name: "STATS", group: Group::Server, arity: Arity::Exact(2),
         since: "4.0.0", cost: "O(n) for n clients and shards", syntax: "MEMORY STATS",
         summary: "Show memory usage details.", tips: SPECIAL,
-        compat: Compat::Differs("Memory in use is what is resident; there are no figures of the allocator."),
         run: Run::Client(stats), ..CommandSpec::BASE
     },
     CommandSpec {
         name: "DOCTOR", group: Group::Server, arity: Arity::Exact(2),
         since: "4.0.0", cost: "O(n) for n clients", syntax: "MEMORY DOCTOR",
         summary: "Outputs memory problems report.", tips: SPECIAL,
-        compat: Compat::Differs("It looks at the peak and at the buffers of clients."),
+        compat: Compat::Differs("Its advice about fragmentation is for this server's allocator."),
         run: Run::Client(doctor), ..CommandSpec::BASE
     },
     CommandSpec {
@@ -97,6 +95,13 @@ const DOCTOR_BYTES_MIN: u64 = 5 << 20;
 const PEAK_HALVES_MAX: u64 = 3;
 /// Bytes of buffers for each client that are worth telling.
 const CLIENT_BYTES_MAX: u64 = 200 << 10;
+/// So many scripts are worth telling.
+const SCRIPTS_MAX: usize = 1_000;
+/// Memory that is lost to something is worth telling from so many bytes on,
+const LOST_BYTES_MIN: u64 = 10 << 20;
+/// and from so many percent of what it is compared with: all, or in one place.
+const TOTAL_PERCENT_MIN: u64 = 140;
+const PART_PERCENT_MIN: u64 = 110;
 
 const EMPTY: &str = "\
 Hi Sam, this instance is empty or is using very little memory, my issues detector can't be used \
@@ -117,6 +122,23 @@ buffer, or clients sending commands with large replies or very large sequences o
 same pipeline. Please use the CLIENT LIST command in order to investigate the issue if it causes \
 problems in your instance, or to understand better why certain clients are using a big amount of \
 memory.\n\n";
+const HIGH_TOTAL: &str = "\
+\x20* High total RSS: This instance has a memory fragmentation and RSS overhead greater than 1.4 \
+(the resident set of the process is much larger than the sum of what is allocated). This is \
+usually due to a large peak memory (check if there is a peak memory entry above in the report), or \
+to values whose sizes change a lot.\n\n";
+const HIGH_PAGES: &str = "\
+\x20* High allocator fragmentation: This instance has an allocator external fragmentation greater \
+than 1.1. This is usually due to a large peak memory (check if there is a peak memory entry above \
+in the report), or to values whose sizes change a lot. You can try the MEMORY PURGE command.\n\n";
+const HIGH_PROCESS: &str = "\
+\x20* High process RSS overhead: This instance has non-allocator RSS memory overhead greater than \
+1.1 (the resident set of the process is much larger than what the allocator holds).\n\n";
+const MANY_SCRIPTS: &str = "\
+\x20* Many scripts: There seem to be many cached scripts in this instance (more than 1000). This \
+may be because scripts are generated and `EVAL`ed, instead of being parameterized (with KEYS and \
+ARGV), `SCRIPT LOAD`ed and `EVALSHA`ed. Unless `SCRIPT FLUSH` is called periodically, the scripts' \
+caches may end up consuming most of your memory.\n\n";
 const FAREWELL: &str = "I'm here to keep you safe, Sam. I want to help you.\n";
 
 fn usage(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
@@ -135,18 +157,109 @@ fn usage(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// Bytes that the buffers of all clients have.
-fn client_bytes(services: &Services) -> u64 {
-    let buffers = services.clients.all();
-    let bytes = buffers.iter().map(|client| client.buffered_bytes());
-    bytes.map(|(input, output)| (input + output) as u64).sum()
+/// Where the memory is, as INFO and MEMORY STATS tell it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Usage {
+    /// What the process has.
+    pub memory: Memory,
+    /// What it had in use before there were keys and clients.
+    pub startup: u64,
+    /// Buffers and records of clients.
+    pub clients: u64,
+    /// Interpreters, and the scripts that are kept.
+    pub scripts: u64,
+    /// Libraries of functions.
+    pub functions: u64,
+    /// Of each database that has keys, its number, and the bytes of their places and deadlines.
+    pub databases: Vec<(DatabaseNumber, u64, u64)>,
+    /// Keys of all databases.
+    pub keys: u64,
 }
 
-/// Keys of a database, and those with a deadline.
-fn keys(services: &Services, database: DatabaseNumber) -> (u64, u64) {
-    let figures = &services.figures;
-    let keys = figures.sum(|shard| shard.keys_of(database));
-    (keys, figures.sum(|shard| shard.with_deadline_of(database)))
+impl Usage {
+    /// Cost: O(clients + shards + scripts).
+    pub fn of(services: &Services) -> Self {
+        let memory = services.stats.memory();
+        let mut databases: Vec<_> = services.figures.databases().collect();
+        let keys = databases.iter().map(|(_, keys, _)| keys).sum();
+        for (_, keys, deadlines) in &mut databases {
+            *keys *= KEY_SLOT_BYTES as u64;
+            *deadlines *= DEADLINE_SLOT_BYTES as u64;
+        }
+        let (_, script_bytes) = services.scripts.script_figures();
+        Self {
+            memory,
+            startup: services.stats.startup_bytes().min(memory.used_bytes),
+            clients: client_bytes(services),
+            scripts: (crate::script::memory_bytes() + script_bytes) as u64,
+            functions: services.scripts.function_bytes() as u64,
+            databases,
+            keys,
+        }
+    }
+
+    /// What is in use and is no data.
+    pub fn overhead(&self) -> u64 {
+        let places: u64 = self.databases.iter().map(|(_, keys, deadlines)| keys + deadlines).sum();
+        let sum = self.startup + self.clients + self.scripts + self.functions + places;
+        sum.min(self.memory.used_bytes)
+    }
+
+    /// What is in use and is data.
+    pub fn dataset(&self) -> u64 {
+        self.memory.used_bytes - self.overhead()
+    }
+
+    /// By how much it has grown since the start.
+    pub fn grown(&self) -> u64 {
+        self.memory.used_bytes - self.startup
+    }
+
+    /// What is lost: to holes in pages, to pages that the allocator keeps, to what the process has
+    /// beside the allocator's, and then all together.
+    pub fn losses(&self) -> [Loss; 4] {
+        let Memory { used_bytes, committed_bytes, resident_bytes, .. } = self.memory;
+        let loss = |whole: u64, part: u64| Loss { whole, part };
+        [
+            loss(committed_bytes, used_bytes),
+            loss(committed_bytes, committed_bytes),
+            loss(resident_bytes, committed_bytes),
+            loss(resident_bytes, used_bytes),
+        ]
+    }
+}
+
+/// Memory of which a part is used.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Loss {
+    whole: u64,
+    part: u64,
+}
+
+impl Loss {
+    /// How often the part fits into the whole.
+    #[expect(clippy::cast_precision_loss, reason = "a ratio")]
+    pub fn ratio(self) -> f64 {
+        self.whole as f64 / self.part.max(1) as f64
+    }
+
+    /// What is not used.
+    pub fn bytes(self) -> i64 {
+        let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        signed(self.whole) - signed(self.part)
+    }
+
+    /// True when it is more than this many percent, and many bytes.
+    fn is_high(self, percent: u64) -> bool {
+        self.whole.saturating_mul(100) > self.part.saturating_mul(percent)
+            && self.whole - self.part > LOST_BYTES_MIN
+    }
+}
+
+/// Bytes that all clients take.
+fn client_bytes(services: &Services) -> u64 {
+    let clients = services.clients.all();
+    clients.iter().map(|client| client.memory_bytes() as u64).sum()
 }
 
 fn field(reply: &mut ReplyWriter<'_>, name: &str, value: u64) {
@@ -161,69 +274,67 @@ fn percent(reply: &mut ReplyWriter<'_>, name: &str, part: u64, whole: u64) {
 }
 
 fn stats(context: &mut Context, call: &mut Call<'_>) -> Outcome {
-    let services = &context.services;
-    let memory = services.stats.memory();
-    let used = memory.resident_bytes;
-    let startup = services.stats.startup_bytes().min(used);
-    let clients = client_bytes(services);
-    let numbers = (0..).take(services.figures.database_count());
-    let databases: Vec<(DatabaseNumber, u64, u64)> = numbers
-        .map(|number| (number, keys(services, number)))
-        .filter(|(_, (keys, _))| *keys > 0)
-        .map(|(number, (keys, deadlines))| {
-            (number, keys * KEY_SLOT_BYTES as u64, deadlines * DEADLINE_SLOT_BYTES as u64)
-        })
-        .collect();
-    let slots: u64 = databases.iter().map(|(_, keys, deadlines)| keys + deadlines).sum();
-    let overhead = (startup + clients + slots).min(used);
-    let count = services.figures.sum(ShardFigures::keys);
-    let (data, grown) = (used - overhead, used - startup);
+    let usage = Usage::of(&context.services);
     let reply = &mut call.reply;
-    reply.map(27 + databases.len());
-    field(reply, "peak.allocated", memory.peak_bytes);
-    field(reply, "total.allocated", used);
-    field(reply, "startup.allocated", startup);
+    reply.map(27 + usage.databases.len());
+    field(reply, "peak.allocated", usage.memory.peak_bytes);
+    field(reply, "total.allocated", usage.memory.used_bytes);
+    field(reply, "startup.allocated", usage.startup);
     field(reply, "replication.backlog", 0);
     field(reply, "clients.slaves", 0);
-    field(reply, "clients.normal", clients);
-    for name in ["cluster.links", "aof.buffer", "lua.caches", "functions.caches"] {
-        field(reply, name, 0);
-    }
-    for (number, keys, deadlines) in databases {
+    field(reply, "clients.normal", usage.clients);
+    field(reply, "cluster.links", 0);
+    field(reply, "aof.buffer", 0);
+    field(reply, "lua.caches", usage.scripts);
+    field(reply, "functions.caches", usage.functions);
+    for (number, keys, deadlines) in &usage.databases {
         reply.bulk(format!("db.{number}").as_bytes());
         reply.map(3);
-        field(reply, "overhead.hashtable.main", keys);
-        field(reply, "overhead.hashtable.expires", deadlines);
+        field(reply, "overhead.hashtable.main", *keys);
+        field(reply, "overhead.hashtable.expires", *deadlines);
         field(reply, "overhead.hashtable.slot-to-keys", 0);
     }
-    field(reply, "overhead.total", overhead);
-    field(reply, "keys.count", count);
-    field(reply, "keys.bytes-per-key", grown.checked_div(count).unwrap_or(0));
-    field(reply, "dataset.bytes", data);
-    percent(reply, "dataset.percentage", data, grown);
-    percent(reply, "peak.percentage", used, memory.peak_bytes);
-    for name in ["allocator.allocated", "allocator.active", "allocator.resident"] {
-        field(reply, name, used);
-    }
-    for name in ["allocator-fragmentation", "allocator-rss", "rss-overhead"] {
+    field(reply, "overhead.total", usage.overhead());
+    field(reply, "keys.count", usage.keys);
+    field(reply, "keys.bytes-per-key", usage.grown().checked_div(usage.keys).unwrap_or(0));
+    field(reply, "dataset.bytes", usage.dataset());
+    percent(reply, "dataset.percentage", usage.dataset(), usage.grown());
+    percent(reply, "peak.percentage", usage.memory.used_bytes, usage.memory.peak_bytes);
+    field(reply, "allocator.allocated", usage.memory.used_bytes);
+    field(reply, "allocator.active", usage.memory.committed_bytes);
+    field(reply, "allocator.resident", usage.memory.committed_bytes);
+    let [pages, kept, process, all] = usage.losses();
+    let parts =
+        [("allocator-fragmentation", pages), ("allocator-rss", kept), ("rss-overhead", process)];
+    for (name, loss) in parts {
         reply.bulk(format!("{name}.ratio").as_bytes());
-        reply.double(1.0);
-        field(reply, &format!("{name}.bytes"), 0);
+        reply.double(loss.ratio());
+        reply.bulk(format!("{name}.bytes").as_bytes());
+        reply.integer(loss.bytes());
     }
     reply.bulk(b"fragmentation");
-    reply.double(1.0);
-    field(reply, "fragmentation.bytes", 0);
+    reply.double(all.ratio());
+    reply.bulk(b"fragmentation.bytes");
+    reply.integer(all.bytes());
     Ok(())
 }
 
-/// What MEMORY DOCTOR says of these bytes.
-fn diagnosis(used: u64, peak: u64, client_bytes: u64, clients: u64) -> String {
-    if used < DOCTOR_BYTES_MIN {
+/// What MEMORY DOCTOR says of this.
+fn diagnosis(usage: &Usage, clients: u64, scripts: usize) -> String {
+    let Memory { used_bytes, peak_bytes, .. } = usage.memory;
+    if used_bytes < DOCTOR_BYTES_MIN {
         return EMPTY.to_owned();
     }
-    let high_peak = peak.saturating_mul(2) > used.saturating_mul(PEAK_HALVES_MAX);
-    let large_buffers = client_bytes / clients.max(1) > CLIENT_BYTES_MAX;
-    let issues = [(high_peak, HIGH_PEAK), (large_buffers, LARGE_BUFFERS)];
+    let high_peak = peak_bytes.saturating_mul(2) > used_bytes.saturating_mul(PEAK_HALVES_MAX);
+    let [pages, _, process, all] = usage.losses();
+    let issues = [
+        (high_peak, HIGH_PEAK),
+        (all.is_high(TOTAL_PERCENT_MIN), HIGH_TOTAL),
+        (pages.is_high(PART_PERCENT_MIN), HIGH_PAGES),
+        (process.is_high(PART_PERCENT_MIN), HIGH_PROCESS),
+        (usage.clients / clients.max(1) > CLIENT_BYTES_MAX, LARGE_BUFFERS),
+        (scripts > SCRIPTS_MAX, MANY_SCRIPTS),
+    ];
     let issues: String = issues.iter().filter_map(|(is, text)| is.then_some(*text)).collect();
     match issues.as_str() {
         "" => NO_ISSUE.to_owned(),
@@ -232,10 +343,9 @@ fn diagnosis(used: u64, peak: u64, client_bytes: u64, clients: u64) -> String {
 }
 
 fn doctor(context: &mut Context, call: &mut Call<'_>) -> Outcome {
-    let (services, memory) = (&context.services, context.services.stats.memory());
-    let clients = services.clients.connected() as u64;
-    let bytes = client_bytes(services);
-    let text = diagnosis(memory.resident_bytes, memory.peak_bytes, bytes, clients);
+    let services = &context.services;
+    let (scripts, _) = services.scripts.script_figures();
+    let text = diagnosis(&Usage::of(services), services.clients.connected() as u64, scripts);
     call.reply.verbatim(text.as_bytes());
     Ok(())
 }
@@ -261,13 +371,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_doctor_finds_a_high_peak_and_large_buffers() {
-        let megabyte = 1 << 20;
-        assert_eq!(diagnosis(megabyte, 100 * megabyte, 0, 1), EMPTY);
-        assert_eq!(diagnosis(10 * megabyte, 15 * megabyte, 400 << 10, 2), NO_ISSUE);
-        let peak = diagnosis(10 * megabyte, 16 * megabyte, 0, 0);
-        assert_eq!(peak, format!("{ISSUES}{HIGH_PEAK}{FAREWELL}"));
-        let both = diagnosis(10 * megabyte, 16 * megabyte, megabyte, 2);
-        assert_eq!(both, format!("{ISSUES}{HIGH_PEAK}{LARGE_BUFFERS}{FAREWELL}"));
+    fn the_doctor_finds_what_takes_memory_without_need() {
+        let usage = |used: u64, peak: u64, committed: u64, resident: u64| {
+            let [used_bytes, peak_bytes] = [used << 20, peak << 20];
+            let [committed_bytes, resident_bytes] = [committed << 20, resident << 20];
+            let memory =
+                Memory { used_bytes, peak_bytes, committed_bytes, resident_bytes, total_bytes: 0 };
+            Usage { memory, ..Usage::default() }
+        };
+        let tells = |usage: &Usage, issues: &[&str]| {
+            let expected = format!("{ISSUES}{}{FAREWELL}", issues.concat());
+            assert_eq!(diagnosis(usage, 1, 0), expected);
+        };
+        assert_eq!(diagnosis(&usage(1, 100, 100, 100), 1, 2_000), EMPTY);
+        assert_eq!(diagnosis(&usage(10, 15, 10, 10), 1, 1_000), NO_ISSUE);
+        tells(&usage(10, 16, 10, 10), &[HIGH_PEAK]);
+        tells(&usage(100, 100, 120, 120), &[HIGH_PAGES]);
+        tells(&usage(100, 100, 100, 120), &[HIGH_PROCESS]);
+        tells(&usage(100, 100, 141, 142), &[HIGH_TOTAL, HIGH_PAGES]);
+        let large = Usage { clients: 201 << 10, ..usage(10, 10, 10, 10) };
+        tells(&large, &[LARGE_BUFFERS]);
+        assert_eq!(diagnosis(&large, 2, 0), NO_ISSUE);
+        let scripts = format!("{ISSUES}{MANY_SCRIPTS}{FAREWELL}");
+        assert_eq!(diagnosis(&usage(10, 10, 10, 10), 1, 1_001), scripts);
     }
 }

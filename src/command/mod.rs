@@ -1,5 +1,7 @@
 //! Layer 4: the commands. One family per file, one table row per command, one gate.
 
+pub mod access;
+pub mod acl;
 mod ahead;
 pub mod args;
 mod bitfield;
@@ -18,6 +20,7 @@ pub mod dispatch;
 pub mod docs;
 pub mod dump_restore;
 pub mod error;
+pub mod eviction;
 pub mod expire;
 pub mod functions;
 pub mod generic;
@@ -33,6 +36,7 @@ mod latency_report;
 pub mod lcs;
 pub mod list;
 pub mod list_pop;
+mod made_ahead;
 mod many;
 pub mod measure;
 pub mod memory;

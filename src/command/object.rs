@@ -1,11 +1,11 @@
 //! OBJECT: how a value is stored, by Redis' names.
 //!
-//! The names tell what Redis would use for the same value at its default thresholds. When a key was
-//! last used, and how often, is not kept: that would cost memory for every key, and nothing here
-//! acts on it.
+//! The names tell what Redis would use for the same value at its default thresholds. None of these
+//! commands is a use of the key.
 
 use crate::command::context::Call;
 use crate::command::error::CommandError;
+use crate::command::eviction::uses_at;
 use crate::command::help::reply_help;
 use crate::command::spec::{Arity, CommandSpec, Compat, Flags, Group, KeySpec, Outcome, Run};
 use crate::data::{HashRef, ValueRef};
@@ -50,6 +50,7 @@ pub static COMMANDS: &[CommandSpec] = &[CommandSpec {
 static SUBCOMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "ENCODING", group: Group::Generic, arity: Arity::Exact(3), keys: KEY,
+        flags: Flags::NO_TOUCH,
         since: "2.2.3", cost: "O(1)", syntax: "OBJECT ENCODING key",
         summary: "Returns Redis' name for the way in which a value is stored.", tips: TIPS,
         compat: Compat::Differs("A short string that was changed in place is not told apart."),
@@ -57,20 +58,21 @@ static SUBCOMMANDS: &[CommandSpec] = &[
     },
     CommandSpec {
         name: "FREQ", group: Group::Generic, arity: Arity::Exact(3), keys: KEY,
+        flags: Flags::NO_TOUCH,
         since: "4.0.0", cost: "O(1)", syntax: "OBJECT FREQ key",
-        summary: "Returns how often a key is used, which is not kept.", tips: TIPS,
-        compat: Compat::Differs("Answers as Redis does without an LFU policy: with an error."),
+        summary: "Returns how often a key is used, by a count that grows slowly.", tips: TIPS,
         run: Run::Read(frequency), ..CommandSpec::BASE
     },
     CommandSpec {
         name: "IDLETIME", group: Group::Generic, arity: Arity::Exact(3), keys: KEY,
+        flags: Flags::NO_TOUCH,
         since: "2.2.3", cost: "O(1)", syntax: "OBJECT IDLETIME key",
-        summary: "Returns how long a key was not used, which is not kept.", tips: TIPS,
-        compat: Compat::Differs("Always 0: the time of the last use is not kept."),
+        summary: "Returns for how many seconds a key was not used.", tips: TIPS,
         run: Run::Read(idle_time), ..CommandSpec::BASE
     },
     CommandSpec {
         name: "REFCOUNT", group: Group::Generic, arity: Arity::Exact(3), keys: KEY,
+        flags: Flags::NO_TOUCH,
         since: "2.2.3", cost: "O(1)", syntax: "OBJECT REFCOUNT key",
         summary: "Returns the number of references to a value in Redis.", tips: TIPS,
         run: Run::Read(references), ..CommandSpec::BASE
@@ -116,20 +118,35 @@ fn encoding(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
+const NO_FREQUENCY: CommandError = CommandError::Text(
+    "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that \
+     when switching between policies at runtime LRU and LFU data will take some time to adjust.",
+);
+const NO_IDLE_TIME: CommandError = CommandError::Text(
+    "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when \
+     switching between policies at runtime LRU and LFU data will take some time to adjust.",
+);
+
 fn frequency(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
-    if view.exists() {
-        return Err(CommandError::Text(
-            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please \
-             note that when switching between policies at runtime LRU and LFU data will take some \
-             time to adjust.",
-        ));
+    let uses = uses_at(call.config, call.now);
+    match view.last_use() {
+        None => call.reply.null(),
+        Some(_) if !uses.is_by_frequency() => return Err(NO_FREQUENCY),
+        Some(last_use) => call.reply.count(usize::from(last_use.count(uses))),
     }
-    call.reply.null();
     Ok(())
 }
 
 fn idle_time(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
-    tell(view, call, |_, call| call.reply.count(0));
+    let uses = uses_at(call.config, call.now);
+    match view.last_use() {
+        None => call.reply.null(),
+        Some(_) if uses.is_by_frequency() => return Err(NO_IDLE_TIME),
+        Some(last_use) => {
+            let seconds = last_use.idle_seconds(uses);
+            call.reply.integer(i64::try_from(seconds).unwrap_or(i64::MAX));
+        }
+    }
     Ok(())
 }
 
@@ -139,7 +156,12 @@ fn references(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
             ValueRef::String(string) => parse_i64(string.bytes()),
             _ => None,
         };
-        let is_shared = number.is_some_and(|number| (0..SHARED_INTEGERS).contains(&number));
+        // Redis shares none whose last use it has to know.
+        let limits = call.config.memory();
+        let shares =
+            limits.bytes_max() == 0 || !(limits.policy().is_lru() || limits.policy().is_lfu());
+        let is_small = number.is_some_and(|number| (0..SHARED_INTEGERS).contains(&number));
+        let is_shared = shares && is_small;
         call.reply.integer(if is_shared { SHARED_REFERENCES } else { 1 });
     });
     Ok(())

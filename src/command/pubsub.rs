@@ -183,6 +183,8 @@ fn subscribe(kind: Kind, context: &mut Context, call: &mut Call<'_>) -> Outcome 
         context.subscriptions.subscribe(kind, name);
         confirm(kind, words(kind).0, Some(name), context, call);
     }
+    // Channels may have been taken from its user before it could be seen that it listens.
+    context.check_subscriptions();
     Ok(())
 }
 

@@ -11,6 +11,8 @@
 //! another one. After busy-reply-threshold it gives notice: whoever needs what it holds is refused,
 //! and SCRIPT KILL ends it if it has not written.
 
+use crate::acl::Place;
+use crate::command::access::check_user;
 use crate::command::context::{Call, Context};
 use crate::command::dispatch::{Gate, Scratch, blocking, changes};
 use crate::command::error::CommandError;
@@ -45,6 +47,30 @@ const KILLED: &str = "Script killed by user with SCRIPT KILL...";
 const NOT_ALLOWED: &str = "ERR This Redis command is not allowed from script";
 const READ_ONLY: &str = "ERR Write commands are not allowed from read-only scripts.";
 
+/// Moves the other tasks of a thread to another one once the script that it runs takes long: for
+/// each script it would cost as much as hundreds of scripts.
+pub(super) struct TaskMover {
+    /// When they are moved, again if they could not be.
+    after: Duration,
+}
+
+impl TaskMover {
+    /// For a script that begins.
+    pub(super) fn new() -> Self {
+        Self { after: MOVE_TASKS_AFTER }
+    }
+
+    /// The script has run for so long.
+    pub(super) fn note(&mut self, lasted: Duration) {
+        if lasted >= self.after {
+            self.after *= 2;
+            // They are moved as this begins, and it does not end before they were taken. From then
+            // on this thread has no other tasks.
+            blocking(|| std::thread::sleep(MOVE_TASKS_WAIT));
+        }
+    }
+}
+
 /// What is to be run.
 enum Body {
     Script(Arc<KnownScript>),
@@ -64,6 +90,11 @@ impl Prepared {
             Body::Script(known) => known.flags,
             Body::Function(known) => Some(known.function.flags),
         }
+    }
+
+    /// True when the script says this of itself.
+    fn is_allowed(&self, what: ScriptFlags) -> bool {
+        self.flags().is_some_and(|flags| flags.contains(what))
     }
 
     fn keeps_to_its_keys(&self) -> bool {
@@ -102,6 +133,7 @@ impl Gate {
             self.tell_monitors(context, spec, call.args);
         }
         let prepared = self.prepare_script(spec, call.args)?;
+        self.check_memory(context, &prepared)?;
         let shards = self.shards_of_script(&prepared, call.args);
         let now = call.now;
         let ran = self.keyspace().hold(&shards, None, now, |held| {
@@ -124,6 +156,7 @@ impl Gate {
             self.tell_monitors(context, spec, call.args);
         }
         let prepared = self.prepare_script(spec, call.args)?;
+        self.check_memory(context, &prepared)?;
         if !held.has(&self.shards_of_script(&prepared, call.args)) {
             let text = "ERR the function was replaced while the transaction began";
             return Err(CommandError::Text(text));
@@ -232,6 +265,18 @@ impl Gate {
         Ok(prepared)
     }
 
+    /// Refuses a script that says what it needs, and not that it may run when memory is short.
+    fn check_memory(&self, context: &Context, prepared: &Prepared) -> Outcome {
+        let spares = [ScriptFlags::ALLOW_OOM, ScriptFlags::NO_WRITES];
+        if prepared.flags().is_none()
+            || spares.iter().any(|flag| prepared.is_allowed(*flag))
+            || !self.lacked_memory(context)
+        {
+            return Ok(());
+        }
+        Err(CommandError::OutOfMemory)
+    }
+
     fn run_prepared(
         &self,
         context: &mut Context,
@@ -260,7 +305,7 @@ impl Gate {
             now: *now,
             random,
             watch: own_watch,
-            move_tasks_after: MOVE_TASKS_AFTER,
+            task_mover: TaskMover::new(),
             lasts: false,
             wrote: false,
             busy: None,
@@ -304,8 +349,7 @@ struct ScriptHost<'a, 'k, 'l> {
     now: UnixMillis,
     random: &'a mut Random,
     watch: Stopwatch,
-    /// When the other tasks of the thread are moved, again if they could not be.
-    move_tasks_after: Duration,
+    task_mover: TaskMover,
     /// True when it has computed for long since its last command.
     lasts: bool,
     wrote: bool,
@@ -318,7 +362,7 @@ impl ScriptHost<'_, '_, '_> {
         &mut self,
         args: Args<'_>,
     ) -> Result<&'static CommandSpec, (Option<&'static CommandSpec>, CommandError)> {
-        let Some(spec) = find(args) else {
+        let Some(spec) = table::find_request(args) else {
             let text = "ERR Unknown Redis command called from script";
             return Err((None, CommandError::Text(text)));
         };
@@ -332,8 +376,18 @@ impl ScriptHost<'_, '_, '_> {
         {
             return refused(NOT_ALLOWED);
         }
+        if let Err(denied) = self.context.check_again(Place::Script, spec, args) {
+            return Err((Some(spec), denied.refusal_in_script()));
+        }
         if self.prepared.read_only && changes(spec) {
             return refused(READ_ONLY);
+        }
+        if spec.flags.has(Flags::DENY_OOM)
+            && !self.wrote
+            && !self.prepared.is_allowed(ScriptFlags::ALLOW_OOM)
+            && self.gate.lacked_memory(self.context)
+        {
+            return Err((Some(spec), CommandError::OutOfMemory));
         }
         if spec.is_write() {
             if !self.wrote && self.gate.refuses_writes() {
@@ -408,6 +462,7 @@ impl Host for ScriptHost<'_, '_, '_> {
             random: *self.random,
             config,
             is_in_script: true,
+            may_read_every_key: true,
             decoded: None,
             late: None,
         };
@@ -416,7 +471,8 @@ impl Host for ScriptHost<'_, '_, '_> {
     }
 
     fn check_acl(&mut self, args: Args<'_>) -> Option<bool> {
-        find(args).map(|_| true)
+        let user = &self.context.access.user;
+        table::find_request(args).map(|spec| check_user(user, spec, args).is_ok())
     }
 
     fn log(&mut self, level: LogLevel, message: &[u8]) {
@@ -426,12 +482,7 @@ impl Host for ScriptHost<'_, '_, '_> {
     fn poll(&mut self) -> Result<(), Stopped> {
         self.lasts = true;
         let lasted = self.lasted();
-        if lasted >= self.move_tasks_after {
-            self.move_tasks_after *= 2;
-            // They are moved as this begins, and it does not end before they were taken. From then
-            // on this thread has no other tasks.
-            blocking(|| std::thread::sleep(MOVE_TASKS_WAIT));
-        }
+        self.task_mover.note(lasted);
         let threshold = self.gate.services().config.busy_reply_threshold();
         if self.busy.is_none() && threshold.is_some_and(|threshold| lasted >= threshold) {
             self.become_busy();
@@ -442,17 +493,6 @@ impl Host for ScriptHost<'_, '_, '_> {
             return Err(Stopped { text: KILLED });
         }
         Ok(())
-    }
-}
-
-/// The row of a command or a subcommand.
-fn find(args: Args<'_>) -> Option<&'static CommandSpec> {
-    let row = table::find(args.at(0))?;
-    match row.run {
-        Run::Container(_) | Run::BareOrContainer(..) if args.len() > 1 => {
-            table::find_subcommand(row, args.at(1))
-        }
-        _ => Some(row),
     }
 }
 

@@ -164,11 +164,13 @@ const SAVE_FAILED: CommandError = CommandError::Text("ERR");
 
 fn start_save(context: &Context) -> Result<crate::persist::saver::SaveTicket, CommandError> {
     let services = &context.services;
-    services.saver.start(DumpOptions::from(&services.config)).map_err(|error| match error {
-        SaveError::AlreadyRunning | SaveError::NotArmed => SAVE_RUNS,
-        error => {
-            tracing::error!("saving failed: {error}");
-            SAVE_FAILED
+    services.saver.start(DumpOptions::at(services.clock.now(), &services.config)).map_err(|error| {
+        match error {
+            SaveError::AlreadyRunning | SaveError::NotArmed => SAVE_RUNS,
+            error => {
+                tracing::error!("saving failed: {error}");
+                SAVE_FAILED
+            }
         }
     })
 }

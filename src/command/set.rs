@@ -284,9 +284,10 @@ fn srandmember(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         set.draw_distinct(count, &mut random, |member| found.add(member, call));
     } else {
+        let bytes_max = call.reply_bytes_max();
         for _ in 0..count.unsigned_abs() {
             set.draw(&mut random, |member| found.add(member, call));
-            if found.bytes() > call.string_bytes_max {
+            if found.bytes() > bytes_max {
                 return Err(CommandError::ReplyTooLong);
             }
         }

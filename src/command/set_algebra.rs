@@ -10,7 +10,7 @@ use crate::command::error::CommandError;
 use crate::command::many;
 use crate::command::scan::Collected;
 use crate::command::set::reply_members;
-use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
+use crate::command::spec::{Arity, CommandSpec, Early, Flags, Group, KeySpec, Outcome, Run};
 use crate::data::{Set, SetRef, Value};
 use crate::keyspace::{ReadManyView, ReadView, WriteManyView};
 use crate::util::events::EventSet;
@@ -43,6 +43,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         since: "1.0.0", cost: "O(n*m) for m sets, the smallest of n members",
         syntax: "SINTERSTORE destination key [key ...]",
         summary: "Stores the members that all sets have and returns their number.",
+        early: Some(Early::Make(|views, _| made(views, intersection))),
         run: Run::WriteMany(sinterstore), ..CommandSpec::BASE
     },
     CommandSpec {
@@ -58,6 +59,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         since: "1.0.0", cost: "O(n) for n members of all sets",
         syntax: "SUNIONSTORE destination key [key ...]",
         summary: "Stores the members that any set has and returns their number.",
+        early: Some(Early::Make(|views, _| made(views, union))),
         run: Run::WriteMany(sunionstore), ..CommandSpec::BASE
     },
     CommandSpec {
@@ -74,6 +76,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         since: "1.0.0", cost: "O(n) for n members of all sets",
         syntax: "SDIFFSTORE destination key [key ...]",
         summary: "Stores the members of the first set that no other has and returns their number.",
+        early: Some(Early::Make(|views, _| made(views, difference))),
         run: Run::WriteMany(sdiffstore), ..CommandSpec::BASE
     },
 ];
@@ -221,14 +224,25 @@ fn sintercard(view: &ReadManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
+/// What is stored, made of the sets behind the views.
+fn made(views: &[ReadView<'_>], combine: fn(Sets<'_>) -> Set) -> Option<Value> {
+    Some(Value::Set(combine(sets(views.iter().copied()).ok()?)))
+}
+
 fn store(
     view: &mut WriteManyView<'_, '_>,
     call: &mut Call<'_>,
     combine: fn(Sets<'_>) -> Set,
     event: &'static str,
 ) -> Outcome {
-    let sets = sets(view.reads().skip(1))?;
-    let result = blocking_if(member_count(&sets) > many::MANY, || combine(sets));
+    let made = call.take_made().and_then(|made| view.accept(made.kept, made.value));
+    let result = match made {
+        Some(Value::Set(result)) => result,
+        _ => {
+            let sets = sets(view.reads().skip(1))?;
+            blocking_if(member_count(&sets) > many::MANY, || combine(sets))
+        }
+    };
     call.reply.count(result.len());
     if let Some(mut destination) = view.key(0) {
         if !result.is_empty() {

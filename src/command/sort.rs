@@ -3,16 +3,19 @@
 //! BY and GET take patterns with a `*` in the place of an element: `weight_*` is a key, and
 //! `object_*->name` a field of a hash. Redis reads such keys without having been told of them.
 //! Here every shard is locked for that, all at one moment; without a pattern only the shards of
-//! the keys that the request names.
+//! the keys that the request names. Then very many elements are sorted while nothing is locked
+//! (`made_ahead.rs`).
 
 use crate::command::args::{integer, is_word};
 use crate::command::context::Call;
+use crate::command::dispatch::blocking_if;
 use crate::command::error::CommandError;
+use crate::command::many::MANY;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
 use crate::command::sweep::Sweeper;
 use crate::data::list::{End, ListRef};
 use crate::data::{List, StringRef, Value, ValueRef};
-use crate::keyspace::{ReadAnyView, ReadView, WriteAnyView};
+use crate::keyspace::{KeptKey, ReadAnyView, ReadView, WriteAnyView};
 use crate::protocol::Args;
 use crate::util::events::EventSet;
 use crate::util::number::parse_f64;
@@ -32,7 +35,7 @@ pub static COMMANDS: &[CommandSpec] = &[
             KeySpec::unknown(&["RO", "ACCESS"]),
             KeySpec::unknown(&["OW", "UPDATE"]),
         ],
-        flags: Flags::WRITE.and(Flags::DENY_OOM).and(Flags::DANGEROUS).and(Flags::SLOW),
+        flags: Flags::WRITE.and(Flags::DENY_OOM).and(Flags::DANGEROUS),
         since: "1.0.0",
         cost: "O(n log n) for n elements; with BY or GET patterns all shards are locked meanwhile",
         syntax: "SORT key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] \
@@ -43,7 +46,7 @@ pub static COMMANDS: &[CommandSpec] = &[
     CommandSpec {
         name: "SORT_RO", group: Group::Generic, arity: Arity::AtLeast(2),
         keys: &[KeySpec::one(&["RO", "ACCESS"]), KeySpec::unknown(&["RO", "ACCESS"])],
-        flags: Flags::READONLY.and(Flags::DANGEROUS).and(Flags::SLOW),
+        flags: Flags::READONLY.and(Flags::DANGEROUS),
         since: "7.0.0",
         cost: "O(n log n) for n elements; with BY or GET patterns all shards are locked meanwhile",
         syntax: "SORT_RO key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] \
@@ -102,11 +105,21 @@ impl<'a> Options<'a> {
                 next += 1;
             } else if is_word(word, "BY") && left >= 1 {
                 let pattern = Pattern::new(args.at(next + 1));
+                if pattern.names_keys() && !call.may_read_every_key {
+                    return Err(CommandError::Text(
+                        "ERR BY option of SORT denied due to insufficient ACL permissions.",
+                    ));
+                }
                 // Once nothing is to be sorted, a later pattern does not change that.
                 options.unsorted |= !pattern.names_keys();
                 options.by = Some(pattern);
                 next += 1;
             } else if is_word(word, "GET") && left >= 1 {
+                if !call.may_read_every_key {
+                    return Err(CommandError::Text(
+                        "ERR GET option of SORT denied due to insufficient ACL permissions.",
+                    ));
+                }
                 options.get.push(Pattern::new(args.at(next + 1)));
                 next += 1;
             } else {
@@ -212,6 +225,13 @@ impl Keys for WriteAnyView<'_, '_> {
     }
 }
 
+/// The one key there is.
+impl Keys for KeptKey {
+    fn with(&mut self, _key: &[u8], each: &mut dyn FnMut(&ReadView<'_>)) {
+        each(&self.view());
+    }
+}
+
 /// The argument number of the key in which SORT stores, the last one named.
 ///
 /// As in Redis the other options are only skipped here, not checked.
@@ -278,6 +298,16 @@ fn elements(key: &ReadView<'_>, options: &mut Options<'_>) -> Result<Vec<Vec<u8>
     Ok(all)
 }
 
+/// How many elements there are to sort.
+fn element_count(key: &ReadView<'_>) -> usize {
+    match key.value() {
+        Some(ValueRef::List(list)) => list.len(),
+        Some(ValueRef::Set(set)) => set.len(),
+        Some(ValueRef::SortedSet(set)) => set.len(),
+        _ => 0,
+    }
+}
+
 /// The same places, counted from the other end of `len` elements.
 fn from_the_end(range: Range<usize>, len: usize) -> Range<usize> {
     len.saturating_sub(range.end)..len.saturating_sub(range.start)
@@ -305,8 +335,19 @@ fn sorted(
     keys: &mut dyn Keys,
 ) -> Result<Output, CommandError> {
     let mut found = Err(CommandError::NoSuchKey);
-    keys.with(key, &mut |key| found = elements(key, options));
-    let mut elements = found?;
+    keys.with(key, &mut |key| {
+        found = blocking_if(element_count(key) > MANY, || elements(key, options));
+    });
+    let elements = found?;
+    blocking_if(elements.len() > MANY, || arranged(elements, options, keys))
+}
+
+/// The elements, sorted if they are to be, and what stands for them.
+fn arranged(
+    mut elements: Vec<Vec<u8>>,
+    options: &Options<'_>,
+    keys: &mut dyn Keys,
+) -> Result<Output, CommandError> {
     if !options.unsorted {
         elements = in_order(elements, options, keys)?;
     }
@@ -391,22 +432,55 @@ fn sort(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>) -> Outcome {
     };
     let named = [key, destination];
     let locked = (!options.names_keys()).then_some(&named[..]);
+    let ahead = sorted_ahead(sweeper, key, &mut options)?;
+    let ahead = ahead.map(|(kept, output)| (kept, Value::List(list_of(output))));
     let stored = sweeper.write_any(locked, |view| {
-        let output = sorted(key, &mut options, view)?;
-        let mut list = List::new();
-        output.iter().for_each(|element| list.push(End::Right, element.as_deref().unwrap_or(b"")));
+        let made = ahead.and_then(|(kept, list)| view.key(key).accept(vec![kept], list));
+        let list = match made {
+            Some(Value::List(list)) => list,
+            _ => list_of(sorted(key, &mut Options::parse(call, true)?, view)?),
+        };
+        let len = list.len();
         let mut destination = view.key(destination);
-        if !output.is_empty() {
+        if len > 0 {
             destination.set_value(Value::List(list), None);
-            destination.note_more_changes(output.len() - 1);
+            destination.note_more_changes(len - 1);
             destination.notify(EventSet::LIST, "sortstore");
         } else if destination.remove() {
             destination.notify(EventSet::GENERIC, "del");
         }
-        Ok::<usize, CommandError>(output.len())
+        Ok::<usize, CommandError>(len)
     })??;
     call.reply.count(stored);
     Ok(())
+}
+
+/// What is stored of an output.
+fn list_of(output: Output) -> List {
+    blocking_if(output.len() > MANY, || {
+        let mut list = List::new();
+        output.iter().for_each(|element| list.push(End::Right, element.as_deref().unwrap_or(b"")));
+        list
+    })
+}
+
+/// The output if there are very many elements and no other key is needed: of the key as it was at
+/// one moment, with that, and made while nothing is locked.
+fn sorted_ahead(
+    sweeper: &Sweeper<'_, '_>,
+    key: &[u8],
+    options: &mut Options<'_>,
+) -> Result<Option<(KeptKey, Output)>, CommandError> {
+    if options.names_keys() || sweeper.is_of_held() {
+        return Ok(None);
+    }
+    let kept = sweeper.read_any(Some(&[key]), |view| {
+        let view = view.key(key);
+        (element_count(&view) > MANY).then(|| view.keep())
+    })?;
+    let Some(mut kept) = kept else { return Ok(None) };
+    let output = sorted(key, options, &mut kept)?;
+    Ok(Some((kept, output)))
 }
 
 fn sort_ro(sweeper: &mut Sweeper<'_, '_>, call: &mut Call<'_>) -> Outcome {
@@ -422,7 +496,10 @@ fn sort_and_reply(
     let key = call.args.at(1);
     let named = [key];
     let locked = (!options.names_keys()).then_some(&named[..]);
-    let output = sweeper.read_any(locked, |mut view| sorted(key, options, &mut view))??;
+    let output = match sorted_ahead(sweeper, key, options)? {
+        Some((_, output)) => output,
+        None => sweeper.read_any(locked, |mut view| sorted(key, options, &mut view))??,
+    };
     call.reply.array(output.len());
     for element in output {
         match element {

@@ -359,7 +359,8 @@ fn zrandmember(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
         call.reply.array(0);
         return Ok(());
     };
-    let Call { reply, random, string_bytes_max, .. } = call;
+    let bytes_max = call.reply_bytes_max();
+    let Call { reply, random, .. } = call;
     let (wanted, is_distinct) = (count.unsigned_abs(), count >= 0);
     let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
     if is_distinct {
@@ -376,7 +377,7 @@ fn zrandmember(view: &ReadView<'_>, call: &mut Call<'_>) -> Outcome {
         if let Some((member, score)) = set.get(random.below(set.len())) {
             with_scores.member(reply, member, score);
         }
-        if reply.len() - mark > *string_bytes_max {
+        if reply.len() - mark > bytes_max {
             return Err(CommandError::ReplyTooLong);
         }
     }

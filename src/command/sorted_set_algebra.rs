@@ -11,10 +11,10 @@ use crate::command::error::CommandError;
 use crate::command::many::MANY;
 use crate::command::sorted_set::WithScores;
 use crate::command::sorted_set_range::store;
-use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
+use crate::command::spec::{Arity, CommandSpec, Early, Flags, Group, KeySpec, Outcome, Run};
 use crate::data::member::Member;
 use crate::data::ranked_tree::Scored;
-use crate::data::{SetRef, SortedSetRef, ValueRef};
+use crate::data::{SetRef, SortedSet, SortedSetRef, Value, ValueRef};
 use crate::keyspace::{ReadManyView, ReadView, WriteManyView};
 use crate::protocol::Args;
 use crate::util::hash::KeyHash;
@@ -66,6 +66,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         syntax: "ZUNIONSTORE destination numkeys key [key ...] [WEIGHTS weight [weight ...]] \
                  [AGGREGATE <SUM | MIN | MAX>]",
         summary: "Stores the members that any set has and returns their number.",
+        early: Some(Early::Make(|views, args| made(views, args, Operation::Union, "zunionstore"))),
         run: Run::WriteMany(zunionstore), ..CommandSpec::BASE
     },
     CommandSpec {
@@ -75,6 +76,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         syntax: "ZINTERSTORE destination numkeys key [key ...] [WEIGHTS weight [weight ...]] \
                  [AGGREGATE <SUM | MIN | MAX>]",
         summary: "Stores the members that all sets have and returns their number.",
+        early: Some(Early::Make(|views, args| made(views, args, Operation::Inter, "zinterstore"))),
         run: Run::WriteMany(zinterstore), ..CommandSpec::BASE
     },
     CommandSpec {
@@ -83,6 +85,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         since: "6.2.0", cost: DIFF_COST,
         syntax: "ZDIFFSTORE destination numkeys key [key ...]",
         summary: "Stores the members of the first set that no other has and returns their number.",
+        early: Some(Early::Make(|views, args| made(views, args, Operation::Diff, "zdiffstore"))),
         run: Run::WriteMany(zdiffstore), ..CommandSpec::BASE
     },
     CommandSpec {
@@ -278,9 +281,17 @@ impl<'a> Request<'a> {
         Ok(Self { operation, sources, aggregate, with_scores, limit })
     }
 
+    fn is_long(&self) -> bool {
+        self.sources.iter().map(|source| source.members.len()).sum::<usize>() > MANY
+    }
+
     fn result(self) -> Vec<Scored> {
-        let members: usize = self.sources.iter().map(|source| source.members.len()).sum();
-        blocking_if(members > MANY, || self.combined())
+        blocking_if(self.is_long(), || self.combined())
+    }
+
+    /// The result as a value.
+    fn whole_result(self) -> SortedSet {
+        blocking_if(self.is_long(), || SortedSet::from_entries(self.combined()))
     }
 
     fn combined(&self) -> Vec<Scored> {
@@ -405,12 +416,38 @@ fn keep(
     operation: Operation,
     name: &'static str,
 ) -> Outcome {
-    let keys = key_count(call.args, 2, name)?;
-    let options = call.args.skip(3 + keys);
-    let sources = sources(view.reads().skip(1))?;
-    let entries = Request::parse(operation, Purpose::Stored, sources, options)?.result();
-    store(view, call, entries, name);
+    let made = call.take_made().and_then(|made| view.accept(made.kept, made.value));
+    let set = match made {
+        Some(Value::SortedSet(set)) => set,
+        _ => {
+            let request = stored(call.args, sources(view.reads().skip(1)), operation, name)?;
+            request.whole_result()
+        }
+    };
+    store(view, call, set, name);
     Ok(())
+}
+
+/// The request of a command that stores its result.
+fn stored<'a>(
+    args: Args<'_>,
+    sources: Result<Sources<'a>, CommandError>,
+    operation: Operation,
+    name: &'static str,
+) -> Result<Request<'a>, CommandError> {
+    let keys = key_count(args, 2, name)?;
+    Request::parse(operation, Purpose::Stored, sources?, args.skip(3 + keys))
+}
+
+/// What is stored, made of the sets behind the views.
+fn made(
+    views: &[ReadView<'_>],
+    args: Args<'_>,
+    operation: Operation,
+    name: &'static str,
+) -> Option<Value> {
+    let request = stored(args, sources(views.iter().copied()), operation, name).ok()?;
+    Some(Value::SortedSet(SortedSet::from_entries(request.combined())))
 }
 
 fn zunionstore(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome {

@@ -9,7 +9,7 @@ use crate::command::dispatch::blocking_if;
 use crate::command::error::CommandError;
 use crate::command::many;
 use crate::command::sorted_set::WithScores;
-use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
+use crate::command::spec::{Arity, CommandSpec, Early, Flags, Group, KeySpec, Outcome, Run};
 use crate::data::member::Member;
 use crate::data::ranked_tree::Scored;
 use crate::data::{SortedSet, SortedSetRef, Value};
@@ -102,6 +102,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         keys: &[KeySpec::one(&["RW", "DELETE"])],
         since: "2.0.0", cost: REMOVAL_COST, syntax: "ZREMRANGEBYRANK key start stop",
         summary: "Removes a range of members by rank.",
+        early: Some(Early::Make(|views, args| made(views, args, By::Rank))),
         run: Run::Write(zremrangebyrank), ..CommandSpec::BASE
     },
     CommandSpec {
@@ -109,6 +110,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         keys: &[KeySpec::one(&["RW", "DELETE"])],
         since: "1.2.0", cost: REMOVAL_COST, syntax: "ZREMRANGEBYSCORE key min max",
         summary: "Removes the members with scores in a range.",
+        early: Some(Early::Make(|views, args| made(views, args, By::Score))),
         run: Run::Write(zremrangebyscore), ..CommandSpec::BASE
     },
     CommandSpec {
@@ -116,6 +118,7 @@ pub static COMMANDS: &[CommandSpec] = &[
         keys: &[KeySpec::one(&["RW", "DELETE"])],
         since: "2.8.9", cost: REMOVAL_COST, syntax: "ZREMRANGEBYLEX key min max",
         summary: "Removes a range of members, when all scores are the same.",
+        early: Some(Early::Make(|views, args| made(views, args, By::Lex))),
         run: Run::Write(zremrangebylex), ..CommandSpec::BASE
     },
 ];
@@ -367,22 +370,22 @@ fn zrangestore(view: &mut WriteManyView<'_, '_>, call: &mut Call<'_>) -> Outcome
             entries.push(Scored { score, member: Member::new(member) });
         });
     }
-    store(view, call, entries, "zrangestore");
+    store(view, call, SortedSet::from_entries(entries), "zrangestore");
     Ok(())
 }
 
-/// Makes these members the sorted set at the first key, or removes it, and replies with their
-/// number; the key's event is `event`.
+/// Stores the set at the first key, or removes that if it is empty, and replies with the number of
+/// its members; the key's event is `event`.
 pub fn store(
     view: &mut WriteManyView<'_, '_>,
     call: &mut Call<'_>,
-    entries: Vec<Scored>,
+    set: SortedSet,
     event: &'static str,
 ) {
-    call.reply.count(entries.len());
+    call.reply.count(set.len());
     if let Some(mut destination) = view.key(0) {
-        if !entries.is_empty() {
-            destination.set_value(Value::SortedSet(SortedSet::from_entries(entries)), None);
+        if !set.is_empty() {
+            destination.set_value(Value::SortedSet(set), None);
             destination.notify(EventSet::SORTED_SET, event);
         } else if destination.remove() {
             destination.notify(EventSet::GENERIC, "del");
@@ -409,9 +412,13 @@ fn remove(view: &mut WriteView<'_>, call: &mut Call<'_>, by: By) -> Outcome {
     let ranks = view.read().sorted_set()?.map_or(0..0, |set| span.ranks(set, false, 0));
     call.reply.count(ranks.len());
     if !ranks.is_empty() {
+        let made = call.take_made().and_then(|made| view.accept(made.kept, made.value));
         view.note_more_changes(ranks.len() - 1);
-        let is_long = ranks.len() > many::MANY;
-        let remove = |set: &mut SortedSet| set.remove_ranks(ranks, false, |_, _| ());
+        let is_long = ranks.len() > many::MANY && made.is_none();
+        let remove = |set: &mut SortedSet| match made {
+            Some(Value::SortedSet(rest)) => *set = rest,
+            _ => set.remove_ranks(ranks, false, |_, _| ()),
+        };
         blocking_if(is_long, || view.change_collection(false, remove))?;
         view.notify(
             EventSet::SORTED_SET,
@@ -423,6 +430,18 @@ fn remove(view: &mut WriteView<'_>, call: &mut Call<'_>, by: By) -> Outcome {
         );
     }
     Ok(())
+}
+
+/// What [`remove`] leaves if that is much to remove. Of what is kept besides only the parts are
+/// copied that change.
+fn made(views: &[ReadView<'_>], args: Args<'_>, by: By) -> Option<Value> {
+    let span = Span::parse(by, args.at(2), args.at(3)).ok()?;
+    let set = views.first()?.sorted_set().ok()??;
+    let ranks = span.ranks(set, false, 0);
+    let SortedSetRef::Ranked(members) = set else { return None };
+    let mut rest = (ranks.len() > many::MANY).then(|| SortedSet::Ranked(members.clone()))?;
+    rest.remove_ranks(ranks, false, |_, _| ());
+    Some(Value::SortedSet(rest))
 }
 
 fn zremrangebyrank(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {

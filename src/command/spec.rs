@@ -9,7 +9,7 @@ use crate::command::blocking::{Attempt, Tried};
 use crate::command::context::{Call, Context};
 use crate::command::error::CommandError;
 use crate::command::sweep::Sweeper;
-use crate::data::ValueType;
+use crate::data::{Value, ValueType};
 use crate::keyspace::{ReadManyView, ReadView, WriteManyView, WriteView};
 use crate::protocol::Args;
 use crate::util::number::parse_prefix;
@@ -349,6 +349,11 @@ impl Flags {
     pub const NOT_QUEUED: Self = Self(1 << 19);
     /// Allowed to a client of RESP2 that listens to channels.
     pub const SUBSCRIBED: Self = Self(1 << 20);
+    /// Looking at its keys is no use of them.
+    pub const NO_TOUCH: Self = Self(1 << 22);
+    /// Refused to all that enable-debug-command does not allow it, before anything else is looked
+    /// at.
+    pub const PROTECTED: Self = Self(1 << 23);
     /// Its keys may all be missing.
     pub const NO_MANDATORY_KEYS: Self = Self(1 << 21);
 
@@ -468,11 +473,21 @@ pub struct CommandSpec {
     pub tips: &'static [&'static str],
     /// How closely it follows Redis.
     pub compat: Compat,
-    /// The part that comes first and needs no locks. What may last is for it to run with
-    /// `dispatch::blocking`.
-    pub early: Option<fn(&mut Call<'_>)>,
+    /// The part that comes first and needs no locks.
+    pub early: Option<Early>,
     /// How it runs.
     pub run: Run,
+}
+
+/// What a command does before its locks are taken.
+#[derive(Debug, Clone, Copy)]
+pub enum Early {
+    /// Makes something of its arguments. What may last is for it to run with
+    /// `dispatch::blocking`.
+    Decode(fn(&mut Call<'_>)),
+    /// Makes what it stores of the keys that it reads, if they have very many elements; see
+    /// `made_ahead.rs`. `None` when it finds a mistake, which is then found again under the locks.
+    Make(fn(&[ReadView<'_>], Args<'_>) -> Option<Value>),
 }
 
 impl CommandSpec {

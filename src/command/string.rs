@@ -317,9 +317,21 @@ impl<'a> SetOptions<'a> {
     }
 }
 
+/// Makes the key hold an argument. A large one has become a string of its own before the lock.
+#[inline]
+fn store(view: &mut WriteView<'_>, call: &mut Call<'_>, number: usize, deadline: NewDeadline) {
+    match call.decoded {
+        None => view.set_string(call.args.at(number), deadline),
+        Some(_) => match call.take_large(number) {
+            None => view.set_string(call.args.at(number), deadline),
+            Some(bytes) => view.set_shared_string(bytes, deadline),
+        },
+    }
+}
+
 fn set(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     if call.args.len() == 3 {
-        view.set_string(call.args.at(2), NewDeadline::Set(None));
+        store(view, call, 2, NewDeadline::Set(None));
         view.notify(EventSet::STRING, "set");
         call.reply.ok();
         return Ok(());
@@ -341,7 +353,7 @@ fn set(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
         Condition::IfPresent => view.exists(),
     };
     if sets {
-        view.set_string(call.args.at(2), deadline);
+        store(view, call, 2, deadline);
         view.notify(EventSet::STRING, "set");
         if matches!(deadline, NewDeadline::Set(Some(_))) {
             view.notify(EventSet::GENERIC, "expire");
@@ -358,7 +370,7 @@ fn set(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
 fn setnx(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     let sets = !view.exists();
     if sets {
-        view.set_string(call.args.at(2), NewDeadline::Set(None));
+        store(view, call, 2, NewDeadline::Set(None));
         view.notify(EventSet::STRING, "set");
     }
     call.reply.flag(sets);
@@ -380,7 +392,7 @@ fn set_with_deadline(
     name: &'static str,
 ) -> Outcome {
     let deadline = unit.deadline(call.args.at(2), call.now, name)?;
-    view.set_string(call.args.at(3), NewDeadline::Set(Some(deadline)));
+    store(view, call, 3, NewDeadline::Set(Some(deadline)));
     view.notify(EventSet::STRING, "set");
     view.notify(EventSet::GENERIC, "expire");
     call.reply.ok();
@@ -389,7 +401,7 @@ fn set_with_deadline(
 
 fn getset(view: &mut WriteView<'_>, call: &mut Call<'_>) -> Outcome {
     reply_string(call, view.read().string()?);
-    view.set_string(call.args.at(2), NewDeadline::Set(None));
+    store(view, call, 2, NewDeadline::Set(None));
     view.notify(EventSet::STRING, "set");
     Ok(())
 }

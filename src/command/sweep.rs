@@ -49,6 +49,12 @@ impl<'a, 'l> Sweeper<'a, 'l> {
         Self { reach: Reach::Held(held), database, now, tally, after }
     }
 
+    /// True when a transaction or a script holds all shards.
+    #[must_use]
+    pub fn is_of_held(&self) -> bool {
+        matches!(self.reach, Reach::Held(_))
+    }
+
     /// Lends `keys` for reading, or with `None` any key, all at one moment. For any key, every
     /// shard is locked.
     pub fn read_any<R>(

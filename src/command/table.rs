@@ -1,12 +1,15 @@
 //! The table of all commands: joins the families and finds a row by its name.
 
-use crate::command::spec::CommandSpec;
+use crate::command::spec::{CommandSpec, Run};
+use crate::command::{
+    acl, cluster, connection, database, debug, expire, generic, geo, hash, hash_expire,
+};
 use crate::command::{bitmap, dump_restore, functions, hyperloglog, object, scripting, sort};
-use crate::command::{connection, database, debug, expire, generic, geo, hash, hash_expire};
 use crate::command::{introspection, list, list_pop, memory, pubsub, replication};
 use crate::command::{server, set, set_algebra, sorted_set, sorted_set_algebra};
 use crate::command::{sorted_set_pop, sorted_set_range, stream, stream_group, stream_info};
 use crate::command::{stream_pending, stream_read, string, transaction};
+use crate::protocol::Args;
 use hashbrown::HashTable;
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -43,10 +46,12 @@ pub static FAMILIES: &[&[CommandSpec]] = &[
     scripting::COMMANDS,
     functions::COMMANDS,
     connection::COMMANDS,
+    acl::COMMANDS,
     introspection::COMMANDS,
     server::COMMANDS,
     memory::COMMANDS,
     replication::COMMANDS,
+    cluster::COMMANDS,
     debug::COMMANDS,
 ];
 
@@ -119,6 +124,18 @@ pub fn find_subcommand(
     container.subcommands().iter().find(equal)
 }
 
+/// The row of a request, that of its subcommand if it names one.
+#[must_use]
+pub fn find_request(args: Args<'_>) -> Option<&'static CommandSpec> {
+    let row = find(args.at(0))?;
+    match row.run {
+        Run::Container(_) | Run::BareOrContainer(..) if args.len() > 1 => {
+            find_subcommand(row, args.at(1))
+        }
+        _ => Some(row),
+    }
+}
+
 /// A command or a subcommand, its number among all of them, and the container of the latter.
 #[derive(Debug, Clone, Copy)]
 pub struct Numbered {
@@ -144,13 +161,24 @@ impl Numbered {
 }
 
 /// All commands, each before its subcommands. Their figures are kept by their numbers.
-pub fn numbered() -> impl Iterator<Item = Numbered> {
-    let with_subcommands = |top: &'static CommandSpec| {
-        let subcommands = top.subcommands().iter().map(move |spec| (Some(top), spec));
-        std::iter::once((None, top)).chain(subcommands)
-    };
-    let all = all().flat_map(with_subcommands).enumerate();
-    all.map(|(number, (container, spec))| Numbered { number, container, spec })
+#[must_use]
+pub fn numbered() -> &'static [Numbered] {
+    static ROWS: OnceLock<Box<[Numbered]>> = OnceLock::new();
+    ROWS.get_or_init(|| {
+        let with_subcommands = |top: &'static CommandSpec| {
+            let subcommands = top.subcommands().iter().map(move |spec| (Some(top), spec));
+            std::iter::once((None, top)).chain(subcommands)
+        };
+        let all = all().flat_map(with_subcommands).enumerate();
+        all.map(|(number, (container, spec))| Numbered { number, container, spec }).collect()
+    })
+}
+
+/// A command, and behind it its subcommands. Cost: O(1).
+#[must_use]
+pub fn numbered_of(top: &'static CommandSpec) -> &'static [Numbered] {
+    let first = number_of(top);
+    numbered().get(first..first.saturating_add(1 + top.subcommands().len())).unwrap_or_default()
 }
 
 /// The number of a command or a subcommand. Cost: O(1).
@@ -189,7 +217,7 @@ fn hash(name: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::spec::{Arity, Flags, Run};
+    use crate::command::spec::{Arity, Flags};
 
     #[test]
     fn every_row_is_found_in_any_case_and_says_what_it_is() {
@@ -219,6 +247,10 @@ mod tests {
         for row in numbered() {
             assert_eq!(row.number, count);
             assert_eq!(number_of(row.spec), count, "{}", row.name());
+            let own = numbered_of(row.spec);
+            assert_eq!(own.len(), 1 + row.spec.subcommands().len());
+            assert!(own.iter().all(|own| std::ptr::eq(own.spec, row.spec)
+                || own.container.is_some_and(|top| std::ptr::eq(top, row.spec))));
             count += 1;
         }
         assert!(count > all().count());

@@ -14,6 +14,9 @@ use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// What a prefix takes beside its bytes.
+const PREFIX_BYTES: usize = 192;
+
 /// Which keys a client is told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -62,6 +65,12 @@ impl ClientTracking {
         for key in keys_of(spec, args) {
             self.services.tracking.remember(key, self.tracker.client, keys_max, limits);
         }
+    }
+
+    /// Roughly the bytes that the prefixes take, here and where changes are told. Cost: O(n) for n
+    /// prefixes.
+    pub(super) fn prefix_bytes(&self) -> usize {
+        self.prefixes.iter().map(|prefix| prefix.len() + PREFIX_BYTES).sum()
     }
 
     /// Ends what CLIENT CACHING said.

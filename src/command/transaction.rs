@@ -5,11 +5,12 @@
 //! handlers as ever on what is locked, in their order and all at one moment. A command that fails
 //! does not stop those behind it. What is left to do after the locks is done once, at the end.
 
+use crate::acl::Place;
 use crate::command::blocking::{Attempt, Tried};
 use crate::command::context::{Call, Context, Deferred};
 use crate::command::dispatch::{Gate, Scratch, blocking, blocking_if, first_key, keys_of};
 use crate::command::error::CommandError;
-use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
+use crate::command::spec::{Arity, CommandSpec, Early, Flags, Group, KeySpec, Outcome, Run};
 use crate::command::sweep::Sweeper;
 use crate::keyspace::planted::Bug;
 use crate::keyspace::{AfterUnlock, Held, ShardSet, Tally};
@@ -220,8 +221,8 @@ impl Gate {
             return Err(discarded_because_of(&CommandError::Misconfigured));
         }
         let shards = self.shards_of(&transaction);
-        let is_slow =
-            transaction.has(|spec, _| spec.flags.has(Flags::SLOW) || spec.early.is_some());
+        let decodes = |spec: &CommandSpec| matches!(spec.early, Some(Early::Decode(_)));
+        let is_slow = transaction.has(|spec, _| spec.flags.has(Flags::SLOW) || decodes(spec));
         // From here on nothing is watched: an UNWATCH among the commands has nothing to do.
         let watches = context.watches.take();
         let now = call.now;
@@ -230,6 +231,11 @@ impl Gate {
                 call.reply.array(transaction.queue.len());
                 for Queued { spec, args } in &transaction.queue {
                     let mut own = call.nested(args.args());
+                    // Rights may have changed since it was queued.
+                    if let Err(denied) = context.check_again(Place::Transaction, spec, own.args) {
+                        self.reply_error(&mut own.reply, &denied.refusal_at_exec());
+                        continue;
+                    }
                     self.execute_held(context, scratch, held, spec, &mut own);
                     call.random = own.random;
                     call.reply.set_protocol(context.protocol);
@@ -284,9 +290,11 @@ impl Gate {
             // It may tell, or forget, what was counted.
             self.flush_counts(scratch);
         }
+        scratch.note_uses(context, spec, call.config, call.now);
         scratch.meter.begin(spec);
-        if let Some(early) = spec.early {
-            early(call);
+        // What is read is locked already: there is no use in making anything ahead of it.
+        if let Some(Early::Decode(decode)) = spec.early {
+            decode(call);
         }
         if let Some(tracking) = &context.tracking {
             tracking.remember(spec, call.args);
@@ -371,6 +379,7 @@ impl Gate {
                 Ok(())
             }
             Run::Sweep(run) => {
+                call.may_read_every_key = context.may_read_every_key(spec, call.args);
                 run(&mut Sweeper::of_held(held.all()?, database, now, tally, after), call)
             }
             // It would wait for commands that cannot come.
