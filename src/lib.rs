@@ -1,4 +1,6 @@
-//! my_redis: a Redis-compatible, multi-core, in-memory data structure server, and its client.
+//! my_redis: a Redis-compatible, multi-core, in-memory data structure server, its client, and
+//! the tool that puts servers under stress.
+pub mod acl;
 pub mod client;
 pub mod command;
 pub mod config;
@@ -11,4 +13,5 @@ pub mod pubsub;
 pub mod script;
 pub mod server;
 pub mod stats;
+pub mod stress;
 pub mod util;

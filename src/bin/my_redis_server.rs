@@ -2,17 +2,21 @@
 
 use my_redis::server;
 use my_redis::server::options::Stop;
+use my_redis::util::allocator::CountingAllocator;
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
     match server::options::from_command_line() {
-        Ok(options) => {
-            server::start_log();
-            server::run(options)
-        }
+        Ok(options) => match server::start_log(&options.operation) {
+            Ok(()) => server::run(options),
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        },
         Err(Stop::Print(text)) => {
             println!("{text}");
             ExitCode::SUCCESS

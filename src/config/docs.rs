@@ -18,7 +18,8 @@ that have changed are replaced, new ones come at the end, and the new file takes
 old one in one step.
 
 `live` options can change at any time, `start` options only by the command line and the file.
-`protected` options are `start` options with which a client could do harm.
+With `protected` options a client could do harm: they are `start` options unless
+`enable-protected-configs` says otherwise.
 
 ## Options that act
 

@@ -13,10 +13,11 @@ use crate::config::table::{OPTIONS, find};
 use crate::util::glob::glob_match;
 use crate::util::split::split_arguments;
 use crate::util::text::push_quoted;
+use crate::util::whole_file;
 use std::borrow::Cow;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Files that include each other, at most.
@@ -58,13 +59,17 @@ impl fmt::Display for FileError {
 
 impl std::error::Error for FileError {}
 
-/// What a file says.
+/// What a file says, and the command line behind it.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// The numbers of options and their values, as CONFIG GET prints them.
     values: Vec<(usize, Vec<u8>)>,
     /// The lines of the file itself that set an option: its number, and that of the line from 0 on.
     lines: Vec<(usize, usize)>,
+    /// The users that are described: of each its name and its rules.
+    users: Vec<Vec<Vec<u8>>>,
+    /// The lines of the file itself that do so, from 0 on.
+    user_lines: Vec<usize>,
 }
 
 impl Settings {
@@ -80,10 +85,27 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Takes one more line, of the command line, in the words that it has: a name and its values.
+    ///
+    /// # Errors
+    /// Why it is wrong, in one line.
+    pub fn add(&mut self, words: &[Vec<u8>]) -> Result<(), String> {
+        self.read_words(words, 0, 1).map_err(|error| match error {
+            LineError::Reason(reason) => reason.into_owned(),
+            LineError::Included(error) => error.to_string().replace('\n', " ").trim().to_owned(),
+        })
+    }
+
     /// The value of an option; `None` when the file does not set it.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&[u8]> {
         self.of(find(name.as_bytes())?)
+    }
+
+    /// The users that are described, of each its name and its rules.
+    #[must_use]
+    pub fn users(&self) -> &[Vec<Vec<u8>>] {
+        &self.users
     }
 
     fn of(&self, option: usize) -> Option<&[u8]> {
@@ -115,11 +137,27 @@ impl Settings {
             return Ok(());
         }
         let words = split_arguments(line).ok_or("Unbalanced quotes in configuration line")?;
+        self.read_words(&words, number, depth)
+    }
+
+    fn read_words(
+        &mut self,
+        words: &[Vec<u8>],
+        number: usize,
+        depth: usize,
+    ) -> Result<(), LineError> {
         let Some((name, values)) = words.split_first() else { return Ok(()) };
         if name.eq_ignore_ascii_case(b"include")
             && let [path] = values
         {
             return self.include(&PathBuf::from(String::from_utf8_lossy(path).as_ref()), depth);
+        }
+        if name.eq_ignore_ascii_case(b"user") && !values.is_empty() {
+            self.users.push(values.to_vec());
+            if depth == 0 {
+                self.user_lines.push(number);
+            }
+            return Ok(());
         }
         let unknown = "Bad directive or wrong number of arguments";
         let at = find(name).or_else(|| find(&[b"my-redis-", &name[..]].concat()));
@@ -200,12 +238,17 @@ fn matching(path: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// What a file is to say of users in the place of these, of each its name and its rules; `None` to
+/// leave them.
+pub type UserLines<'a> = dyn Fn(&[Vec<Vec<u8>>]) -> Option<Vec<Vec<u8>>> + 'a;
+
 /// Writes what holds now into a file, which gives `values` from then on: the value of every option
 /// in the order of the table.
 ///
 /// # Errors
-/// When the file cannot be read or written; it is then as it was.
-pub(super) fn rewrite(path: &Path, values: &[Vec<u8>]) -> io::Result<()> {
+/// When the file cannot be read or written, or another one that it includes would have to be; it is
+/// then as it was.
+pub(super) fn rewrite(path: &Path, values: &[Vec<u8>], users: &UserLines<'_>) -> io::Result<()> {
     let old = match fs::read(path) {
         Ok(old) => old,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -213,38 +256,50 @@ pub(super) fn rewrite(path: &Path, values: &[Vec<u8>]) -> io::Result<()> {
     };
     let mut settings = Settings::default();
     settings.read_text(&old, 0).map_err(|error| io::Error::other(error.to_string()))?;
-    let new = rewritten(&old, &settings, values);
+    let users = users(&settings.users);
+    if users.is_some() && settings.users.len() > settings.user_lines.len() {
+        return Err(io::Error::other("users have changed that an included file describes"));
+    }
+    let new = rewritten(&old, &settings, values, users);
     if new != old {
-        replace(path, &new)?;
+        whole_file::replace(path, &new)?;
     }
     Ok(())
 }
 
 /// The text of a file with the lines of those options replaced that have another value now.
-fn rewritten(old: &[u8], settings: &Settings, values: &[Vec<u8>]) -> Vec<u8> {
+fn rewritten(
+    old: &[u8],
+    settings: &Settings,
+    values: &[Vec<u8>],
+    users: Option<Vec<Vec<u8>>>,
+) -> Vec<u8> {
     let text = old.strip_suffix(b"\n").unwrap_or(old);
     let mut lines: Vec<Option<Vec<u8>>> = match text {
         b"" => Vec::new(),
         text => text.split(|byte| *byte == b'\n').map(|line| Some(line.to_vec())).collect(),
     };
     let mut added: Vec<Vec<u8>> = Vec::new();
+    let mut put = |new: Vec<Vec<u8>>, old: Vec<usize>| match old.split_first() {
+        None => added.extend(new),
+        Some((first, others)) => {
+            for line in others {
+                lines.get_mut(*line).into_iter().for_each(|line| *line = None);
+            }
+            if let Some(place) = lines.get_mut(*first) {
+                *place = (!new.is_empty()).then(|| new.join(&b'\n'));
+            }
+        }
+    };
     for (number, (option, value)) in OPTIONS.iter().zip(values).enumerate() {
         if settings.of(number).unwrap_or(option.default.as_bytes()) == value {
             continue;
         }
-        let mut own = settings.lines.iter().filter(|(at, _)| *at == number).map(|(_, line)| *line);
-        let new = lines_of(option, value);
-        match own.next() {
-            None => added.extend(new),
-            Some(first) => {
-                for line in own {
-                    lines.get_mut(line).into_iter().for_each(|line| *line = None);
-                }
-                if let Some(place) = lines.get_mut(first) {
-                    *place = Some(new.join(&b'\n'));
-                }
-            }
-        }
+        let own = settings.lines.iter().filter(|(at, _)| *at == number).map(|(_, line)| *line);
+        put(lines_of(option, value), own.collect());
+    }
+    if let Some(users) = users {
+        put(users, settings.user_lines.clone());
     }
     let is_signed = lines.iter().flatten().any(|line| line == SIGNATURE);
     if !added.is_empty() && !is_signed {
@@ -287,29 +342,6 @@ fn with_unit(value: &[u8]) -> Vec<u8> {
         Some((unit, name)) => format!("{}{name}", number / unit).into_bytes(),
         None => value.to_vec(),
     }
-}
-
-/// Puts `text` in the place of a file in one step, so that it is never half written.
-fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = folder.join(name);
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        if let Ok(old) = fs::metadata(&path) {
-            file.set_permissions(old.permissions())?;
-        }
-        file.write_all(text)?;
-        file.sync_all()?;
-        fs::rename(&temporary, &path)?;
-        File::open(folder)?.sync_all()
-    };
-    write().inspect_err(|_| {
-        // The reason is that of the failure before; the leftover may not even be there.
-        let _gone = fs::remove_file(&temporary);
-    })
 }
 
 #[cfg(test)]
@@ -387,7 +419,7 @@ mod tests {
         for (name, value) in changes {
             values[find(name.as_bytes()).unwrap()] = value.as_bytes().to_vec();
         }
-        let new = rewritten(text.as_bytes(), &settings, &values);
+        let new = rewritten(text.as_bytes(), &settings, &values, None);
         let again = read(std::str::from_utf8(&new).unwrap()).unwrap();
         for (at, (option, value)) in OPTIONS.iter().zip(&values).enumerate() {
             assert_eq!(again.of(at).unwrap_or(option.default.as_bytes()), value, "{}", option.name);

@@ -6,12 +6,16 @@
 
 pub mod docs;
 mod file;
+mod memory;
 mod observation;
+mod operation;
 mod option;
 mod table;
 
-pub use file::{FileError, Settings};
+pub use file::{FileError, Settings, UserLines};
+pub use memory::{MemoryLimits, Policy};
 pub use observation::Observation;
+pub use operation::{Operation, SUPERVISOR_VARIABLE, SYSLOG_FACILITIES, Supervision};
 pub use option::{Change, Effect, Kind, OptionSpec, SaveRule, parse_save_rules, save_rules_text};
 pub use table::{OPTIONS, find};
 
@@ -21,14 +25,17 @@ use crate::util::log::{self, LogLevel};
 use crate::util::number::parse_u64;
 use crate::util::text::until_zero_byte;
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Who may use DEBUG.
+/// Who may use DEBUG, or change protected options.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DebugAccess {
     /// Nobody.
@@ -41,7 +48,7 @@ pub enum DebugAccess {
 }
 
 impl DebugAccess {
-    /// The value of enable-debug-command.
+    /// The value of enable-debug-command, or of enable-protected-configs.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -51,13 +58,23 @@ impl DebugAccess {
         }
     }
 
-    /// What a value of enable-debug-command means.
+    /// What such a value means.
     #[must_use]
     pub fn from_name(name: &str) -> Self {
         match name {
             "yes" => Self::All,
             "local" => Self::Local,
             _ => Self::Nobody,
+        }
+    }
+
+    /// Whether a client from there may.
+    #[must_use]
+    pub fn allows(self, address: IpAddr) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Local => address.to_canonical().is_loopback(),
+            Self::All => true,
         }
     }
 }
@@ -105,8 +122,12 @@ pub struct StartOptions {
     pub protected_mode: bool,
     /// Who may use DEBUG.
     pub debug_access: DebugAccess,
+    /// Who may change protected options.
+    pub protected_access: DebugAccess,
     /// How much is logged; `None` leaves the log of the process as it is.
     pub log_level: Option<LogLevel>,
+    /// How it lives with the system around it.
+    pub operation: Operation,
     /// The configuration file, for CONFIG REWRITE.
     pub file: Option<PathBuf>,
     /// What the file says; the other fields go before it.
@@ -136,7 +157,9 @@ impl Default for StartOptions {
             password: None,
             protected_mode: true,
             debug_access: DebugAccess::Nobody,
+            protected_access: DebugAccess::Nobody,
             log_level: None,
+            operation: Operation::default(),
             file: None,
             settings: Settings::default(),
         }
@@ -147,7 +170,7 @@ impl StartOptions {
     /// The values that differ from the table's defaults, or may.
     fn values(&self) -> Vec<(&'static str, String)> {
         let yes_no = |flag: bool| if flag { "yes" } else { "no" }.to_owned();
-        vec![
+        let mut values = vec![
             ("port", self.port.to_string()),
             ("bind", self.bind.join(" ")),
             ("tcp-backlog", self.backlog.to_string()),
@@ -164,11 +187,14 @@ impl StartOptions {
             ("rdbchecksum", yes_no(self.rdb_checksum)),
             ("my-redis-snapshot-memory", self.snapshot_memory_bytes.to_string()),
             ("enable-debug-command", self.debug_access.name().to_owned()),
+            ("enable-protected-configs", self.protected_access.name().to_owned()),
             ("loglevel", self.log_level.unwrap_or_default().name().to_owned()),
             ("databases", self.databases.to_string()),
             ("my-redis-shards", self.shards.to_string()),
             ("my-redis-threads", self.threads.to_string()),
-        ]
+        ];
+        values.extend(self.operation.values());
+        values
     }
 }
 
@@ -218,11 +244,12 @@ pub struct Config {
     start: StartOptions,
     /// The value of every option, in the order of the table.
     values: Mutex<Vec<Vec<u8>>>,
-    has_password: AtomicBool,
-    password: Mutex<Option<Arc<[u8]>>>,
+    acl_log_len_max: AtomicUsize,
+    new_users_hear_all: AtomicBool,
     saves_by_rules: AtomicBool,
     save: Mutex<Vec<SaveRule>>,
     string_bytes_max: AtomicUsize,
+    request_bytes_max: AtomicUsize,
     hyperloglog_sparse_bytes_max: AtomicUsize,
     stream_block_bytes_max: AtomicU64,
     stream_block_entries_max: AtomicU64,
@@ -238,6 +265,7 @@ pub struct Config {
     tracked_keys_max: AtomicUsize,
     /// The bits of an [`EventSet`].
     published_events: AtomicU32,
+    memory: MemoryLimits,
     observation: Observation,
 }
 
@@ -272,6 +300,10 @@ impl OutputLimits {
     };
 }
 
+/// Has the dump kept under this name in this folder from now on; returns the folder's absolute
+/// path, or why that cannot be.
+pub type MoveDump<'a> = dyn Fn(&Path, &OsStr) -> Result<PathBuf, Cow<'static, str>> + 'a;
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What these locks guard is valid after every single step.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -291,11 +323,12 @@ impl Config {
         let values: Vec<Vec<u8>> = OPTIONS.iter().map(value).collect();
         let config = Self {
             values: Mutex::new(values.clone()),
-            has_password: AtomicBool::new(false),
-            password: Mutex::default(),
+            acl_log_len_max: AtomicUsize::new(0),
+            new_users_hear_all: AtomicBool::new(false),
             saves_by_rules: AtomicBool::new(false),
             save: Mutex::default(),
             string_bytes_max: AtomicUsize::new(0),
+            request_bytes_max: AtomicUsize::new(0),
             hyperloglog_sparse_bytes_max: AtomicUsize::new(0),
             stream_block_bytes_max: AtomicU64::new(0),
             stream_block_entries_max: AtomicU64::new(0),
@@ -310,6 +343,7 @@ impl Config {
             output_limits: Default::default(),
             tracked_keys_max: AtomicUsize::new(0),
             published_events: AtomicU32::new(0),
+            memory: MemoryLimits::default(),
             observation: Observation::default(),
             start,
         };
@@ -327,9 +361,9 @@ impl Config {
         let size = || usize::try_from(number()).unwrap_or(usize::MAX);
         let flag = value == b"yes";
         match name {
-            "requirepass" => {
-                *lock(&self.password) = (!value.is_empty()).then(|| Arc::from(value));
-                self.has_password.store(!value.is_empty(), Ordering::SeqCst);
+            "acllog-max-len" => self.acl_log_len_max.store(size(), Ordering::Relaxed),
+            "acl-pubsub-default" => {
+                self.new_users_hear_all.store(value == b"allchannels", Ordering::Relaxed);
             }
             "save" => {
                 let rules = parse_save_rules(value).unwrap_or_default();
@@ -342,6 +376,9 @@ impl Config {
                 }
             }
             "proto-max-bulk-len" => self.string_bytes_max.store(size(), Ordering::Relaxed),
+            "client-query-buffer-limit" => {
+                self.request_bytes_max.store(size(), Ordering::Relaxed);
+            }
             "hll-sparse-max-bytes" => {
                 self.hyperloglog_sparse_bytes_max.store(size(), Ordering::Relaxed);
             }
@@ -371,6 +408,7 @@ impl Config {
             }
             "tracking-table-max-keys" => self.tracked_keys_max.store(size(), Ordering::Relaxed),
             "client-output-buffer-limit" => self.apply_output_limits(value),
+            _ if self.memory.apply(name, value) => {}
             _ => self.observation.apply(name, value),
         }
     }
@@ -420,6 +458,19 @@ impl Config {
         }
     }
 
+    /// Bytes with which a client is closed for which they wait to be sent, and no number of them
+    /// without a limit.
+    #[inline]
+    #[must_use]
+    pub fn waiting_bytes_max(&self, is_subscriber: bool) -> usize {
+        let [normal, _, _, subscriber, ..] = &self.output_limits;
+        let limit = if is_subscriber { subscriber } else { normal };
+        match limit.load(Ordering::Relaxed) {
+            0 => usize::MAX,
+            bytes => usize::try_from(bytes).unwrap_or(usize::MAX),
+        }
+    }
+
     /// The options that any of `patterns` names, with their values. A name without special
     /// characters is given back as it was written.
     #[must_use]
@@ -452,14 +503,27 @@ impl Config {
         found
     }
 
-    /// Changes all of these options, or none.
+    /// Changes all of these options, or none; returns the names of those that have another value
+    /// now.
     ///
     /// # Errors
     /// When one of them is unknown, may not change, or cannot have its value.
     pub fn set<'a>(
         &self,
         pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-    ) -> Result<(), SetError> {
+    ) -> Result<Vec<&'static str>, SetError> {
+        self.set_with(pairs, None)
+    }
+
+    /// As [`set`](Self::set), with protected options among them if the dump can be moved.
+    ///
+    /// # Errors
+    /// Those of `set`, and those of moving the dump.
+    pub fn set_with<'a>(
+        &self,
+        pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        move_dump: Option<&MoveDump<'_>>,
+    ) -> Result<Vec<&'static str>, SetError> {
         let pairs: Vec<(&[u8], &[u8])> = pairs.collect();
         if let Some((unknown, _)) = pairs.iter().find(|(name, _)| find(name).is_none()) {
             return Err(SetError::Unknown(unknown.to_vec()));
@@ -474,7 +538,9 @@ impl Config {
             };
             match OPTIONS.get(number).map(|option| option.change) {
                 Some(Change::AtStart) => return refused("can't set immutable config"),
-                Some(Change::Protected) => return refused("can't set protected config"),
+                Some(Change::Protected) if move_dump.is_none() => {
+                    return refused("can't set protected config");
+                }
                 _ if numbers.contains(&number) => return refused("duplicate parameter"),
                 _ => numbers.push(number),
             }
@@ -490,24 +556,66 @@ impl Config {
             self.check_possible(option, &read)?;
             changes.push((number, read));
         }
+        if let Some(move_dump) = move_dump {
+            Self::place_dump(&values, &mut changes, move_dump)?;
+        }
+        let mut changed = Vec::new();
         for (number, value) in changes {
             if let (Some(option), Some(place)) = (OPTIONS.get(number), values.get_mut(number)) {
                 self.apply(option.name, &value);
+                if *place != value {
+                    changed.push(option.name);
+                }
                 *place = value;
             }
+        }
+        Ok(changed)
+    }
+
+    /// Moves the dump if the changes say so, and puts the folder's absolute path into them.
+    fn place_dump(
+        values: &[Vec<u8>],
+        changes: &mut [(usize, Vec<u8>)],
+        move_dump: &MoveDump<'_>,
+    ) -> Result<(), SetError> {
+        let (Some(dir), Some(name)) = (find(b"dir"), find(b"dbfilename")) else { return Ok(()) };
+        let is_changed = |option| changes.iter().any(|(number, _)| *number == option);
+        if !is_changed(dir) && !is_changed(name) {
+            return Ok(());
+        }
+        let option = if is_changed(dir) { "dir" } else { "dbfilename" };
+        let text = |option| {
+            let changed = changes.iter().find(|(number, _)| *number == option);
+            let value = changed.map(|(_, value)| value).or_else(|| values.get(option));
+            OsStr::from_bytes(value.map_or(&[][..], Vec::as_slice)).to_owned()
+        };
+        let refused =
+            |option: &str, reason| SetError::Refused { name: option.as_bytes().to_vec(), reason };
+        let file_name = text(name);
+        if file_name.as_bytes().iter().any(|byte| b"/\\".contains(byte)) {
+            let reason = "dbfilename can't be a path, just a filename";
+            return Err(refused("dbfilename", reason.into()));
+        }
+        // A relative path goes on from the present folder, as that of a process does.
+        let present = values.get(dir).map_or(&[][..], Vec::as_slice);
+        let folder = Path::new(OsStr::from_bytes(present)).join(text(dir));
+        let folder = move_dump(&folder, &file_name).map_err(|reason| refused(option, reason))?;
+        if let Some((_, place)) = changes.iter_mut().find(|(number, _)| *number == dir) {
+            *place = folder.into_os_string().into_vec();
         }
         Ok(())
     }
 
-    /// Writes the present values into the configuration file; false when there is none.
+    /// Writes the present values into the configuration file, and what is to be said of users in
+    /// the place of those that it describes; false when there is none.
     ///
     /// # Errors
     /// When it cannot be read or written.
-    pub fn rewrite(&self) -> io::Result<bool> {
+    pub fn rewrite(&self, users: &UserLines<'_>) -> io::Result<bool> {
         let Some(path) = &self.start.file else { return Ok(false) };
         // Two at the same time would write the same temporary file.
         let values = lock(&self.values);
-        file::rewrite(path, &values)?;
+        file::rewrite(path, &values, users)?;
         Ok(true)
     }
 
@@ -542,17 +650,23 @@ impl Config {
         &self.start
     }
 
-    /// True when clients must give a password.
-    #[inline]
+    /// The password that the default user was given (requirepass).
     #[must_use]
-    pub fn has_password(&self) -> bool {
-        self.has_password.load(Ordering::Relaxed)
+    pub fn password(&self) -> Option<Vec<u8>> {
+        let number = find(b"requirepass")?;
+        lock(&self.values).get(number).filter(|password| !password.is_empty()).cloned()
     }
 
-    /// The password of the default user.
+    /// Entries of ACL LOG at most (acllog-max-len).
     #[must_use]
-    pub fn password(&self) -> Option<Arc<[u8]>> {
-        lock(&self.password).clone()
+    pub fn acl_log_len_max(&self) -> usize {
+        self.acl_log_len_max.load(Ordering::Relaxed)
+    }
+
+    /// Whether a new user may use all channels (acl-pubsub-default).
+    #[must_use]
+    pub fn new_users_hear_all(&self) -> bool {
+        self.new_users_hear_all.load(Ordering::Relaxed)
     }
 
     /// When to save; empty for never.
@@ -573,6 +687,13 @@ impl Config {
     #[must_use]
     pub fn string_bytes_max(&self) -> usize {
         self.string_bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that one request may have (client-query-buffer-limit).
+    #[inline]
+    #[must_use]
+    pub fn request_bytes_max(&self) -> usize {
+        self.request_bytes_max.load(Ordering::Relaxed)
     }
 
     /// The time after which a script is busy; `None` for never (busy-reply-threshold).
@@ -600,6 +721,13 @@ impl Config {
     #[must_use]
     pub fn stream_block_entries_max(&self) -> u64 {
         self.stream_block_entries_max.load(Ordering::Relaxed)
+    }
+
+    /// The limits of memory.
+    #[inline]
+    #[must_use]
+    pub fn memory(&self) -> &MemoryLimits {
+        &self.memory
     }
 
     /// What is observed of commands.
@@ -633,10 +761,10 @@ impl Config {
         self.stop_writes_on_save_error.load(Ordering::Relaxed)
     }
 
-    /// True when only clients on this machine may connect: protected mode without a password.
+    /// Whether only clients on this machine may connect as long as no password is needed.
     #[must_use]
-    pub fn is_protected(&self) -> bool {
-        self.protected_mode.load(Ordering::Relaxed) && !self.has_password()
+    pub fn protected_mode(&self) -> bool {
+        self.protected_mode.load(Ordering::Relaxed)
     }
 
     /// Whether long strings are packed in the dump.
@@ -665,7 +793,7 @@ mod tests {
 
     fn set(config: &Config, pairs: &[(&str, &str)]) -> Result<(), String> {
         let pairs = pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        config.set(pairs).map_err(|error| error.to_string())
+        config.set(pairs).map(drop).map_err(|error| error.to_string())
     }
 
     fn get(config: &Config, patterns: &[&str]) -> Vec<(String, String)> {
@@ -685,7 +813,7 @@ mod tests {
         assert_eq!(config.save_rules(), start.save);
         assert_eq!(config.clients_max(), start.clients_max);
         assert_eq!(config.string_bytes_max(), 512 * 1024 * 1024);
-        assert!(config.password().is_none() && config.is_protected() && config.saves_by_rules());
+        assert!(config.password().is_none() && config.protected_mode() && config.saves_by_rules());
     }
 
     #[test]
@@ -718,7 +846,7 @@ mod tests {
     #[test]
     fn what_would_promise_too_much_is_refused() {
         let config = Config::new(StartOptions::default());
-        for (name, value) in [("appendonly", "yes"), ("maxmemory", "1gb"), ("tls-port", "1")] {
+        for (name, value) in [("appendonly", "yes"), ("activedefrag", "yes"), ("tls-port", "1")] {
             assert!(set(&config, &[(name, value)]).is_err(), "{name}");
             let same = config.value(name);
             assert_eq!(set(&config, &[(name, &same)]), Ok(()), "{name}");
@@ -742,9 +870,8 @@ mod tests {
     fn a_password_can_come_and_go() {
         let config = Config::new(StartOptions::default());
         set(&config, &[("requirepass", "secret")]).unwrap();
-        assert!(config.has_password() && !config.is_protected());
         assert_eq!(config.password().as_deref(), Some(&b"secret"[..]));
         set(&config, &[("requirepass", "")]).unwrap();
-        assert!(!config.has_password() && config.password().is_none());
+        assert!(config.password().is_none());
     }
 }

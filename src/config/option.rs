@@ -51,7 +51,8 @@ pub enum Change {
     Live,
     /// Only by the command line and the file.
     AtStart,
-    /// Only by the command line and the file, because a client could do harm with it.
+    /// As `AtStart`, because a client could do harm with it, unless enable-protected-configs allows
+    /// it at any time.
     Protected,
 }
 

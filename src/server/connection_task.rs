@@ -5,14 +5,17 @@
 
 use crate::command::blocking::{Ending, Wait};
 use crate::command::clients::ClientRecord;
-use crate::command::context::{Context, Deferred};
+use crate::command::context::{Context, Decoded, Deferred, Services};
 use crate::command::dispatch::{Gate, Scratch};
 use crate::command::error::CommandError;
+use crate::config::Config;
 use crate::keyspace::LOOK_AHEAD_MAX;
 use crate::net::{Connection, Exchange, Until};
-use crate::protocol::{ProtocolError, ReplyWriter, Request, RequestDecoder};
+use crate::protocol::limits::UNAUTHENTICATED_OUTPUT_BYTES_MAX;
+use crate::protocol::{OutputBuffer, ProtocolError, ReplyWriter, Request, RequestDecoder};
 use crate::server::reload;
 use crate::stats::Counter;
+use bytes::Bytes;
 use smallvec::SmallVec;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -28,6 +31,15 @@ const OUTPUT_BATCH_BYTES: usize = 256 * 1024;
 /// While that many wait, at most this many bytes of further requests are taken in: a client may
 /// send a large pipeline before it reads the first reply.
 const INPUT_AHEAD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// A request of so many bytes is worth a way of its own, if the input has little else.
+const LARGE_REQUEST_BYTES_MIN: usize = 32 * 1024;
+/// An argument of so many bytes may become a value together with the buffer in which it stands; a
+/// smaller buffer is of more use to the next connection.
+const SHARED_BYTES_MIN: usize = 256 * 1024;
+/// One part in so many of a large request may be wasted to save a copy of it.
+const SPARE_PART: usize = 8;
+/// A peer that has not authenticated and does not take its replies is closed after this.
+const STRANGER_SEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a client is told whose wait CLIENT UNBLOCK has fail.
 const UNBLOCKED: &[u8] = b"UNBLOCKED client unblocked via CLIENT UNBLOCK";
 /// Replies that are still to be sent when a connection is closed are given up after this.
@@ -73,18 +85,31 @@ where
     drop(listed);
 }
 
+/// Bytes of replies that wait to be sent with which no further command is run.
+#[inline]
+fn output_batch_bytes(context: &Context) -> usize {
+    if context.is_trusted() { OUTPUT_BATCH_BYTES } else { UNAUTHENTICATED_OUTPUT_BYTES_MAX }
+}
+
+/// Takes over the limits of requests as the options have them now.
+fn set_limits(decoder: &mut RequestDecoder, config: &Config) {
+    decoder.set_request_bytes_max(config.request_bytes_max());
+    let bulk_bytes_max = config.string_bytes_max();
+    decoder.set_bulk_bytes_max(i64::try_from(bulk_bytes_max).unwrap_or(i64::MAX));
+}
+
 /// Some requests that were decoded before the first of them runs.
-struct Decoded {
+struct Ahead {
     /// Where each begins in the input.
     requests: SmallVec<[(usize, Request); LOOK_AHEAD_MAX]>,
     /// Whether the input has no further complete request, or is none at all.
     end: Result<bool, ProtocolError>,
 }
 
-impl Decoded {
+impl Ahead {
     /// Decodes what begins at `start`. For a stranger only one request: it may authenticate the
     /// client, to whom other limits apply then.
-    fn ahead(
+    fn decode(
         decoder: &mut RequestDecoder,
         input: &[u8],
         mut start: usize,
@@ -110,6 +135,17 @@ impl Decoded {
             }
         }
         decoded
+    }
+
+    /// The one request there is, if it is large and the input, of so many bytes, has little else.
+    #[inline]
+    fn large(&self, input_bytes: usize) -> Option<(usize, Request)> {
+        let &[(start, request)] = self.requests.as_slice() else { return None };
+        let is_large = request.length >= LARGE_REQUEST_BYTES_MIN
+            && !request.is_inline()
+            && input_bytes - (start + request.length) <= request.length / SPARE_PART
+            && self.end.is_ok();
+        is_large.then_some((start, request))
     }
 }
 
@@ -140,10 +176,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 Batch::Paused => self.wait_until_resumed().await,
                 Batch::Postponed => self.wait_for_pause().await,
                 Batch::TurnOver => {
-                    let enough = self.connection.output().len() >= OUTPUT_BATCH_BYTES;
-                    // There are requests left: to wait for more would be to wait for ever.
-                    let sent = Until::Sent { input_bytes_max: INPUT_AHEAD_BYTES_MAX };
-                    let goes_on = !enough || self.exchange(sent).await == Some(Exchange::Sent);
+                    let waiting = self.connection.output_len();
+                    let goes_on = waiting < output_batch_bytes(&self.context)
+                        || self.send_before_more().await;
                     tokio::task::yield_now().await;
                     goes_on
                 }
@@ -157,11 +192,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         if record.mailbox.has_overflowed() {
             self.gate.services().stats.add(Counter::OutputLimitDisconnections, 1);
             let address = record.address;
-            tracing::warn!("closed {address}: more waited for it than its output limit allows");
+            tracing::warn!("closed {address}: more waits for it than its output limit allows");
         } else {
             let is_over = |_| record.is_killed() && !*owes_reply;
             let sent = connection.exchange(Until::Sent { input_bytes_max: 0 }, is_over);
             drop(tokio::time::timeout(LAST_REPLIES_TIMEOUT, sent).await);
+        }
+    }
+
+    /// Sends the replies there are, as no more may be made before; false when the connection has
+    /// ended. Requests are left: to wait for more would be to wait for ever. Of a stranger nothing
+    /// is taken in meanwhile, and it has to take its replies soon.
+    async fn send_before_more(&mut self) -> bool {
+        if self.context.is_trusted() {
+            let sent = Until::Sent { input_bytes_max: INPUT_AHEAD_BYTES_MAX };
+            return self.exchange(sent).await == Some(Exchange::Sent);
+        }
+        let sent = self.exchange(Until::Sent { input_bytes_max: 0 });
+        match tokio::time::timeout(STRANGER_SEND_TIMEOUT, sent).await {
+            Ok(sent) => sent == Some(Exchange::Sent),
+            Err(_) => {
+                self.gate.services().stats.add(Counter::OutputLimitDisconnections, 1);
+                let address = self.record.address;
+                tracing::warn!("closed {address}: not authenticated, it takes no replies");
+                self.record.kill();
+                false
+            }
         }
     }
 
@@ -189,14 +245,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         is_over: impl Fn() -> bool,
     ) -> Option<Exchange> {
         let before = self.connection.input().len();
-        let pending = self.connection.output().len();
+        let pending = self.connection.output_len();
         let record = &self.record;
         let takes_mail = until == Until::Received;
         let interrupted = |output_bytes: usize| {
+            record.note_output(output_bytes);
             let takes_mail = takes_mail && output_bytes < OUTPUT_BATCH_BYTES;
             record.is_killed() || is_over() || (takes_mail && record.mailbox.has_mail())
         };
         let exchanged = self.connection.exchange(until, interrupted).await;
+        record.note_output(self.connection.output_len());
         let stats = &self.gate.services().stats;
         if pending > 0 {
             stats.add(Counter::Writes, 1);
@@ -206,12 +264,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         if received > 0 {
             stats.add(Counter::Reads, 1);
             stats.add(Counter::InputBytes, received as u64);
-            let (input, output) =
-                (self.connection.input_capacity(), self.connection.output().len());
+            let (input, output) = (self.input_bytes(), self.connection.output_len());
             self.record.note_activity(input, output);
             self.record.note_unread(before + received);
+            self.note_memory();
         }
-        self.owes_reply &= !self.connection.output().is_empty();
+        self.owes_reply &= self.connection.output_len() > 0;
         exchanged.ok()
     }
 
@@ -219,7 +277,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     async fn send_all(&mut self) -> std::io::Result<()> {
         let record = &self.record;
         let sent = Until::Sent { input_bytes_max: 0 };
-        self.connection.exchange(sent, |_| record.is_killed()).await.map(|_| ())
+        let is_over = |output_bytes: usize| {
+            record.note_output(output_bytes);
+            record.is_killed()
+        };
+        self.connection.exchange(sent, is_over).await.map(|_| ())
     }
 
     /// Runs the complete requests that have come.
@@ -232,18 +294,81 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         };
         self.record.set_busy(false);
         self.gate.flush_counts(&mut self.scratch);
+        self.note_memory();
         batch
+    }
+
+    /// Has its memory counted if that of all clients is limited, and ends those that use most if it
+    /// is too much, itself maybe.
+    fn note_memory(&self) {
+        let services = self.gate.services();
+        if services.config.memory().clients_bytes_max() > 0 {
+            let output = self.connection.output_len();
+            self.record.note_memory(self.input_bytes(), output, self.context.held_bytes());
+            services.clients.note_memory(&self.record);
+            services.limit_clients();
+        }
+    }
+
+    /// Bytes of the input buffer; an empty one is the thread's.
+    fn input_bytes(&self) -> usize {
+        if self.connection.input().is_empty() { 0 } else { self.connection.input_capacity() }
+    }
+
+    /// Bytes of replies with which the client is closed (client-output-buffer-limit).
+    fn waiting_bytes_max(&self) -> usize {
+        let is_subscriber = self.record.mailbox.is_subscriber();
+        self.gate.services().config.waiting_bytes_max(is_subscriber)
+    }
+
+    /// Runs one request that has all of the input, or nearly all. Its longest argument becomes a
+    /// string of its own before any lock is taken: a copy, or, if little else is in the buffer, a
+    /// part of that, which is not the connection's any more then.
+    fn run_large(&mut self, start: usize, request: Request) -> Batch {
+        let Self { connection, decoder, context, scratch, gate, .. } = self;
+        let (input, buffer_bytes) = connection.take_input();
+        let args = decoder.args(request, input.get(start..).unwrap_or_default());
+        let longest = args.iter_from(0).enumerate().max_by_key(|(_, argument)| argument.len());
+        let decoded = longest.map(|(number, argument)| {
+            let spare_bytes = buffer_bytes.saturating_sub(argument.len());
+            let is_shared =
+                argument.len() >= SHARED_BYTES_MIN && spare_bytes <= argument.len() / SPARE_PART;
+            let copy = || Bytes::copy_from_slice(argument);
+            Decoded::Argument(number, if is_shared { input.slice_ref(argument) } else { copy() })
+        });
+        let now = gate.services().clock.now();
+        gate.start_clock(scratch);
+        gate.execute_decoded(context, scratch, args, decoded, now, connection.output());
+        let postponed = std::mem::take(&mut context.postponed);
+        connection.put_back(input, if postponed { start } else { start + request.length });
+        decoder.forget();
+        decoder.restart();
+        connection.want(0);
+        self.record.note_unread(self.connection.input().len());
+        let waiting = self.connection.output_len();
+        let is_too_much = waits_too_much(&self.record, waiting, self.waiting_bytes_max());
+        match (self.context.close || is_too_much, postponed) {
+            (true, _) => Batch::Close,
+            (false, true) => Batch::Postponed,
+            (false, false) => Batch::TurnOver,
+        }
     }
 
     fn run_requests(&mut self) -> Batch {
         let services = Arc::clone(self.gate.services());
+        let waiting_bytes_max = self.waiting_bytes_max();
         let Self { connection, decoder, context, scratch, gate, .. } = self;
-        let bulk_bytes_max = services.config.string_bytes_max();
-        decoder.set_bulk_bytes_max(i64::try_from(bulk_bytes_max).unwrap_or(i64::MAX));
+        set_limits(decoder, &services.config);
         let (input, output) = connection.buffers();
         let (mut used, mut commands) = (0, 0);
         let batch = loop {
-            let decoded = Decoded::ahead(decoder, input, used, context.is_trusted());
+            if !context.refresh_access() {
+                break Batch::Close;
+            }
+            let decoded = Ahead::decode(decoder, input, used, context.is_trusted());
+            if let Some((start, request)) = decoded.large(input.len()) {
+                return self.run_large(start, request);
+            }
             let requests = decoded.requests.iter();
             let args = |(start, request): &(usize, Request)| {
                 decoder.args(*request, input.get(*start..).unwrap_or_default())
@@ -263,21 +388,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 }
                 used = start + request.length;
                 commands += 1;
-                let enough = output.len() >= OUTPUT_BATCH_BYTES;
+                let enough = output.len() >= output_batch_bytes(context).min(waiting_bytes_max);
                 if enough || context.close || context.deferred.is_some() {
                     break;
                 }
             }
             decoder.forget();
             gate.end_look_ahead(scratch);
-            if context.close {
+            if waits_too_much(&self.record, output.len(), waiting_bytes_max) || context.close {
                 break Batch::Close;
             }
             if std::mem::take(&mut context.postponed) {
                 decoder.restart();
                 break Batch::Postponed;
             }
-            if context.deferred.is_some() || output.len() >= OUTPUT_BATCH_BYTES {
+            if context.deferred.is_some() || output.len() >= output_batch_bytes(context) {
                 decoder.restart();
                 break Batch::TurnOver;
             }
@@ -285,12 +410,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 Ok(true) => break Batch::Drained,
                 Ok(false) => {}
                 Err(error) => {
-                    services.stats.add(Counter::ProtocolErrors, 1);
-                    let mut reply = ReplyWriter::new(output, context.protocol);
-                    let text = format!("ERR {error}");
-                    reply.error(text.as_bytes());
-                    services.stats.note_error(text.as_bytes());
-                    context.close = true;
+                    refuse(error, context, output);
                     break Batch::Close;
                 }
             }
@@ -298,7 +418,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 break Batch::TurnOver;
             }
         };
-        self.connection.consume(used);
+        connection.consume(used);
+        connection.want(decoder.wanted_bytes());
         self.record.note_unread(self.connection.input().len());
         batch
     }
@@ -356,6 +477,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
     fn end_wait(&mut self, wait: Wait) -> bool {
         let (ending, protocol) = (wait.ending(), self.context.protocol);
         let is_skipped = self.context.skip_reply;
+        self.record.note_alive();
         let mut reply = ReplyWriter::new(self.connection.output(), protocol);
         match ending {
             Ending::Served => {
@@ -389,6 +511,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
             let record = &self.record;
             record.mailbox.take_into(self.connection.output(), OUTPUT_BATCH_BYTES);
             let is_over = |output_bytes: usize| {
+                record.note_output(output_bytes);
                 let takes_mail = output_bytes < OUTPUT_BATCH_BYTES && record.mailbox.has_mail();
                 record.is_killed() || takes_mail || pause.left().is_none()
             };
@@ -410,6 +533,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
                 Ok(Ok(Exchange::Received | Exchange::Interrupted)) | Err(_) => {}
             }
         }
+        self.record.note_alive();
         self.record.set_postponed(false);
         goes_on
     }
@@ -423,31 +547,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         if self.send_all().await.is_err() {
             return false;
         }
-        let record = &self.record;
-        let refused = match deferred {
-            Deferred::Save(ticket) => match unless_killed(record, ticket).await {
-                Some(Ok(Ok(()))) => None,
-                Some(_) => Some(CommandError::Text("ERR")),
-                None => return false,
-            },
-            // Without an answer the server ends, and there is nothing to say any more.
-            Deferred::Shutdown(failed) => match unless_killed(record, failed).await {
-                Some(Ok(())) => {
-                    Some(CommandError::Text("ERR Errors trying to SHUTDOWN. Check logs."))
-                }
-                Some(Err(_)) | None => return false,
-            },
-            // What has begun is ended also when the client is killed meanwhile.
-            Deferred::Reload { saves } => {
-                let reloaded = reload::reload(&self.context.services, saves).await;
-                reloaded.err().map(CommandError::Text)
-            }
-            Deferred::Sleep(duration) => {
-                reload::sleep(&self.context.services, duration).await;
-                None
-            }
-            Deferred::Block(_) => None,
-        };
+        self.record.set_awaited(true);
+        let ended = end_of(deferred, &self.context.services, &self.record).await;
+        self.record.note_alive();
+        self.record.set_awaited(false);
+        let Some(refused) = ended else { return false };
         self.gate.finish(&self.context, &mut self.scratch, refused.is_some());
         if self.context.skip_reply {
             return true;
@@ -460,6 +564,56 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionTask<S> {
         }
         true
     }
+}
+
+/// True, and noted, when so many bytes wait for a client that it is to be closed.
+fn waits_too_much(record: &ClientRecord, waiting_bytes: usize, bytes_max: usize) -> bool {
+    let is_too_much = waiting_bytes >= bytes_max;
+    if is_too_much {
+        record.mailbox.overflow();
+    }
+    is_too_much
+}
+
+/// Answers bytes that are no request, which end the connection.
+#[cold]
+fn refuse(error: ProtocolError, context: &mut Context, output: &mut OutputBuffer) {
+    let stats = &context.services.stats;
+    stats.add(Counter::ProtocolErrors, 1);
+    let text = format!("ERR {error}");
+    ReplyWriter::new(output, context.protocol).error(text.as_bytes());
+    stats.note_error(text.as_bytes());
+    context.close = true;
+}
+
+/// Waits for what does not block, and returns why the command failed if it did; `None` when there
+/// is nothing more to do for the client.
+async fn end_of(
+    deferred: Deferred,
+    services: &Services,
+    record: &ClientRecord,
+) -> Option<Option<CommandError>> {
+    Some(match deferred {
+        Deferred::Save(ticket) => match unless_killed(record, ticket).await {
+            Some(Ok(Ok(()))) => None,
+            Some(_) => Some(CommandError::Text("ERR")),
+            None => return None,
+        },
+        // Without an answer the server ends, and there is nothing to say any more.
+        Deferred::Shutdown(failed) => match unless_killed(record, failed).await {
+            Some(Ok(())) => Some(CommandError::Text("ERR Errors trying to SHUTDOWN. Check logs.")),
+            Some(Err(_)) | None => return None,
+        },
+        // What has begun is ended also when the client is killed meanwhile.
+        Deferred::Reload { saves } => {
+            reload::reload(services, saves).await.err().map(CommandError::Text)
+        }
+        Deferred::Sleep(duration) => {
+            reload::sleep(services, duration).await;
+            None
+        }
+        Deferred::Block(_) => None,
+    })
 }
 
 /// What `waited` gives, `None` when the client is to be closed before.

@@ -2,27 +2,36 @@
 
 mod connection_task;
 mod descriptors;
+mod huge_pages;
 mod log;
+mod metrics;
 pub mod options;
 mod reload;
 mod shutdown;
+mod supervisor;
 mod tasks;
 
-pub use log::start_log;
+pub use log::{LogError, start_log};
+pub use metrics::{METRICS_CONNECTIONS_MAX, METRICS_REQUEST_BYTES_MAX, METRICS_TIMEOUT};
 
+use crate::acl::Acl;
+use crate::command::access;
 use crate::command::clients::Clients;
 use crate::command::context::{Services, ShutdownMode, ShutdownOrder, ShutdownRequest};
 use crate::command::dispatch::{Gate, blocking};
+use crate::command::eviction::{Eviction, uses_at};
 use crate::command::script_busy::BusyScripts;
 use crate::command::script_store::ScriptStore;
 use crate::command::table;
 use crate::config::{Config, Effect, StartOptions};
 use crate::keyspace::{Figures, Keyspace};
-use crate::persist::file::{ClaimError, DumpFile, is_reserved};
+use crate::persist::file;
+use crate::persist::file::{ClaimError, DumpFile};
 use crate::persist::functions::FunctionStore;
 use crate::persist::load::{self, LoadError, LoadProgress};
 use crate::persist::saver::Saver;
-use crate::stats::{Counter, Stats};
+use crate::stats::{Counter, Rhythm, Stats};
+use crate::util::allocator;
 use crate::util::clock::Clock;
 use std::fmt;
 use std::io;
@@ -33,18 +42,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use supervisor::Supervisor;
 use tasks::Background;
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// Shards for each core, and at least: enough that two cores rarely meet at one lock.
 const SHARDS_PER_CORE: usize = 16;
 const SHARDS_MIN: usize = 64;
 /// How long accepting rests when the system has no more descriptors or memory.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
-/// The system follows no more links than this either.
-const LINKS_MAX: usize = 40;
 /// How often the log tells how far loading has come.
 const LOAD_REPORT_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -59,6 +66,8 @@ pub enum StartError {
     Dump(ClaimError),
     /// The dump cannot be loaded.
     Load(LoadError),
+    /// The users that files describe are wrong: how.
+    Users(String),
     /// The system refused something else.
     System(&'static str, io::Error),
 }
@@ -75,6 +84,7 @@ impl fmt::Display for StartError {
             }
             Self::Dump(error) => write!(f, "cannot keep the dump: {error}"),
             Self::Load(error) => error.fmt(f),
+            Self::Users(text) => f.write_str(text),
             Self::System(what, error) => write!(f, "cannot {what}: {error}"),
         }
     }
@@ -103,7 +113,11 @@ impl Server {
     pub async fn start(mut options: StartOptions, clock: Clock) -> Result<Self, StartError> {
         let path = dump_path(&mut options)?;
         let file = DumpFile::claim(path.clone()).map_err(StartError::Dump)?;
-        let listeners = listen(&options).await?;
+        let listeners = listen(&options, options.port).await?;
+        let metrics = match options.operation.metrics_port {
+            0 => Vec::new(),
+            port => listen(&options, port).await?,
+        };
         if let Some((_, address)) = listeners.first() {
             options.port = address.port();
         }
@@ -119,15 +133,19 @@ impl Server {
         let scripts = Arc::<ScriptStore>::default();
         let functions: Arc<dyn FunctionStore> = Arc::<ScriptStore>::clone(&scripts);
         let (sender, orders) = mpsc::unbounded_channel();
+        let config = Config::new(options);
+        let acl = users(&config)?;
         let services = Arc::new(Services {
-            config: Config::new(options),
+            config,
+            acl,
             monitors: Arc::default(),
-            stats: Stats::new(table::numbered().count()),
+            stats: Stats::new(table::numbered().len()),
             clients: Clients::default(),
             pubsub: Arc::default(),
             tracking: Default::default(),
             figures: Figures::new(Arc::clone(&keyspace)),
             saver: Arc::new(Saver::new(Arc::clone(&keyspace), functions, file)),
+            eviction: Eviction::default(),
             scripts,
             busy_scripts: BusyScripts::default(),
             clock,
@@ -147,16 +165,9 @@ impl Server {
         let loaded = start_loading(Arc::clone(&keyspace), Arc::clone(&services), path, cancelled)?;
         let settle: Arc<Background> = Arc::clone(&background);
         let gate = Arc::new(Gate::new(Arc::clone(&keyspace), Arc::clone(&services), settle));
-        let mut addresses = Vec::new();
-        for (listener, address) in listeners {
-            addresses.push(address);
-            let (listener, gate) = (Arc::new(listener), Arc::clone(&gate));
-            let accepts = move || accept(Arc::clone(&listener), Arc::clone(&gate));
-            tokio::spawn(tasks::supervise("accepting", Arc::clone(&services), accepts));
-        }
-        let looked_after = Arc::clone(&services);
-        let look_after = move || tasks::look_after(Arc::clone(&looked_after));
-        tokio::spawn(tasks::supervise("saving by the rules", Arc::clone(&services), look_after));
+        let addresses = serve_clients(listeners, &gate);
+        serve_metrics(metrics, &services);
+        tasks::begin(gate);
         Ok(Self { addresses, keyspace, services, background, orders, loaded, load_cancelled })
     }
 
@@ -222,6 +233,31 @@ impl Server {
     }
 }
 
+/// The users of the configuration, or of the file that it names.
+fn users(config: &Config) -> Result<Acl, StartError> {
+    let acl = Acl::new(access::catalog());
+    acl.set_default_password(|| config.password());
+    let declared = config.start().settings.users();
+    let Some(file) = access::user_file(config) else {
+        acl.add_configured(declared, config.new_users_hear_all()).map_err(StartError::Users)?;
+        for user in acl.all().iter().filter(|user| !user.is_on()) {
+            let name = String::from_utf8_lossy(&user.name);
+            tracing::info!("the user '{name}' is off: its description has no 'on'");
+        }
+        return Ok(acl);
+    };
+    if !declared.is_empty() {
+        let text = "users are described in the configuration file and by the option aclfile: \
+                    choose one of the two";
+        return Err(StartError::Users(text.to_owned()));
+    }
+    access::load_users(&acl, config, &file).map_err(|errors| {
+        let errors = String::from_utf8_lossy(&errors).into_owned();
+        StartError::Users(format!("Aborting Redis startup because of ACL errors: {errors}"))
+    })?;
+    Ok(acl)
+}
+
 type LoadOutcome = oneshot::Receiver<Result<(), LoadError>>;
 
 async fn outcome_of_loading(loaded: &mut LoadOutcome) -> Result<(), StartError> {
@@ -238,10 +274,20 @@ async fn outcome_of_loading(loaded: &mut LoadOutcome) -> Result<(), StartError> 
 #[must_use]
 pub fn run(mut options: StartOptions) -> ExitCode {
     descriptors::prepare(&mut options);
+    // Before there is a second thread.
+    if options.operation.daemonize
+        && let Err(error) = nix::unistd::daemon(true, false)
+    {
+        return failed(&StartError::System("go into the background", error.into()));
+    }
+    huge_pages::prepare(&options);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if options.threads > 0 {
         builder.worker_threads(options.threads);
     }
+    builder.on_thread_park(|| {
+        allocator::rest();
+    });
     let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&StartError::System("start the runtime", error)),
@@ -252,8 +298,11 @@ pub fn run(mut options: StartOptions) -> ExitCode {
             Ok(signals) => signals,
             Err(error) => return failed(&StartError::System("watch for signals", error)),
         };
+        let supervisor = Arc::new(Supervisor::new(&options.operation));
+        let alive = Arc::clone(&supervisor);
+        tokio::spawn(async move { alive.keep_alive().await });
         match Server::start(options, Clock::System).await {
-            Ok(server) => server.run_until_told(signals).await,
+            Ok(server) => server.run_until_told(signals, &supervisor).await,
             Err(error) => failed(&error),
         }
     });
@@ -268,37 +317,17 @@ fn failed(error: &StartError) -> ExitCode {
 
 /// The absolute path of the dump; from then on the folder is an absolute one as well.
 fn dump_path(options: &mut StartOptions) -> Result<PathBuf, StartError> {
-    let given = options.dir.clone();
-    let folder = |error| StartError::Folder(given.clone(), error);
-    options.dir = options.dir.canonicalize().map_err(folder)?;
-    let path = target_of(options.dir.join(&options.dump_file_name));
-    if path.is_dir() {
-        return Err(StartError::Folder(path, io::Error::other("the dump's name is a folder's")));
-    }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    if is_reserved(&name) {
-        let error = "names ending in .lock and .temp are for the server's own files";
-        return Err(StartError::Folder(path.clone(), io::Error::other(error)));
-    }
+    let (folder, name) = (&options.dir, options.dump_file_name.as_ref());
+    let place = file::place(folder, name);
+    let (folder, path) = place.map_err(|e| StartError::Folder(folder.join(name), e))?;
+    options.dir = folder;
     Ok(path)
 }
 
-/// Where a link leads: a save would put a file in the place of the link, but the file that it
-/// points to is meant, even when that one is not there yet.
-fn target_of(mut path: PathBuf) -> PathBuf {
-    for _ in 0..LINKS_MAX {
-        let Ok(target) = path.read_link() else { break };
-        path = path.parent().unwrap_or(Path::new("/")).join(target);
-        if let (Some(folder), Some(name)) = (path.parent(), path.file_name())
-            && let Ok(folder) = folder.canonicalize()
-        {
-            path = folder.join(name);
-        }
-    }
-    path
-}
-
-async fn listen(options: &StartOptions) -> Result<Vec<(TcpListener, SocketAddr)>, StartError> {
+async fn listen(
+    options: &StartOptions,
+    port: u16,
+) -> Result<Vec<(TcpListener, SocketAddr)>, StartError> {
     let mut listeners = Vec::new();
     for name in &options.bind {
         // As in Redis, an address after a minus sign may be unavailable.
@@ -307,8 +336,8 @@ async fn listen(options: &StartOptions) -> Result<Vec<(TcpListener, SocketAddr)>
             None => (name.as_str(), false),
         };
         let name = if name == "*" { "0.0.0.0" } else { name };
-        let shown = format!("{name}:{}", options.port);
-        match listen_on(name, options).await {
+        let shown = format!("{name}:{port}");
+        match listen_on(name, port, options.backlog).await {
             Ok(listener) => {
                 let address = listener.local_addr().map_err(|e| StartError::Listen(shown, e))?;
                 listeners.push((listener, address));
@@ -326,15 +355,15 @@ async fn listen(options: &StartOptions) -> Result<Vec<(TcpListener, SocketAddr)>
     Ok(listeners)
 }
 
-async fn listen_on(name: &str, options: &StartOptions) -> io::Result<TcpListener> {
+async fn listen_on(name: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {
     let mut last = io::Error::other("the name has no address");
-    for address in tokio::net::lookup_host((name, options.port)).await? {
+    for address in tokio::net::lookup_host((name, port)).await? {
         let socket = match address {
             SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
             SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
         };
         socket.set_reuseaddr(true)?;
-        match socket.bind(address).and_then(|()| socket.listen(options.backlog)) {
+        match socket.bind(address).and_then(|()| socket.listen(backlog)) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
         }
@@ -342,11 +371,58 @@ async fn listen_on(name: &str, options: &StartOptions) -> io::Result<TcpListener
     Err(last)
 }
 
+/// Lets clients in; returns where.
+fn serve_clients(listeners: Vec<(TcpListener, SocketAddr)>, gate: &Arc<Gate>) -> Vec<SocketAddr> {
+    let mut addresses = Vec::new();
+    for (listener, address) in listeners {
+        addresses.push(address);
+        let services = Arc::clone(gate.services());
+        let (listener, gate) = (Arc::new(listener), Arc::clone(gate));
+        let accepts = move |_| accept(Arc::clone(&listener), Arc::clone(&gate));
+        let task = services.stats.tasks.add("accepting", Rhythm::None);
+        tokio::spawn(tasks::supervise(task, services, accepts));
+    }
+    addresses
+}
+
 async fn accept(listener: Arc<TcpListener>, gate: Arc<Gate>) {
+    accept_with(&listener, |stream, address| admit(stream, address, &gate)).await;
+}
+
+/// Answers those who read metrics, from now on.
+fn serve_metrics(listeners: Vec<(TcpListener, SocketAddr)>, services: &Arc<Services>) {
+    for (listener, address) in listeners {
+        tracing::info!("metrics at http://{address}/metrics");
+        let (listener, its_services) = (Arc::new(listener), Arc::clone(services));
+        let accepts = move |_| accept_metrics(Arc::clone(&listener), Arc::clone(&its_services));
+        let task = services.stats.tasks.add("metrics", Rhythm::None);
+        tokio::spawn(tasks::supervise(task, Arc::clone(services), accepts));
+    }
+}
+
+/// Takes connections of those who read metrics.
+async fn accept_metrics(listener: Arc<TcpListener>, services: Arc<Services>) {
+    let places = Arc::new(Semaphore::new(METRICS_CONNECTIONS_MAX));
+    accept_with(&listener, |stream, address| {
+        if is_kept_out(&services, address) {
+            return;
+        }
+        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+            let services = Arc::clone(&services);
+            tokio::spawn(async move {
+                metrics::serve(stream, services).await;
+                drop(place);
+            });
+        }
+    })
+    .await;
+}
+
+async fn accept_with(listener: &TcpListener, mut admit: impl FnMut(TcpStream, SocketAddr)) {
     let mut last_complaint: Option<Instant> = None;
     loop {
         match listener.accept().await {
-            Ok((stream, address)) => admit(stream, address, &gate),
+            Ok((stream, address)) => admit(stream, address),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 if last_complaint.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
@@ -370,11 +446,18 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
+/// True when protected mode refuses who comes from this address.
+fn is_kept_out(services: &Services, address: SocketAddr) -> bool {
+    services.config.protected_mode()
+        && services.acl.default_needs_no_password()
+        && !address.ip().to_canonical().is_loopback()
+}
+
 fn admit(stream: TcpStream, address: SocketAddr, gate: &Arc<Gate>) {
     let services = gate.services();
     let refusal = if services.clients.connected() >= services.config.clients_max() {
         Some(&b"-ERR max number of clients reached\r\n"[..])
-    } else if services.config.is_protected() && !address.ip().to_canonical().is_loopback() {
+    } else if is_kept_out(services, address) {
         Some(PROTECTED)
     } else {
         None
@@ -382,11 +465,7 @@ fn admit(stream: TcpStream, address: SocketAddr, gate: &Arc<Gate>) {
     services.stats.add(Counter::Connections, 1);
     if let Some(text) = refusal {
         services.stats.add(Counter::RejectedConnections, 1);
-        let mut stream = stream;
-        tokio::spawn(async move {
-            let sent = stream.write_all(text);
-            drop(tokio::time::timeout(Duration::from_secs(1), sent).await);
-        });
+        crate::net::send_and_close(stream, text);
         return;
     }
     if let Err(error) = prepare(&stream, &services.config) {
@@ -416,7 +495,11 @@ struct Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        self.gate.services().clients.remove(self.id);
+        let services = self.gate.services();
+        if std::thread::panicking() {
+            services.stats.add(Counter::ClientPanics, 1);
+        }
+        services.clients.remove(self.id);
     }
 }
 
@@ -463,7 +546,9 @@ fn load_dump(
         }
     };
     let progress = &services.load_progress;
-    let loaded = load::load(keyspace, path, services.clock.now(), progress, cancelled, report)?;
+    let now = services.clock.now();
+    let uses = uses_at(&services.config, now);
+    let loaded = load::load(keyspace, path, now, uses, progress, cancelled, report)?;
     match services.saver.replace_functions(path, loaded)? {
         None => tracing::info!("no dump at {}: starting empty", path.display()),
         Some(loaded) => {
@@ -493,4 +578,67 @@ fn run_id() -> String {
 /// What the end of the server needs of an order; a signal is one as well.
 fn signal_order() -> ShutdownOrder {
     ShutdownOrder { mode: ShutdownMode::Default, force: false, failed: None }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// What a client is told that comes from `address`, before it says anything; `None` when it is
+    /// let in.
+    async fn told(server: &Server, address: &str) -> Option<String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connecting = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(connecting, listener.accept());
+        let (mut client, (stream, _)) = (client.unwrap(), accepted.unwrap());
+        let settle: Arc<Background> = Arc::clone(&server.background);
+        let (keyspace, services) = (Arc::clone(&server.keyspace), Arc::clone(&server.services));
+        let gate = Arc::new(Gate::new(keyspace, services, settle));
+        admit(stream, SocketAddr::new(address.parse().unwrap(), 5_000), &gate);
+        client.write_all(b"PING\r\n").await.unwrap();
+        let mut reply = vec![0; 1_000];
+        let read = client.read(&mut reply).await.unwrap();
+        reply.truncate(read);
+        (reply != b"+PONG\r\n").then(|| String::from_utf8(reply).unwrap())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn without_a_password_only_this_machine_is_served() {
+        let dir = std::env::temp_dir().join(format!("my_redis-protected-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let options = StartOptions {
+            port: 0,
+            dir: dir.clone(),
+            save: Vec::new(),
+            shards: 1,
+            ..StartOptions::default()
+        };
+        let server = Server::start(options, Clock::System).await.unwrap();
+        let set = |name: &'static str, value: &'static str| {
+            let pairs = [(name.as_bytes(), value.as_bytes())];
+            server.services.config.set(pairs.into_iter()).unwrap();
+            server.services.acl.set_default_password(|| server.services.config.password());
+        };
+        for near in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(told(&server, near).await, None, "{near}");
+        }
+        let far = ["192.0.2.1", "10.0.0.1", "fd00::1", "::ffff:192.0.2.1"];
+        for address in far {
+            let text = told(&server, address).await.unwrap();
+            assert!(text.starts_with("-DENIED "), "{address}: {text}");
+            assert!(text.ends_with("--protected-mode no.\r\n"), "{address}: {text}");
+        }
+        assert_eq!(server.services.stats.get(Counter::RejectedConnections), 4);
+        set("protected-mode", "no");
+        assert_eq!(told(&server, "192.0.2.1").await, None);
+        set("protected-mode", "yes");
+        assert!(told(&server, "192.0.2.1").await.is_some());
+        set("requirepass", "secret");
+        let text = told(&server, "192.0.2.1").await.unwrap();
+        assert_eq!(text, "-NOAUTH Authentication required.\r\n");
+        server.stop_background();
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }

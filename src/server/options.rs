@@ -5,9 +5,10 @@
 //! is wrong with the command line is told in one line.
 
 use crate::config::{DebugAccess, OPTIONS, OptionSpec, StartOptions, find, parse_save_rules};
-use crate::config::{SaveRule, Settings};
+use crate::config::{Operation, SaveRule, Settings, Supervision};
 use crate::util::log::LogLevel;
 use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use structopt::StructOpt;
 use structopt::clap::{AppSettings, ErrorKind};
@@ -28,7 +29,8 @@ use structopt::clap::{AppSettings, ErrorKind};
 The dump is loaded at the start, and saved by --save, by SAVE and BGSAVE, and at the end
 (SIGINT, SIGTERM, SHUTDOWN).
 FILE has the syntax of redis.conf; options of the command line go before it. Most options can be
-changed while the server runs: CONFIG SET; see docs/configuration.md.
+changed while the server runs: CONFIG SET; see docs/configuration.md. Whatever can stand in FILE
+can be given here as well, with two dashes before its name, users among it.
 
 EXAMPLES:
     my_redis_server
@@ -103,6 +105,24 @@ struct Options {
     /// debug, verbose, notice or warning [default: notice]
     #[structopt(long, value_name = "level")]
     loglevel: Option<String>,
+    /// Log to this file instead of standard error
+    #[structopt(long, value_name = "file")]
+    logfile: Option<String>,
+    /// Log to the system's log as well [default: no]
+    #[structopt(long, value_name = "yes/no")]
+    syslog_enabled: Option<String>,
+    /// Write the process number to this file
+    #[structopt(long, value_name = "file")]
+    pidfile: Option<String>,
+    /// Go into the background [default: no]
+    #[structopt(long, value_name = "yes/no")]
+    daemonize: Option<String>,
+    /// Tell no, systemd or auto when the server is ready [default: no]
+    #[structopt(long, value_name = "whom")]
+    supervised: Option<String>,
+    /// Port at which metrics can be read; 0 is none [default: 0]
+    #[structopt(long, value_name = "port")]
+    metrics_port: Option<String>,
 }
 
 /// What the command line and the file give together.
@@ -171,12 +191,27 @@ impl Given {
 }
 
 impl Options {
+    fn operation(&self, given: &Given) -> Result<Operation, String> {
+        let text = |name, value: &Option<String>| given.text(name, value.as_deref());
+        Ok(Operation {
+            log_file: text("logfile", &self.logfile)?.into(),
+            syslog_enabled: given.flag("syslog-enabled", &self.syslog_enabled)?,
+            syslog_ident: given.text("syslog-ident", None)?,
+            syslog_facility: given.text("syslog-facility", None)?,
+            pid_file: text("pidfile", &self.pidfile)?.into(),
+            daemonize: given.flag("daemonize", &self.daemonize)?,
+            supervision: Supervision::from_name(&text("supervised", &self.supervised)?),
+            metrics_port: given.number("my-redis-metrics-port", &self.metrics_port)?,
+        })
+    }
+
     fn into_start_options(
         self,
         file: Option<PathBuf>,
         settings: Settings,
     ) -> Result<StartOptions, String> {
         let given = Given { settings };
+        let operation = self.operation(&given)?;
         let dump_file_name = given.text("dbfilename", self.dbfilename.as_deref())?;
         if dump_file_name.is_empty() || dump_file_name.contains(['/', '\0']) {
             return Err("Invalid value for '--dbfilename': it must be a file name alone".into());
@@ -186,6 +221,7 @@ impl Options {
             None => given.text("dir", None)?.into(),
         };
         Ok(StartOptions {
+            operation,
             port: given.number("port", &self.port)?,
             bind: given.addresses(&self.bind)?,
             backlog: given.number("tcp-backlog", &self.tcp_backlog)?,
@@ -196,6 +232,9 @@ impl Options {
             rdb_checksum: given.flag("rdbchecksum", &self.rdbchecksum)?,
             debug_access: DebugAccess::from_name(
                 &given.text("enable-debug-command", self.enable_debug_command.as_deref())?,
+            ),
+            protected_access: DebugAccess::from_name(
+                &given.text("enable-protected-configs", None)?,
             ),
             snapshot_memory_bytes: given
                 .number("my-redis-snapshot-memory", &self.snapshot_memory)?,
@@ -237,6 +276,7 @@ pub fn from_command_line() -> Result<StartOptions, Stop> {
 }
 
 fn read(arguments: impl Iterator<Item = OsString>) -> Result<StartOptions, Stop> {
+    let (arguments, lines) = take_lines(arguments);
     let options = Options::from_iter_safe(arguments).map_err(|error| match error.kind {
         ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed => Stop::Print(error.message),
         _ => {
@@ -244,14 +284,50 @@ fn read(arguments: impl Iterator<Item = OsString>) -> Result<StartOptions, Stop>
             Stop::Wrong(line.strip_prefix("error: ").unwrap_or(line).to_owned())
         }
     })?;
-    let (file, settings) = match options.file.as_deref() {
+    let (file, mut settings) = match options.file.as_deref() {
         None => (None, Settings::default()),
         Some(path) => {
             let settings = Settings::read(path).map_err(|error| Stop::File(error.to_string()))?;
             (Some(path.canonicalize().unwrap_or_else(|_| path.to_owned())), settings)
         }
     };
+    for words in lines {
+        settings.add(&words).map_err(|reason| {
+            let line = String::from_utf8_lossy(&words.join(&b' ')).into_owned();
+            Stop::Wrong(format!("Invalid option '--{line}': {reason}"))
+        })?;
+    }
     options.into_start_options(file, settings).map_err(Stop::Wrong)
+}
+
+/// Parts the arguments into those that `Options` knows and others that could stand in a file, each
+/// with the words up to the next option.
+fn take_lines(arguments: impl Iterator<Item = OsString>) -> (Vec<OsString>, Vec<Vec<Vec<u8>>>) {
+    let mut help = Vec::new();
+    // Writing to a Vec cannot fail.
+    let _infallible = Options::clap().write_help(&mut help);
+    let is_line = |name: &[u8]| {
+        let shown = [b"--", name, b" "].concat();
+        let is_own = help.windows(shown.len()).any(|part| part == shown);
+        let known = [b"user", &b"include"[..]].contains(&name) || find(name).is_some();
+        known && !is_own
+    };
+    let (mut own, mut lines) = (Vec::new(), Vec::<Vec<Vec<u8>>>::new());
+    let mut is_in_line = false;
+    for argument in arguments {
+        if let Some(name) = argument.as_bytes().strip_prefix(b"--") {
+            is_in_line = is_line(name);
+            if is_in_line {
+                lines.push(vec![name.to_vec()]);
+                continue;
+            }
+        }
+        match lines.last_mut().filter(|_| is_in_line) {
+            Some(line) => line.push(argument.into_vec()),
+            None => own.push(argument),
+        }
+    }
+    (own, lines)
 }
 
 #[cfg(test)]
@@ -320,6 +396,41 @@ mod tests {
         let text = "Invalid value '0' for '--maxclients': argument must be between 1 and \
                     4294967295 inclusive";
         assert_eq!(parse(&["--maxclients", "0"]).err(), Some(Stop::Wrong(text.to_owned())));
+    }
+
+    #[test]
+    fn whatever_can_stand_in_a_file_can_be_given() {
+        let line = [
+            "--maxmemory",
+            "1gb",
+            "--user",
+            "alice",
+            "on",
+            ">secret",
+            "--port",
+            "7000",
+            "--client-output-buffer-limit",
+            "normal 1 2 3",
+            "--user",
+            "bob",
+            "--lfu-decay-time",
+            "5",
+            "--enable-protected-configs",
+            "local",
+        ];
+        let options = parse(&line).unwrap();
+        assert_eq!(options.port, 7_000);
+        assert_eq!(options.protected_access, DebugAccess::Local);
+        assert_eq!(options.settings.value("maxmemory"), Some(&b"1073741824"[..]));
+        assert_eq!(options.settings.value("lfu-decay-time"), Some(&b"5"[..]));
+        let users = options.settings.users();
+        assert_eq!(users[0], [&b"alice"[..], b"on", b">secret"]);
+        assert_eq!(users[1], [b"bob"]);
+        for wrong in [&["--maxmemory", "x"][..], &["--maxmemory"], &["--user"], &["--hz", "1", "2"]]
+        {
+            let Err(Stop::Wrong(text)) = parse(wrong) else { panic!("{wrong:?}") };
+            assert_eq!(text.lines().count(), 1, "{text}");
+        }
     }
 
     #[test]

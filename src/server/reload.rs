@@ -1,6 +1,7 @@
 //! Saving and loading again while clients wait, and a server that sleeps: DEBUG RELOAD and SLEEP.
 
 use crate::command::context::Services;
+use crate::command::eviction::uses_at;
 use crate::persist::dump::DumpOptions;
 use crate::persist::saver::SaveError;
 use std::time::Duration;
@@ -26,7 +27,8 @@ pub(super) async fn reload(services: &Services, saves: bool) -> Result<(), &'sta
     if saves {
         save(services).await.map_err(|_| NOT_SAVED)?;
     }
-    match services.saver.reload(services.clock.now()).await {
+    let now = services.clock.now();
+    match services.saver.reload(now, uses_at(&services.config, now)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(NOT_LOADED),
     }
@@ -35,7 +37,7 @@ pub(super) async fn reload(services: &Services, saves: bool) -> Result<(), &'sta
 /// Saves, in the place of a save that may be running.
 async fn save(services: &Services) -> Result<(), SaveError> {
     loop {
-        match services.saver.start(DumpOptions::from(&services.config)) {
+        match services.saver.start(DumpOptions::at(services.clock.now(), &services.config)) {
             Ok(ticket) => return ticket.await.unwrap_or(Err(SaveError::Panicked)),
             Err(SaveError::AlreadyRunning) => {
                 services.saver.cancel();

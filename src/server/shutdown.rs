@@ -7,6 +7,7 @@
 use crate::command::context::{ShutdownMode, ShutdownOrder};
 use crate::persist::dump::DumpOptions;
 use crate::persist::saver::SaveError;
+use crate::server::supervisor::Supervisor;
 use crate::server::{Server, failed, outcome_of_loading, signal_order};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -77,14 +78,30 @@ impl Signals {
 
 impl Server {
     /// Serves until a signal or SHUTDOWN ends the server.
-    pub(super) async fn run_until_told(mut self, mut signals: Signals) -> ExitCode {
+    pub(super) async fn run_until_told(
+        mut self,
+        mut signals: Signals,
+        supervisor: &Supervisor,
+    ) -> ExitCode {
         self.introduce();
+        supervisor.write_pid_file();
+        let code = self.serve_until_told(&mut signals, supervisor).await;
+        supervisor.remove_pid_file();
+        code
+    }
+
+    async fn serve_until_told(
+        &mut self,
+        signals: &mut Signals,
+        supervisor: &Supervisor,
+    ) -> ExitCode {
         let mut first = tokio::select! {
             loaded = outcome_of_loading(&mut self.loaded) => match loaded {
                 Ok(()) => None,
                 Err(error) => return failed(&error),
             },
-            event = next_event(&mut signals, &mut self.orders) => Some(event),
+            event = next_event(signals, &mut self.orders) => Some(event),
+            never = supervisor.be_patient("Loading the dump") => match never {},
         };
         if let Some(event) = &first
             && self.stop_loading().await
@@ -98,8 +115,12 @@ impl Server {
         loop {
             let event = match first.take() {
                 Some(event) => event,
-                None => next_event(&mut signals, &mut self.orders).await,
+                None => {
+                    supervisor.ready();
+                    next_event(signals, &mut self.orders).await
+                }
             };
+            supervisor.stopping();
             let order = match event {
                 Event::Order(order) => order,
                 Event::Signal(name) => {
@@ -111,9 +132,11 @@ impl Server {
                 ended = self.end(&order) => ended,
                 name = signals.next() => {
                     self.services.saver.remove_own_temporary();
+                    supervisor.remove_pid_file();
                     tracing::warn!("{name} again: ending without saving");
                     std::process::exit(1);
                 }
+                never = supervisor.be_patient("Ending in order") => match never {},
             };
             if ended {
                 self.stop_background();
@@ -177,7 +200,7 @@ impl Server {
 
     async fn last_save(&self) -> Result<(), SaveError> {
         loop {
-            let options = DumpOptions::from(&self.services.config);
+            let options = DumpOptions::at(self.services.clock.now(), &self.services.config);
             match self.services.saver.start(options) {
                 Ok(ticket) => return ticket.await.unwrap_or(Err(SaveError::Panicked)),
                 // The save rules were quicker.

@@ -5,13 +5,15 @@
 //! one is set.
 
 use crate::command::context::Services;
-use crate::command::dispatch::Settle;
+use crate::command::dispatch::{Gate, Settle};
+use crate::command::eviction::Room;
 use crate::command::notify::{publish_events, tell_changes};
+use crate::config::OutputLimits;
 use crate::keyspace::{AfterUnlock, Garbage, Keyspace};
 use crate::persist::dump::DumpOptions;
 use crate::persist::planted::{self, Bug};
 use crate::persist::saver::{SaveError, Saver};
-use crate::stats::{Counter, Sample};
+use crate::stats::{Counter, Rhythm, Task};
 use crate::util::allocator;
 use crate::util::clock::{Stopwatch, UnixMillis};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,6 +22,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
+use tokio::runtime::Handle;
 
 /// The sweeper looks at the clock at least this often, in case the clock was set.
 const SWEEP_SLEEP_MAX: Duration = Duration::from_millis(500);
@@ -31,8 +34,14 @@ const FREE_HERE_COST_MAX: usize = 64;
 const SAVE_RETRY_DELAY: Duration = Duration::from_secs(5);
 /// Background work that panicked rests this long, so that it cannot take up the machine.
 const RESTART_DELAY: Duration = Duration::from_millis(500);
+/// A step of making room that was shorter has done nothing.
+const IDLE_STEP_NANOS: u64 = 100_000;
+/// Tasks for each thread that is to wake up: one of them may take several.
+const WAKING_TASKS: usize = 16;
 /// The allocator gives back what has been free for so long.
 const GIVE_BACK_EVERY: Duration = Duration::from_secs(1);
+/// In so many tenths of a second the limits of output are looked at once.
+const OUTPUT_LOOKS_EVERY: u64 = 10;
 
 /// Takes what commands leave to be done after their locks.
 #[derive(Debug)]
@@ -71,12 +80,13 @@ impl Background {
     ) -> std::io::Result<()> {
         let (sender, receiver) = mpsc::channel();
         *self.garbage.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
-        let of_dropper = Arc::clone(&services);
-        let dropper = spawn("dropper", &services, move || free_garbage(&receiver, &of_dropper))?;
+        let (of_dropper, workers) = (Arc::clone(&services), Handle::try_current().ok());
+        let free = move |task: &Task| free_garbage(&receiver, &of_dropper, workers.as_ref(), task);
+        let dropper = spawn("dropper", &services, free)?;
         let background = Arc::clone(self);
         let of_sweeper = Arc::clone(&services);
-        let sweeper =
-            spawn("sweeper", &services, move || background.sweep(&keyspace, &of_sweeper))?;
+        let sweep = move |task: &Task| background.sweep(&keyspace, &of_sweeper, task);
+        let sweeper = spawn("sweeper", &services, sweep)?;
         let _first = self.sweeper.set(sweeper.thread().clone());
         let _first = self.services.set(services);
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,9 +114,13 @@ impl Background {
         }
     }
 
-    fn sweep(&self, keyspace: &Keyspace, services: &Services) {
+    fn sweep(&self, keyspace: &Keyspace, services: &Services, task: &Task) {
         while !self.stopped.load(Ordering::SeqCst) {
-            planted::strike(Bug::PanicInTheSweeper, services.saver.path());
+            task.beat();
+            if planted::strikes(Bug::EndOfTheSweeper, &services.saver.path()) {
+                return;
+            }
+            planted::strike(Bug::PanicInTheSweeper, &services.saver.path());
             if services.sweep_paused.load(Ordering::SeqCst) {
                 thread::park_timeout(SWEEP_SLEEP_MAX);
                 continue;
@@ -122,9 +136,12 @@ impl Background {
             }
             let wanted = services.wanted_events();
             let began = Stopwatch::start();
-            let swept = keyspace.sweep_expired(now, wanted, |after| self.settle(after, None));
+            let swept = keyspace.sweep_expired(now, wanted, |after| {
+                task.beat();
+                self.settle(after, None);
+            });
             if swept.removed > 0 {
-                note_latency(services, "expire-cycle", began.elapsed_nanos());
+                services.note_latency("expire-cycle", began.elapsed_nanos());
                 services.stats.note_expire_lag(swept.lag_max_ms);
                 services.stats.add(Counter::ExpiredKeys, swept.removed);
             }
@@ -135,14 +152,6 @@ impl Background {
                 thread::park_timeout(sleep.min(SWEEP_SLEEP_MAX));
             }
         }
-    }
-}
-
-/// Notes an event among the spikes of latency if it took long.
-fn note_latency(services: &Services, event: &'static str, nanos: u64) {
-    if services.config.observation().latency_nanos().is_some_and(|least| nanos >= least) {
-        let unix_seconds = services.clock.now().0.div_euclid(1_000);
-        services.stats.latency.add(event, Sample { unix_seconds, millis: nanos / 1_000_000 });
     }
 }
 
@@ -182,17 +191,34 @@ impl Settle for Background {
 }
 
 /// Frees what is large, and sees to it that free memory does not stay with a server that is idle.
-fn free_garbage(receiver: &Receiver<Garbage>, services: &Services) {
+fn free_garbage(
+    receiver: &Receiver<Garbage>,
+    services: &Services,
+    workers: Option<&Handle>,
+    task: &Task,
+) {
     loop {
+        task.beat();
         match receiver.recv_timeout(GIVE_BACK_EVERY) {
             Ok(garbage) => {
                 let cost = i64::try_from(garbage.cost()).unwrap_or(i64::MAX);
                 drop(garbage);
                 services.stats.note_lazyfree_pending(-cost);
             }
-            Err(RecvTimeoutError::Timeout) => allocator::give_back(false),
+            Err(RecvTimeoutError::Timeout) => match allocator::rest() {
+                true => workers.into_iter().for_each(wake_workers),
+                false => allocator::give_back(false),
+            },
             Err(RecvTimeoutError::Disconnected) => return,
         }
+    }
+}
+
+/// Has the threads that serve clients do something, and rest again: what they have allocated and
+/// others have freed is theirs until then.
+fn wake_workers(workers: &Handle) {
+    for _ in 0..WAKING_TASKS * workers.metrics().num_workers() {
+        workers.spawn(tokio::task::yield_now());
     }
 }
 
@@ -200,59 +226,84 @@ fn free_garbage(receiver: &Receiver<Garbage>, services: &Services) {
 fn spawn(
     name: &'static str,
     services: &Arc<Services>,
-    work: impl Fn() + Send + 'static,
+    work: impl Fn(&Task) + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
     let services = Arc::clone(services);
+    let task = services.stats.tasks.add(name, Rhythm::Steady);
     thread::Builder::new().name(name.to_owned()).spawn(move || {
         // Whatever is left half done is behind locks that do not mind, or ends the process.
-        while catch_unwind(AssertUnwindSafe(&work)).is_err() {
-            tell_restart(name, &services);
+        while catch_unwind(AssertUnwindSafe(|| work(&task))).is_err() {
+            tell_restart(&task, &services);
             thread::sleep(RESTART_DELAY);
         }
+        task.note_end();
     })
 }
 
 /// Runs a task for ever: one that panics is begun anew.
-pub async fn supervise<Work>(
-    name: &'static str,
+pub(super) async fn supervise<Work>(
+    task: Arc<Task>,
     services: Arc<Services>,
-    work: impl Fn() -> Work + Send + 'static,
+    work: impl Fn(Arc<Task>) -> Work + Send + 'static,
 ) where
     Work: Future<Output = ()> + Send + 'static,
 {
-    while let Err(end) = tokio::spawn(work()).await
+    while let Err(end) = tokio::spawn(work(Arc::clone(&task))).await
         && end.is_panic()
     {
-        tell_restart(name, &services);
+        tell_restart(&task, &services);
         tokio::time::sleep(RESTART_DELAY).await;
     }
+    task.note_end();
 }
 
-fn tell_restart(name: &str, services: &Services) {
+/// Begins what is done again and again beside the clients.
+pub fn begin(gate: Arc<Gate>) {
+    let services = Arc::clone(gate.services());
+    let looked_after = Arc::clone(&services);
+    let work = move |task| look_after(Arc::clone(&looked_after), task);
+    let task = services.stats.tasks.add("looking_after", Rhythm::Steady);
+    tokio::spawn(supervise(task, Arc::clone(&services), work));
+    let task = services.stats.tasks.add("making_room", Rhythm::None);
+    tokio::spawn(supervise(task, services, move |_| make_room(Arc::clone(&gate))));
+}
+
+fn tell_restart(task: &Task, services: &Services) {
     services.stats.add(Counter::BackgroundRestarts, 1);
-    tracing::error!("{name} has panicked and begins anew");
+    task.note_restart();
+    tracing::error!("the task '{}' has panicked and begins anew", task.name());
 }
 
 /// Does what is due ten times a second, for ever: saves by the rules, ends connections that are
 /// silent for too long, and takes the figures for what happens per second.
-pub async fn look_after(services: Arc<Services>) {
+async fn look_after(services: Arc<Services>, task: Arc<Task>) {
     let mut every = tokio::time::interval(Duration::from_millis(100));
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut saves = 0;
+    let (mut saves, mut ticks) = (0, 0_u64);
     loop {
         every.tick().await;
+        task.beat();
         services.stats.sample();
         end_silent_clients(&services);
+        services.count_clients();
+        ticks += 1;
+        if ticks.is_multiple_of(OUTPUT_LOOKS_EVERY) {
+            enforce_output_limits(&services);
+        }
+        if services.config.memory().bytes_max() > 0 {
+            // Buffers grow without a command that makes room.
+            services.eviction.wake();
+        }
         let saved = services.saver.figures();
         if saved.saves != saves {
             saves = saved.saves;
             let nanos = saved.longest_hold_micros.saturating_mul(1_000);
-            note_latency(&services, "save-hold", nanos);
+            services.note_latency("save-hold", nanos);
         }
         let saver = &services.saver;
-        planted::strike(Bug::PanicInTheRules, saver.path());
+        planted::strike(Bug::PanicInTheRules, &saver.path());
         if saver.take_scheduled() || is_due(&services, saver) {
-            match saver.start(DumpOptions::from(&services.config)) {
+            match saver.start(DumpOptions::at(services.clock.now(), &services.config)) {
                 Ok(_ticket) => {}
                 Err(error @ (SaveError::AlreadyRunning | SaveError::NotArmed)) => {
                     tracing::debug!("no save by the rules: {error}");
@@ -263,15 +314,44 @@ pub async fn look_after(services: Arc<Services>) {
     }
 }
 
+/// Makes room whenever a command could not wait until there was enough, for ever.
+async fn make_room(gate: Arc<Gate>) {
+    loop {
+        gate.services().eviction.woken().await;
+        loop {
+            let began = Stopwatch::start();
+            if gate.make_room(gate.services().clock.now()) != Room::Coming {
+                break;
+            }
+            if began.elapsed_nanos() < IDLE_STEP_NANOS {
+                // There was nothing to do but to wait for what others free.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Closes clients for whom too much waits while nothing new is sent to them.
+fn enforce_output_limits(services: &Services) {
+    let limits = services.config.output_limits();
+    if limits != OutputLimits::NONE {
+        services.clients.all().iter().for_each(|client| client.mailbox.enforce(limits));
+    }
+}
+
 fn end_silent_clients(services: &Services) {
     let timeout = services.config.timeout_seconds();
     if timeout == 0 {
         return;
     }
     for client in services.clients.all() {
-        // A subscriber has nothing to say, and who waits must not.
-        let may_be_silent = client.mailbox.is_subscriber() || client.is_blocked();
-        if client.idle_seconds() > timeout && !may_be_silent {
+        if client.is_busy() {
+            client.note_alive();
+            continue;
+        }
+        // In this order: whoever ends a wait notes a sign of life before.
+        if !client.may_be_silent() && client.idle_seconds() > timeout {
             tracing::debug!("closing {}: silent for {timeout} s", client.address);
             client.kill();
         }

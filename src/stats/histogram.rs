@@ -11,6 +11,8 @@
 //! What takes longer than a second counts as a second, as in Redis. The bucket of a value is found
 //! by shifts; nothing is ever resized, so threads may count at the same time.
 
+use crate::stats::commands::bits_of;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bits of a value below which each value has a bucket of its own.
@@ -69,15 +71,9 @@ const BLOCK: usize = 64;
 
 const _: () = assert!(BUCKETS.div_ceil(BLOCK) <= u64::BITS as usize);
 
-/// The buckets of the blocks that have their bit in `used`, in ascending order.
-fn buckets_of(mut used: u64) -> impl Iterator<Item = usize> {
-    let blocks = std::iter::from_fn(move || {
-        let block = used.trailing_zeros() as usize;
-        // The lowest bit goes.
-        used &= used.checked_sub(1)?;
-        Some(block)
-    });
-    blocks.flat_map(|block| block * BLOCK..((block + 1) * BLOCK).min(BUCKETS))
+/// The buckets of a block.
+fn buckets_of(block: usize) -> Range<usize> {
+    block * BLOCK..((block + 1) * BLOCK).min(BUCKETS)
 }
 
 /// Counts that several threads may raise.
@@ -110,8 +106,8 @@ impl Histogram {
 
     pub(super) fn reset(&self) {
         // The marks stay: who counts just now may have found its block marked.
-        for number in buckets_of(self.used.load(Ordering::Relaxed)) {
-            if let Some(count) = self.counts.get(number) {
+        for block in bits_of(self.used.load(Ordering::Relaxed)) {
+            for count in self.counts.get(buckets_of(block)).unwrap_or_default() {
                 count.store(0, Ordering::Relaxed);
             }
         }
@@ -119,48 +115,41 @@ impl Histogram {
 }
 
 /// The durations of one command's calls, as they were at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Durations {
+    /// The blocks in which there is something, one behind the other.
     counts: Vec<u64>,
     /// As in the histogram.
     used: u64,
     total: u64,
 }
 
-impl Default for Durations {
-    fn default() -> Self {
-        Self { counts: vec![0; BUCKETS], used: 0, total: 0 }
-    }
-}
-
 impl Durations {
-    pub(super) fn add(&mut self, histogram: &Histogram) {
-        let used = histogram.used.load(Ordering::Relaxed);
-        self.used |= used;
-        for number in buckets_of(used) {
-            let count = histogram.counts.get(number);
-            let count = count.map_or(0, |count| count.load(Ordering::Relaxed));
-            if let Some(sum) = self.counts.get_mut(number) {
-                *sum += count;
-            }
-            self.total += count;
-        }
-    }
-
-    /// Forgets all of them.
-    pub(super) fn clear(&mut self) {
-        for number in buckets_of(std::mem::take(&mut self.used)) {
-            if let Some(count) = self.counts.get_mut(number) {
-                *count = 0;
-            }
-        }
+    /// Makes these the sum of `histograms`. Cost: O(blocks in use).
+    pub(super) fn read(&mut self, histograms: &[&Histogram]) {
+        let used = |histogram: &&Histogram| histogram.used.load(Ordering::Relaxed);
+        self.used = histograms.iter().map(used).fold(0, |sum, used| sum | used);
         self.total = 0;
+        self.counts.clear();
+        self.counts.resize(self.used.count_ones() as usize * BLOCK, 0);
+        for (block, sums) in bits_of(self.used).zip(self.counts.chunks_exact_mut(BLOCK)) {
+            for histogram in histograms {
+                let counts = histogram.counts.get(buckets_of(block)).unwrap_or_default();
+                for (sum, count) in sums.iter_mut().zip(counts) {
+                    let count = count.load(Ordering::Relaxed);
+                    *sum += count;
+                    self.total += count;
+                }
+            }
+        }
     }
 
     /// The buckets in which there is something, and how much.
     fn counted(&self) -> impl Iterator<Item = (usize, u64)> {
-        let count = |number| (number, self.counts.get(number).copied().unwrap_or(0));
-        buckets_of(self.used).map(count).filter(|(_, count)| *count > 0)
+        let blocks = bits_of(self.used).zip(self.counts.chunks_exact(BLOCK));
+        let counts =
+            blocks.flat_map(|(block, counts)| (block * BLOCK..).zip(counts.iter().copied()));
+        counts.filter(|(_, count)| *count > 0)
     }
 
     /// Number of calls.
@@ -246,8 +235,14 @@ mod tests {
             hdr.record(nanos).unwrap();
         }
         let mut durations = Durations::default();
-        durations.add(&ours);
+        durations.read(&[&ours]);
         assert_eq!(durations.calls(), 10_000);
+        let (mut twice, other) = (Durations::default(), Histogram::default());
+        other.count(7);
+        twice.read(&[&ours, &other, &ours]);
+        assert_eq!(twice.calls(), 20_001);
+        assert_eq!(twice.percentile(100.0), durations.percentile(100.0));
+        assert_eq!(twice.cumulative().last().map(|(_, calls)| *calls), Some(20_001));
         for percent in [0.0, 25.0, 50.0, 75.0, 100.0] {
             assert_eq!(durations.percentile(percent), hdr.value_at_percentile(percent));
         }
@@ -260,12 +255,12 @@ mod tests {
             histogram.count(nanos);
         }
         let mut durations = Durations::default();
-        durations.add(&histogram);
+        durations.read(&[&histogram]);
         let expected = [(1, 3), (2, 4), (33, 5), (66, 6), (264, 7), (1_073_741, 9)];
         assert_eq!(durations.cumulative(), expected);
         histogram.reset();
         let mut durations = Durations::default();
-        durations.add(&histogram);
+        durations.read(&[&histogram]);
         assert!(durations.cumulative().is_empty());
         assert_eq!(durations.percentile(50.0), 0);
     }

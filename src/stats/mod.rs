@@ -8,12 +8,14 @@ mod histogram;
 mod latency;
 mod process;
 mod slow_log;
+mod tasks;
 
 pub use commands::{CallCounts, CommandStats};
 pub use histogram::Durations;
 pub use latency::{EventFigures, LatencyMonitor, Sample};
-pub use process::{Machine, Memory, ProcessorTimes, huge_page_bytes, human_bytes};
+pub use process::{Machine, Memory, ProcessorTimes, huge_page_bytes, human_bytes, used_bytes};
 pub use slow_log::{SlowCall, SlowLog, shortened};
+pub use tasks::{Rhythm, Task, TaskFigures, TaskState, Tasks};
 
 use crossbeam_utils::CachePadded;
 use std::cell::Cell;
@@ -25,9 +27,6 @@ use std::time::{Duration, Instant};
 
 /// Stripes; more threads than this share some.
 const STRIPES: usize = 16;
-
-/// The peak of the memory is read as often as this at most: the system takes its time to tell.
-const PEAK_AGE_MAX: Duration = Duration::from_millis(100);
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,11 +58,20 @@ pub enum Counter {
     ProtocolErrors,
     /// Connections closed because too much waited to be sent.
     OutputLimitDisconnections,
+    /// Keys that gave way because memory was short.
+    EvictedKeys,
+    /// Clients that were disconnected because all together used too much memory.
+    EvictedClients,
     /// Background work that panicked and was begun anew.
     BackgroundRestarts,
+    /// Clients that were closed because their task panicked.
+    ClientPanics,
 }
 
-const COUNTERS: usize = Counter::BackgroundRestarts as usize + 1;
+const COUNTERS: usize = Counter::ClientPanics as usize + 1;
+
+/// What the system says of the memory is not asked for more often.
+const SYSTEM_FIGURES_AGE_MAX: Duration = Duration::from_millis(100);
 
 /// Codes of errors that are counted; further ones are not.
 const ERROR_CODES_MAX: usize = 64;
@@ -99,7 +107,7 @@ pub struct Stats {
     rates: Mutex<Rates>,
     /// Bytes that the process had before there were any keys.
     startup_bytes: u64,
-    memory: Mutex<MemoryReading>,
+    memory: Mutex<(Memory, Instant)>,
     /// Where the process runs.
     pub machine: Machine,
     /// What each command costs.
@@ -108,13 +116,8 @@ pub struct Stats {
     pub slow_log: SlowLog,
     /// The latest spikes of latency.
     pub latency: LatencyMonitor,
-}
-
-/// The memory as it was at a moment.
-#[derive(Debug)]
-struct MemoryReading {
-    memory: Memory,
-    at: Instant,
+    /// The work in the background.
+    pub tasks: Tasks,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -141,27 +144,28 @@ impl Stats {
             lazyfree_pending: AtomicI64::new(0),
             errors: Mutex::default(),
             rates: Mutex::default(),
-            startup_bytes: memory.resident_bytes,
-            memory: Mutex::new(MemoryReading { memory, at: Instant::now() }),
+            startup_bytes: memory.used_bytes,
+            memory: Mutex::new((memory, Instant::now())),
             machine: Machine::this(),
             commands: CommandStats::new(commands),
             slow_log: SlowLog::default(),
             latency: LatencyMonitor::default(),
+            tasks: Tasks::default(),
         }
     }
 
-    /// The memory of the process now; a peak that is over may be missing for [`PEAK_AGE_MAX`].
+    /// The memory of the process: what is in use now, and what the system knows of it no more than
+    /// 100 ms ago, as in Redis. Cost: O(threads), and at times one read of a short file.
     #[must_use]
     pub fn memory(&self) -> Memory {
-        let mut reading = lock(&self.memory);
-        if reading.at.elapsed() > PEAK_AGE_MAX {
-            *reading = MemoryReading { memory: Memory::now(), at: Instant::now() };
-        } else {
-            let resident = process::resident_bytes();
-            reading.memory.resident_bytes = resident;
-            reading.memory.peak_bytes = reading.memory.peak_bytes.max(resident);
+        let mut known = lock(&self.memory);
+        let (memory, asked_at) = &mut *known;
+        let asks_system = asked_at.elapsed() >= SYSTEM_FIGURES_AGE_MAX;
+        memory.refresh(asks_system);
+        if asks_system {
+            *asked_at = Instant::now();
         }
-        reading.memory
+        *memory
     }
 
     /// Adds `count` to a counter. Cost: one addition in a cache line of this thread's own.

@@ -1,8 +1,9 @@
 //! What the system says of this process: memory and processor time.
 //!
-//! Memory is what the system counts as resident. The allocator has no figure of its own that could
-//! be had without unsafe code, and what is resident is what an operator pays for.
+//! Memory in use is what was allocated and not freed, by the allocator's own count. In a program
+//! with another allocator, as tests are, it is what the system counts as resident.
 
+use crate::util::allocator;
 use nix::sys::resource::{UsageWho, getrusage};
 use std::fs;
 use std::path::PathBuf;
@@ -11,10 +12,14 @@ use std::time::Duration;
 /// Memory of the process and of the machine, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// In physical memory now.
-    pub resident_bytes: u64,
+    /// Allocated and not freed.
+    pub used_bytes: u64,
     /// The most that ever was.
     pub peak_bytes: u64,
+    /// What the allocator has from the system for that.
+    pub committed_bytes: u64,
+    /// In physical memory now.
+    pub resident_bytes: u64,
     /// Of the machine.
     pub total_bytes: u64,
 }
@@ -23,13 +28,42 @@ impl Memory {
     /// The present figures; 0 where the system does not tell.
     #[must_use]
     pub fn now() -> Self {
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let machine = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        Self {
-            resident_bytes: kilobytes(&status, "VmRSS:") * 1_024,
-            peak_bytes: kilobytes(&status, "VmHWM:") * 1_024,
-            total_bytes: kilobytes(&machine, "MemTotal:") * 1_024,
+        let mut memory =
+            Self { total_bytes: kilobytes(&machine, "MemTotal:") * 1_024, ..Self::default() };
+        memory.refresh(true);
+        memory
+    }
+
+    /// Reads again what changes. What only the system knows is asked for if `asks_system`, and
+    /// else is what it was; what is in use is always that of now.
+    pub(super) fn refresh(&mut self, asks_system: bool) {
+        let used = allocator::used_bytes();
+        if used == 0 {
+            let resident = resident_bytes();
+            self.resident_bytes = resident;
+            self.used_bytes = resident;
+            self.peak_bytes = self.peak_bytes.max(resident);
+            self.committed_bytes = resident;
+            return;
         }
+        self.used_bytes = used;
+        self.peak_bytes = allocator::peak_bytes();
+        if asks_system {
+            self.resident_bytes = resident_bytes();
+            // Pages that were never written to count only for the allocator.
+            self.committed_bytes = allocator::committed_bytes().min(self.resident_bytes);
+        }
+        self.committed_bytes = self.committed_bytes.max(used);
+    }
+}
+
+/// The bytes that are allocated and not freed, as [`Memory::used_bytes`]. Cost: O(threads).
+#[must_use]
+pub fn used_bytes() -> u64 {
+    match allocator::used_bytes() {
+        0 => resident_bytes(),
+        used => used,
     }
 }
 
@@ -147,7 +181,8 @@ mod tests {
     #[test]
     fn the_system_tells_of_this_process() {
         let memory = Memory::now();
-        assert!(memory.resident_bytes > 0 && memory.peak_bytes >= memory.resident_bytes / 2);
+        assert!(memory.resident_bytes > 0 && memory.used_bytes > 0);
+        assert!(memory.peak_bytes >= memory.used_bytes / 2);
         assert!(memory.total_bytes > memory.resident_bytes);
         let resident = resident_bytes();
         assert!(resident > memory.resident_bytes / 2 && resident < memory.resident_bytes * 2);
