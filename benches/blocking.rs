@@ -24,12 +24,14 @@ mod support;
 use hdrhistogram::Histogram;
 use std::cell::{Cell, RefCell};
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use support::{Client, OURS, Outcome, Server};
-use support::{check_programs, heading, median, number, output_of, request};
+use structopt::StructOpt;
+use support::options::chosen;
+use support::{Client, Common, Outcome, Record, Rounds, Server};
+use support::{check_programs, pin_self, request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
@@ -38,22 +40,7 @@ use tokio::task::LocalSet;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "\
-usage: cargo bench --bench blocking -- [OPTION...]
-
-  --scenes LIST     of paced,burst,flood (default: all)
-  --workers N       connections that wait (default 1000)
-  --hz N            pushes a second in paced (default 1000)
-  --producers N     connections that push in flood (default 8)
-  --seconds N       length of each measurement (default 5)
-  --rounds N        how often each is repeated, the servers in turn (default 5)
-  --both            the server on all cores, not only on the first
-  --ours PROGRAM    the server to measure (default: the release build)
-  --redis PROGRAM   the server to measure it against (default: redis-server)";
-
-const TABLE: &str = "\
-| scene | server | hand-overs/s | p50 us | p99 us | max us | CPU us |
-|---|---|--:|--:|--:|--:|--:|";
+const SCENES: &[&str] = &["paced", "burst", "flood"];
 
 /// Digits of an element: nanoseconds since the bench began.
 const ELEMENT_BYTES: usize = 20;
@@ -63,51 +50,37 @@ const REPLY_BYTES: usize = "*2\r\n$5\r\nqueue\r\n$20\r\n\r\n".len() + ELEMENT_BY
 /// Times of what is pushed before this are not measured.
 const WARM_UP: Duration = Duration::from_millis(500);
 
+/// Queues with many waiting workers, beside redis-server.
+#[derive(StructOpt)]
 struct Options {
+    #[structopt(flatten)]
+    common: Common,
+    /// Of paced,burst,flood [default: all]
+    #[structopt(long, value_name = "LIST", require_delimiter = true)]
     scenes: Vec<String>,
+    /// Connections that wait
+    #[structopt(long, value_name = "N", default_value = "1000")]
     workers: usize,
+    /// Pushes a second in paced
+    #[structopt(long, value_name = "N", default_value = "1000")]
     hz: usize,
+    /// Connections that push in flood
+    #[structopt(long, value_name = "N", default_value = "8")]
     producers: usize,
-    seconds: usize,
-    rounds: usize,
+    /// Length of each measurement [default: 5]
+    #[structopt(long, value_name = "N")]
+    seconds: Option<usize>,
+    /// How often each is repeated, the servers in turn [default: 5]
+    #[structopt(long, value_name = "N")]
+    rounds: Option<usize>,
+    /// The server on all cores, not only on the first
+    #[structopt(long)]
     both: bool,
-    ours: PathBuf,
-    redis: PathBuf,
 }
 
 impl Options {
-    /// Reads the command line; `None` if help was asked for.
-    fn parse(mut args: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
-        let mut options = Self {
-            scenes: ["paced", "burst", "flood"].map(str::to_owned).to_vec(),
-            workers: 1_000,
-            hz: 1_000,
-            producers: 8,
-            seconds: 5,
-            rounds: 5,
-            both: false,
-            ours: OURS.into(),
-            redis: "redis-server".into(),
-        };
-        while let Some(name) = args.next() {
-            let mut value = || args.next().ok_or(format!("{name} needs a value"));
-            match name.as_str() {
-                "--scenes" => options.scenes = value()?.split(',').map(str::to_owned).collect(),
-                "--workers" => options.workers = number(&value()?)?,
-                "--hz" => options.hz = number(&value()?)?,
-                "--producers" => options.producers = number(&value()?)?,
-                "--seconds" => options.seconds = number(&value()?)?,
-                "--rounds" => options.rounds = number(&value()?)?,
-                "--both" => options.both = true,
-                "--ours" => options.ours = value()?.into(),
-                "--redis" => options.redis = value()?.into(),
-                // Cargo's own, for every bench.
-                "--bench" => {}
-                "-h" | "--help" => return Ok(None),
-                _ => return Err(format!("unknown option {name}\n{USAGE}")),
-            }
-        }
-        Ok(Some(options))
+    fn seconds(&self) -> usize {
+        self.common.pick(self.seconds, 5, 2)
     }
 }
 
@@ -224,7 +197,7 @@ fn measure(scene: &str, options: &Options, program: &Path) -> Outcome<Figures> {
         Rc::new(Shared { began, times, handed_over: Cell::new(0), warm: Cell::new(u128::MAX) });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = LocalSet::new();
-    let length = Duration::from_secs(options.seconds as u64);
+    let length = Duration::from_secs(options.seconds() as u64);
     let processor = local.block_on(&runtime, async {
         for _ in 0..options.workers {
             tokio::task::spawn_local(work(connect(server.port).await, Rc::clone(&shared)));
@@ -246,49 +219,44 @@ fn measure(scene: &str, options: &Options, program: &Path) -> Outcome<Figures> {
     let times = shared.times.borrow();
     let count = shared.handed_over.get() as f64;
     let at = |quantile| times.value_at_quantile(quantile) as f64 / 1_000.0;
-    let measured = options.seconds as f64;
+    let measured = options.seconds() as f64;
     let (middle, high, most) = (at(0.5), at(0.99), times.max() as f64 / 1_000.0);
     Ok([count / measured, middle, high, most, processor * 1e6 / count])
 }
 
-fn run() -> Outcome<()> {
-    let Some(options) = Options::parse(std::env::args().skip(1))? else {
-        println!("{USAGE}");
-        return Ok(());
-    };
-    check_programs(&options.redis)?;
-    let version = |program| Ok::<_, String>(Server::start(program, None)?.version(program));
-    heading(&version(&options.ours)?, &version(&options.redis)?);
+/// Measures a scene in rounds, and prints a row of each server.
+fn repeat(scene: &str, options: &Options, record: &mut Record) -> Outcome<()> {
+    let title = |what: &str| format!("{scene}: {what}");
+    let name = |what: &str| format!("blocking/{scene}/{what}");
+    let mut rounds = [
+        Rounds::more(name("rate"), title("hand-overs"), "a second"),
+        Rounds::new(name("p50"), title("p50"), "µs"),
+        Rounds::new(name("p99"), title("p99"), "µs"),
+        Rounds::new(name("max"), title("longest"), "µs"),
+        Rounds::new(name("cpu"), title("CPU"), "µs a hand-over"),
+    ];
+    for _ in 0..options.common.pick(options.rounds, 5, 1) {
+        for (who, program) in options.common.programs() {
+            let figures = measure(scene, options, program)?;
+            rounds.iter_mut().zip(figures).for_each(|(rounds, value)| rounds.add(who, value));
+        }
+    }
+    rounds.iter().try_for_each(|rounds| record.note(rounds))
+}
+
+fn run(options: &Options) -> Outcome<()> {
+    check_programs(&options.common)?;
+    let scenes = chosen(&options.scenes, SCENES)?;
+    let mut record = Record::open(&options.common)?;
     let places = if options.both { "on all cores" } else { "on one core, the workers on another" };
-    println!("{} workers; the server {places}.\n\n{TABLE}", options.workers);
+    println!("{} workers; the server {places}.\n", options.workers);
+    record.head();
     if !options.both {
-        output_of("taskset", &["-p", "-c", "1", &std::process::id().to_string()]);
+        pin_self("1");
     }
-    for scene in &options.scenes {
-        let mut rounds: [Vec<Figures>; 2] = [Vec::new(), Vec::new()];
-        for _ in 0..options.rounds {
-            for (program, figures) in [&options.redis, &options.ours].into_iter().zip(&mut rounds) {
-                figures.push(measure(scene, &options, program)?);
-            }
-        }
-        for (name, rounds) in ["Redis", "ours"].into_iter().zip(&rounds) {
-            let of = |column: usize| median(rounds.iter().map(|figures| figures[column]));
-            let [rate, middle, high, most] = [0, 1, 2, 3].map(of);
-            let cpu = of(4);
-            println!(
-                "| {scene} | {name} | {rate:.0} | {middle:.0} | {high:.0} | {most:.0} | {cpu:.1} |"
-            );
-        }
-    }
-    Ok(())
+    scenes.iter().try_for_each(|scene| repeat(scene, options, &mut record))
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => {
-            eprintln!("blocking: {reason}");
-            ExitCode::FAILURE
-        }
-    }
+    support::main("blocking", run)
 }

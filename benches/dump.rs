@@ -12,18 +12,9 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
-use support::{Client, OURS, Outcome, Server, check_programs, heading, median, number, text};
-
-const USAGE: &str = "\
-usage: cargo bench --bench dump -- [OPTION...]
-
-  --data LIST       of strings,hashes,lists,deadlines,large,streams (default: all)
-  --rounds N        turns of each server (default 5)
-  --divide N        a data set of one part in N: a first look
-  --cores LIST      the processors that both servers may use, as taskset takes them
-  --keep FOLDER     leave the dumps there, and use those that are there already
-  --ours PROGRAM    the server to measure (default: the release build)
-  --redis PROGRAM   the server to measure it against (default: redis-server)";
+use structopt::StructOpt;
+use support::options::{Who, chosen};
+use support::{Client, Common, Outcome, Record, Rounds, Server, check_programs, median, text};
 
 const REDIS_FILE: &str = "redis.rdb";
 const OUR_FILE: &str = "ours.rdb";
@@ -112,49 +103,26 @@ fn request<W: AsRef<str>>(words: &[W]) -> Vec<u8> {
     support::request(&words)
 }
 
+/// SAVE and the load at the start, beside redis-server.
+#[derive(StructOpt)]
 struct Options {
+    #[structopt(flatten)]
+    common: Common,
+    /// Of strings,hashes,lists,deadlines,large,streams [default: all]
+    #[structopt(long, value_name = "LIST", require_delimiter = true)]
     data: Vec<String>,
-    rounds: usize,
-    divisor: usize,
+    /// Turns of each server [default: 5]
+    #[structopt(long, value_name = "N")]
+    rounds: Option<usize>,
+    /// A data set of one part in N [default: 1]
+    #[structopt(long, value_name = "N")]
+    divide: Option<usize>,
+    /// The processors that both servers may use, as taskset takes them
+    #[structopt(long, value_name = "LIST")]
     cores: Option<String>,
+    /// Leave the dumps there, and use those that are there already
+    #[structopt(long, value_name = "FOLDER", parse(from_os_str))]
     keep: Option<PathBuf>,
-    ours: PathBuf,
-    redis: PathBuf,
-}
-
-impl Options {
-    /// Reads the command line; `None` if help was asked for.
-    fn parse(mut args: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
-        let mut options = Self {
-            data: DATA.iter().map(|data| data.name.to_owned()).collect(),
-            rounds: 5,
-            divisor: 1,
-            cores: None,
-            keep: None,
-            ours: OURS.into(),
-            redis: "redis-server".into(),
-        };
-        while let Some(name) = args.next() {
-            let mut value = || args.next().ok_or(format!("{name} needs a value"));
-            match name.as_str() {
-                "--data" => options.data = value()?.split(',').map(str::to_owned).collect(),
-                "--rounds" => options.rounds = number(&value()?)?,
-                "--divide" => options.divisor = number(&value()?)?,
-                "--cores" => options.cores = Some(value()?),
-                "--keep" => options.keep = Some(value()?.into()),
-                "--ours" => options.ours = value()?.into(),
-                "--redis" => options.redis = value()?.into(),
-                // Cargo's own, for every bench.
-                "--bench" => {}
-                "-h" | "--help" => return Ok(None),
-                _ => return Err(format!("unknown option {name}\n{USAGE}")),
-            }
-        }
-        match options.data.iter().find(|name| DATA.iter().all(|data| data.name != **name)) {
-            Some(name) => Err(format!("unknown data {name}\n{USAGE}")),
-            None => Ok(Some(options)),
-        }
-    }
 }
 
 /// What one turn of one server gave.
@@ -209,61 +177,64 @@ fn file_bytes(path: &Path) -> Outcome<f64> {
 }
 
 /// Measures one data set and prints its rows.
-fn measure(options: &Options, data: &Data, folder: &Path) -> Outcome<()> {
+fn measure(options: &Options, data: &Data, folder: &Path, record: &mut Record) -> Outcome<()> {
     let (redis_path, our_path) = (folder.join(REDIS_FILE), folder.join(OUR_FILE));
     if !redis_path.exists() {
-        let (redis, _) = started(&options.redis, options, folder, REDIS_FILE)?;
-        redis.fill((data.requests)(options.divisor))?;
+        let (redis, _) = started(&options.common.redis, options, folder, REDIS_FILE)?;
+        redis.fill((data.requests)(options.common.pick(options.divide, 1, 20)))?;
         save(&redis)?;
     }
     if !our_path.exists() {
         std::fs::copy(&redis_path, &our_path).map_err(text)?;
-        save(&started(&options.ours, options, folder, OUR_FILE)?.0)?;
+        save(&started(&options.common.ours, options, folder, OUR_FILE)?.0)?;
     }
     let (mut saves, mut loads, mut taken_over) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..options.rounds {
-        let (redis, their_load) = started(&options.redis, options, folder, REDIS_FILE)?;
+    for _ in 0..options.common.pick(options.rounds, 5, 2) {
+        let (redis, their_load) = started(&options.common.redis, options, folder, REDIS_FILE)?;
         let their_save = save(&redis)?;
         drop(redis);
-        let (ours, our_load) = started(&options.ours, options, folder, OUR_FILE)?;
+        let (ours, our_load) = started(&options.common.ours, options, folder, OUR_FILE)?;
         saves.push((their_save, save(&ours)?));
         loads.push((their_load, our_load));
         drop(ours);
-        let (_ours, our_load) = started(&options.ours, options, folder, REDIS_FILE)?;
+        let (_ours, our_load) = started(&options.common.ours, options, folder, REDIS_FILE)?;
         taken_over.push((their_load, our_load));
     }
     let (redis_bytes, our_bytes) = (file_bytes(&redis_path)?, file_bytes(&our_path)?);
-    for (what, rounds, our_bytes) in [
-        ("SAVE", saves, our_bytes),
-        ("load", loads, our_bytes),
-        ("load of Redis' dump", taken_over, redis_bytes),
+    for (name, what, rounds, our_bytes) in [
+        ("save", "SAVE", saves, our_bytes),
+        ("load", "load", loads, our_bytes),
+        ("take-over", "load of Redis' dump", taken_over, redis_bytes),
     ] {
-        let what = format!("{} | {what}", data.content);
-        println!("{}", row(&what, &rounds, redis_bytes, our_bytes));
+        let title = format!("{} | {what}", data.content);
+        println!("{}", row(&title, &rounds, redis_bytes, our_bytes));
+        let title = format!("{}: {what}", data.content);
+        let mut times = Rounds::new(format!("dump/{}/{name}", data.name), title, "ms");
+        for (redis, ours) in rounds {
+            times.add(Who::Redis, redis.seconds * 1e3);
+            times.add(Who::Ours, ours.seconds * 1e3);
+        }
+        record.keep(&times)?;
     }
     Ok(())
 }
 
-fn run() -> Outcome<()> {
-    let Some(options) = Options::parse(std::env::args().skip(1))? else {
-        println!("{USAGE}");
-        return Ok(());
-    };
-    check_programs(&options.redis)?;
-    let version = |program| Ok::<_, String>(Server::start(program, None)?.version(program));
-    heading(&version(&options.ours)?, &version(&options.redis)?);
-    println!("{} rounds.\n", options.rounds);
+fn run(options: &Options) -> Outcome<()> {
+    check_programs(&options.common)?;
+    let names: Vec<&str> = DATA.iter().map(|data| data.name).collect();
+    let names = chosen(&options.data, &names)?;
+    let mut record = Record::open(&options.common)?;
     println!(
         "| data | what | Redis ms | ours ms | ratio | Redis MB/s | ours MB/s | Redis CPU s \
          | ours CPU s | ratio |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"
     );
     let unkept = std::env::temp_dir().join(format!("bench-dump-{}", std::process::id()));
     let mut outcome = Ok(());
-    for data in DATA.iter().filter(|data| options.data.iter().any(|name| name == data.name)) {
+    for data in DATA.iter().filter(|data| names.contains(&data.name)) {
         let folder = options.keep.as_ref().unwrap_or(&unkept).join(data.name);
         outcome = std::fs::create_dir_all(&folder)
             .map_err(text)
-            .and_then(|()| measure(&options, data, &folder));
+            .and_then(|()| measure(options, data, &folder, &mut record));
         if outcome.is_err() {
             break;
         }
@@ -275,11 +246,5 @@ fn run() -> Outcome<()> {
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => {
-            eprintln!("dump: {reason}");
-            ExitCode::FAILURE
-        }
-    }
+    support::main("dump", run)
 }

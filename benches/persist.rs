@@ -8,7 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that meets the unexpected has to stop")]
 
 use criterion::{BatchSize, Criterion, Throughput};
-use my_redis::keyspace::{AfterUnlock, Keyspace, NewDeadline};
+use my_redis::keyspace::{AfterUnlock, Keyspace, NewDeadline, Uses};
 use my_redis::persist::dump::{self, DumpOptions, SaveControl, Saved};
 use my_redis::persist::functions::NoFunctions;
 use my_redis::persist::load::{self, LoadProgress};
@@ -31,9 +31,9 @@ const ENCODED_VALUES: usize = 1_000;
 const SHARDS: usize = 64;
 const NOW: UnixMillis = UnixMillis(1_000_000);
 const PACKED: DumpOptions =
-    DumpOptions { compress: true, checksum: true, aside_bytes_max: u64::MAX };
+    DumpOptions { compress: true, checksum: true, aside_bytes_max: u64::MAX, uses: None };
 const PLAIN: DumpOptions =
-    DumpOptions { compress: false, checksum: true, aside_bytes_max: u64::MAX };
+    DumpOptions { compress: false, checksum: true, aside_bytes_max: u64::MAX, uses: None };
 
 /// A folder that is removed at the end.
 struct Folder(PathBuf);
@@ -111,9 +111,16 @@ fn save_and_load(criterion: &mut Criterion, folder: &Path) {
             || Keyspace::new(SHARDS),
             |keyspace| {
                 let progress = LoadProgress::default();
-                let loaded =
-                    load::load(&keyspace, &path, NOW, &progress, &AtomicBool::new(false), |_| ())
-                        .unwrap();
+                let loaded = load::load(
+                    &keyspace,
+                    &path,
+                    NOW,
+                    Uses::NONE,
+                    &progress,
+                    &AtomicBool::new(false),
+                    |_| (),
+                )
+                .unwrap();
                 assert_eq!(loaded.map(|loaded| loaded.keys), Some(KEYS as u64));
                 keyspace
             },

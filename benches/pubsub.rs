@@ -19,62 +19,39 @@
 mod support;
 
 use hdrhistogram::Histogram;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
-use support::{OURS, Outcome, Server, check_programs, heading, number, request, text};
+use structopt::StructOpt;
+use support::{Common, Outcome, Record, Rounds, Server, check_programs, request, text};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-const USAGE: &str = "\
-usage: cargo bench --bench pubsub -- [OPTION...]
-
-  --subscribers N   subscribers of the fan-out (default 1000)
-  --messages N      messages of the fan-out (default 5000), and of the latency four times as many
-  --bytes N         bytes of a message (default 100)
-  --rounds N        rounds of each (default 3)
-  --ours PROGRAM    the server to measure (default: the release build)
-  --redis PROGRAM   the server to measure it against (default: redis-server)";
 
 /// Messages that are published before the answer to the first of them is awaited.
 const AHEAD: usize = 16;
 
+/// Publish/subscribe beside redis-server: fan-out and latency.
+#[derive(StructOpt)]
 struct Options {
+    #[structopt(flatten)]
+    common: Common,
+    /// Subscribers of the fan-out
+    #[structopt(long, value_name = "N", default_value = "1000")]
     subscribers: usize,
-    messages: usize,
+    /// Messages of the fan-out [default: 5000], and of the latency four times as many
+    #[structopt(long, value_name = "N")]
+    messages: Option<usize>,
+    /// Bytes of a message
+    #[structopt(long, value_name = "N", default_value = "100")]
     bytes: usize,
-    rounds: usize,
-    ours: PathBuf,
-    redis: PathBuf,
+    /// Rounds of each [default: 3]
+    #[structopt(long, value_name = "N")]
+    rounds: Option<usize>,
 }
 
 impl Options {
-    /// Reads the command line; `None` if help was asked for.
-    fn parse(mut args: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
-        let mut options = Self {
-            subscribers: 1_000,
-            messages: 5_000,
-            bytes: 100,
-            rounds: 3,
-            ours: OURS.into(),
-            redis: "redis-server".into(),
-        };
-        while let Some(name) = args.next() {
-            let mut value = || args.next().ok_or(format!("{name} needs a value"));
-            match name.as_str() {
-                "--subscribers" => options.subscribers = number(&value()?)?,
-                "--messages" => options.messages = number(&value()?)?,
-                "--bytes" => options.bytes = number(&value()?)?,
-                "--rounds" => options.rounds = number(&value()?)?,
-                "--ours" => options.ours = value()?.into(),
-                "--redis" => options.redis = value()?.into(),
-                // Cargo's own, for every bench.
-                "--bench" => {}
-                "-h" | "--help" => return Ok(None),
-                _ => return Err(format!("unknown option {name}\n{USAGE}")),
-            }
-        }
-        Ok(Some(options))
+    fn messages(&self) -> usize {
+        self.common.pick(self.messages, 5_000, 1_000)
     }
 }
 
@@ -126,7 +103,7 @@ fn message_bytes(payload: &[u8]) -> usize {
 async fn fan_out(options: &Options, program: &Path) -> Outcome<(f64, f64)> {
     let server = Server::start(program, None)?;
     let payload = vec![b'm'; options.bytes];
-    let expected = options.messages * message_bytes(&payload);
+    let expected = options.messages() * message_bytes(&payload);
     let mut subscribers = Vec::new();
     for _ in 0..options.subscribers {
         subscribers.push(subscribe(server.port).await?);
@@ -139,17 +116,17 @@ async fn fan_out(options: &Options, program: &Path) -> Outcome<(f64, f64)> {
         .map(|mut stream| tokio::spawn(async move { read_bytes(&mut stream, expected).await }))
         .collect();
     let batch = request(&[b"PUBLISH", b"channel", &payload]).repeat(AHEAD);
-    for _ in 0..options.messages / AHEAD {
+    for _ in 0..options.messages() / AHEAD {
         publisher.write_all(&batch).await.map_err(text)?;
         read_lines(&mut publisher, AHEAD).await?;
     }
-    let rest = options.messages % AHEAD;
+    let rest = options.messages() % AHEAD;
     publisher.write_all(&batch[..batch.len() / AHEAD * rest]).await.map_err(text)?;
     read_lines(&mut publisher, rest).await?;
     for reader in readers {
         reader.await.map_err(|e| e.to_string())??;
     }
-    let deliveries = (options.subscribers * options.messages) as f64;
+    let deliveries = (options.subscribers * options.messages()) as f64;
     let rate = deliveries / began.elapsed().as_secs_f64();
     Ok((rate, (server.processor_seconds()? - used) * 1e6 / deliveries))
 }
@@ -163,7 +140,7 @@ async fn latency(options: &Options, program: &Path) -> Outcome<(f64, f64)> {
         (subscribe(server.port).await?, connect(server.port).await?);
     let publish = request(&[b"PUBLISH", b"channel", &payload]);
     let mut times = Histogram::<u64>::new(3).unwrap();
-    for _ in 0..4 * options.messages {
+    for _ in 0..4 * options.messages() {
         let began = Instant::now();
         publisher.write_all(&publish).await.map_err(text)?;
         read_bytes(&mut subscriber, length).await?;
@@ -174,37 +151,42 @@ async fn latency(options: &Options, program: &Path) -> Outcome<(f64, f64)> {
     Ok((at(0.5), at(0.99)))
 }
 
-async fn run() -> Outcome<()> {
-    let Some(options) = Options::parse(std::env::args().skip(1))? else {
-        println!("{USAGE}");
-        return Ok(());
+/// The figures of all rounds.
+struct Figures {
+    rate: Rounds,
+    used: Rounds,
+    median: Rounds,
+    p99: Rounds,
+}
+
+fn run(options: &Options) -> Outcome<()> {
+    check_programs(&options.common)?;
+    let mut record = Record::open(&options.common)?;
+    let (subscribers, messages) = (options.subscribers, options.messages());
+    println!("{subscribers} subscribers, {messages} messages of {} bytes.\n", options.bytes);
+    record.head();
+    let fan = format!("fan-out to {subscribers} subscribers");
+    let mut figures = Figures {
+        rate: Rounds::more("pubsub/fan/rate", format!("{fan}: throughput"), "deliveries/s"),
+        used: Rounds::new("pubsub/fan/cpu", format!("{fan}: CPU"), "µs a delivery"),
+        median: Rounds::new("pubsub/latency/p50", "publish to receive: p50", "µs"),
+        p99: Rounds::new("pubsub/latency/p99", "publish to receive: p99", "µs"),
     };
-    check_programs(&options.redis)?;
-    let version = |program| Ok::<_, String>(Server::start(program, None)?.version(program));
-    heading(&version(&options.ours)?, &version(&options.redis)?);
-    println!(
-        "{} subscribers, {} messages of {} bytes.\n\n\
-         | server | deliveries/s | CPU us/delivery | latency p50 us | p99 us |\n\
-         |---|--:|--:|--:|--:|",
-        options.subscribers, options.messages, options.bytes
-    );
-    for _ in 0..options.rounds {
-        for (name, program) in [("redis", &options.redis), ("ours", &options.ours)] {
-            let (rate, used) = fan_out(&options, program).await?;
-            let (median, p99) = latency(&options, program).await?;
-            println!("| {name} | {rate:.0} | {used:.2} | {median:.1} | {p99:.1} |");
+    let runtime = tokio::runtime::Runtime::new().map_err(text)?;
+    for _ in 0..options.common.pick(options.rounds, 3, 1) {
+        for (who, program) in options.common.programs() {
+            let (rate, used) = runtime.block_on(fan_out(options, program))?;
+            let (median, p99) = runtime.block_on(latency(options, program))?;
+            figures.rate.add(who, rate);
+            figures.used.add(who, used);
+            figures.median.add(who, median);
+            figures.p99.add(who, p99);
         }
     }
-    Ok(())
+    let Figures { rate, used, median, p99 } = figures;
+    [rate, used, median, p99].iter().try_for_each(|rounds| record.note(rounds))
 }
 
 fn main() -> ExitCode {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    match runtime.block_on(run()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => {
-            eprintln!("pubsub: {reason}");
-            ExitCode::FAILURE
-        }
-    }
+    support::main("pubsub", run)
 }

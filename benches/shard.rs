@@ -13,6 +13,7 @@
 use criterion::{Criterion, Throughput};
 use my_redis::keyspace::{AfterUnlock, Keyspace, NewDeadline, ReadView, Tally};
 use my_redis::util::clock::UnixMillis;
+use my_redis::util::random::Random;
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -29,27 +30,15 @@ const OPERATIONS: u64 = 10_000;
 const NOW: UnixMillis = UnixMillis(1_000_000);
 const VALUE: &[u8] = b"0123456789abcdef";
 
-/// Enough chance for choosing keys (xorshift).
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-}
-
 fn value_len(view: &ReadView<'_>) -> usize {
     view.string().unwrap().map_or(0, |value| black_box(value.bytes()).len())
 }
 
 fn work(keyspace: &Keyspace, names: &[Vec<u8>], read_percent: u64, operations: u64, seed: u64) {
-    let mut chance = Chance(seed);
+    let mut random = Random::new(seed);
     let (mut after, tally) = (AfterUnlock::default(), Tally::default());
     for _ in 0..operations {
-        let number = chance.next();
+        let number = random.next_bits();
         let key = &names[(number >> 32) as usize % KEYS];
         if number % 100 < read_percent {
             black_box(keyspace.read(keyspace.locate(key), NOW, &tally, value_len)).unwrap();
@@ -78,8 +67,7 @@ fn together(
                 let start = &start;
                 scope.spawn(move || {
                     start.wait();
-                    let seed = 0x9e37_79b9_7f4a_7c15 ^ (number + 1);
-                    work(keyspace, names, read_percent, OPERATIONS * iterations, seed);
+                    work(keyspace, names, read_percent, OPERATIONS * iterations, number);
                 })
             })
             .collect();

@@ -23,31 +23,23 @@ use my_redis::data::list::End;
 use my_redis::data::{Hash, List};
 use my_redis::keyspace::{AfterUnlock, Keyspace, NewDeadline, WriteView};
 use my_redis::util::clock::UnixMillis;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
+use structopt::StructOpt;
+use support::options::{Who, chosen};
 use support::probe::Probe;
-use support::{Client, OURS, Outcome, Server, check_programs, heading, number, request};
+use support::{Client, Common, Outcome, Record, Rounds, Server, check_programs, request};
 
 // As in the server: a key is an allocation.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const USAGE: &str = "\
-usage: cargo bench --bench snapshot -- [OPTION...]
-
-  --scenes LIST     of burst,quiet,large,holds (default: all)
-  --keys N          strings of 100 bytes in all scenes but large (default 2000000)
-  --elements N      elements of the list and of the hash in large and holds (default 5000000)
-  --saves N         saves, one after the other (default 3)
-  --hz N            requests of the probe a second (default 1000)
-  --ours PROGRAM    the server to measure (default: the release build)
-  --redis PROGRAM   the server to measure it against (default: redis-server)";
-
 const TABLE: &str = "\
 | scene | server | phase | p50 ms | p99 ms | p99.9 ms | max ms | memory | save s | file MB |
 |---|---|---|--:|--:|--:|--:|--:|--:|--:|";
 
+const SCENES: &[&str] = &["burst", "quiet", "large", HOLDS];
 /// The scene that needs no server.
 const HOLDS: &str = "holds";
 /// How long the probe runs before the first save.
@@ -58,45 +50,39 @@ const SAVE_TIMEOUT: Duration = Duration::from_secs(300);
 const FILL_ELEMENTS: usize = 100;
 const VALUE: &[u8] = &[b'v'; 100];
 
+/// What clients notice of a save, beside redis-server.
+#[derive(StructOpt)]
 struct Options {
+    #[structopt(flatten)]
+    common: Common,
+    /// Of burst,quiet,large,holds [default: all]
+    #[structopt(long, value_name = "LIST", require_delimiter = true)]
     scenes: Vec<String>,
-    keys: usize,
-    elements: usize,
-    saves: usize,
+    /// Strings of 100 bytes in all scenes but large [default: 2000000]
+    #[structopt(long, value_name = "N")]
+    keys: Option<usize>,
+    /// Elements of the list and of the hash in large and holds [default: 5000000]
+    #[structopt(long, value_name = "N")]
+    elements: Option<usize>,
+    /// Saves, one after the other [default: 3]
+    #[structopt(long, value_name = "N")]
+    saves: Option<usize>,
+    /// Requests of the probe a second
+    #[structopt(long, value_name = "N", default_value = "1000")]
     hz: usize,
-    ours: PathBuf,
-    redis: PathBuf,
 }
 
 impl Options {
-    /// Reads the command line; `None` if help was asked for.
-    fn parse(mut args: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
-        let mut options = Self {
-            scenes: ["burst", "quiet", "large", "holds"].map(str::to_owned).to_vec(),
-            keys: 2_000_000,
-            elements: 5_000_000,
-            saves: 3,
-            hz: 1_000,
-            ours: OURS.into(),
-            redis: "redis-server".into(),
-        };
-        while let Some(name) = args.next() {
-            let mut value = || args.next().ok_or(format!("{name} needs a value"));
-            match name.as_str() {
-                "--scenes" => options.scenes = value()?.split(',').map(str::to_owned).collect(),
-                "--keys" => options.keys = number(&value()?)?,
-                "--elements" => options.elements = number(&value()?)?,
-                "--saves" => options.saves = number(&value()?)?,
-                "--hz" => options.hz = number(&value()?)?,
-                "--ours" => options.ours = value()?.into(),
-                "--redis" => options.redis = value()?.into(),
-                // Cargo's own, for every bench.
-                "--bench" => {}
-                "-h" | "--help" => return Ok(None),
-                _ => return Err(format!("unknown option {name}\n{USAGE}")),
-            }
-        }
-        Ok(Some(options))
+    fn keys(&self) -> usize {
+        self.common.pick(self.keys, 2_000_000, 200_000)
+    }
+
+    fn elements(&self) -> usize {
+        self.common.pick(self.elements, 5_000_000, 500_000)
+    }
+
+    fn saves(&self) -> usize {
+        self.common.pick(self.saves, 3, 1)
     }
 }
 
@@ -105,8 +91,8 @@ fn probe_request(scene: &str, options: &Options, number: u64) -> Vec<Vec<u8>> {
     // A multiplicative hash: every key comes, in no order.
     let random = usize::try_from(number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20).unwrap();
     let words = |words: &[&str]| words.iter().map(|word| word.as_bytes().to_vec()).collect();
-    let field = format!("field:{:07}", random % options.elements);
-    let key = format!("key:{:012}", random % options.keys);
+    let field = format!("field:{:07}", random % options.elements());
+    let key = format!("key:{:012}", random % options.keys());
     match (scene, number % 6) {
         ("large", 0) => words(&["HSET", "hash", &field, "12345678"]),
         ("large", 1) => words(&["RPUSH", "list", "12345678"]),
@@ -125,12 +111,16 @@ fn start_probe(scene: &str, options: &Options, port: u16) -> Outcome<Probe> {
     Probe::start(port, options.hz, 1, requests.collect())
 }
 
-/// The times since the last call, as columns of the table.
-fn columns(probe: &Probe) -> String {
+/// Median, 99 %, 99.9 % and most of the times since the last call, in milliseconds.
+fn quantiles(probe: &Probe) -> [f64; 4] {
     let times = probe.take();
     let at = |quantile| times.value_at_quantile(quantile) as f64 / 1e3;
-    let most = times.max() as f64 / 1e3;
-    format!("{:.2} | {:.2} | {:.2} | {most:.2}", at(0.5), at(0.99), at(0.999))
+    [at(0.5), at(0.99), at(0.999), times.max() as f64 / 1e3]
+}
+
+/// They, as columns of the table.
+fn columns(times: &[f64; 4]) -> String {
+    times.map(|millis| format!("{millis:.2}")).join(" | ")
 }
 
 /// redis-benchmark writing until it is dropped.
@@ -138,7 +128,7 @@ struct Writer(Child);
 
 impl Writer {
     fn start(options: &Options, port: u16) -> Outcome<Self> {
-        let (port, keys) = (port.to_string(), options.keys.to_string());
+        let (port, keys) = (port.to_string(), options.keys().to_string());
         let mut command = Command::new("redis-benchmark");
         command.args(["-p", &port, "-n", "1000000000", "-c", "8", "-P", "8", "-r", &keys, "-q"]);
         command.args(["SET", "key:__rand_int__"]).arg("w".repeat(VALUE.len()));
@@ -157,9 +147,9 @@ impl Drop for Writer {
 fn fill(server: &Server, scene: &str, options: &Options) -> Outcome<()> {
     if scene != "large" {
         let set = |n| request(&[b"SET", format!("key:{n:012}").as_bytes(), VALUE]);
-        return server.fill((0..options.keys).map(set));
+        return server.fill((0..options.keys()).map(set));
     }
-    let starts = || (0..options.elements).step_by(FILL_ELEMENTS);
+    let starts = || (0..options.elements()).step_by(FILL_ELEMENTS);
     server.fill(starts().map(|_| {
         let mut args: Vec<&[u8]> = vec![b"RPUSH", b"list"];
         args.resize(2 + FILL_ELEMENTS, b"12345678");
@@ -194,9 +184,45 @@ fn watch_save(server: &Server, client: &mut Client) -> Outcome<f64> {
     }
 }
 
-fn measure(scene: &str, options: &Options, program: &Path) -> Outcome<()> {
+/// The figures of a scene: those of the times before the save, during it, and what it took.
+struct Figures {
+    before: Rounds,
+    p50: Rounds,
+    p99: Rounds,
+    most: Rounds,
+    memory: Rounds,
+    seconds: Rounds,
+}
+
+impl Figures {
+    fn new(scene: &str) -> Self {
+        let name = |what: &str| format!("snapshot/{scene}/{what}");
+        let title = |what: &str| format!("{scene}: {what}");
+        Self {
+            before: Rounds::new(name("before"), title("p99 without a save"), "ms"),
+            p50: Rounds::new(name("p50"), title("p50 during a save"), "ms"),
+            p99: Rounds::new(name("p99"), title("p99 during a save"), "ms"),
+            most: Rounds::new(name("max"), title("longest during a save"), "ms"),
+            memory: Rounds::new(name("memory"), title("most memory"), "x that before the save"),
+            seconds: Rounds::new(name("time"), title("time of a save"), "s"),
+        }
+    }
+
+    fn keep(&self, record: &mut Record) -> Outcome<()> {
+        let Self { before, p50, p99, most, memory, seconds } = self;
+        let all = [before, p50, p99, most, memory, seconds];
+        all.into_iter().try_for_each(|rounds| record.keep(rounds).map(drop))
+    }
+}
+
+fn measure(
+    scene: &str,
+    options: &Options,
+    (who, program): (Who, &Path),
+    figures: &mut Figures,
+) -> Outcome<()> {
     let server = Server::start(program, None)?;
-    let name = server.version(program);
+    let name = who.name();
     fill(&server, scene, options)?;
     let mut client = Client::connect(server.port)?;
     let writer = (scene == "burst").then(|| Writer::start(options, server.port)).transpose()?;
@@ -204,55 +230,63 @@ fn measure(scene: &str, options: &Options, program: &Path) -> Outcome<()> {
     std::thread::sleep(Duration::from_secs(1));
     probe.take();
     std::thread::sleep(CALM);
-    println!("| {scene} | {name} | before | {} | | | |", columns(&probe));
-    for _ in 0..options.saves {
+    let times = quantiles(&probe);
+    figures.before.add(who, times[1]);
+    println!("| {scene} | {name} | before | {} | | | |", columns(&times));
+    for _ in 0..options.saves() {
         let before = server.memory_bytes()?;
         probe.take();
         let began = Instant::now();
         client.ask(&[b"BGSAVE"])?;
         let peak = watch_save(&server, &mut client)?;
-        let (took, times) = (began.elapsed().as_secs_f64(), columns(&probe));
+        let (took, times) = (began.elapsed().as_secs_f64(), quantiles(&probe));
         let files = std::fs::read_dir(&server.folder).map_err(support::text)?;
         let bytes = files.flatten().filter_map(|file| Some(file.metadata().ok()?.len())).max();
         println!(
-            "| {scene} | {name} | saving | {times} | {:.2} x | {took:.2} | {:.0} |",
+            "| {scene} | {name} | saving | {} | {:.2} x | {took:.2} | {:.0} |",
+            columns(&times),
             peak / before,
             bytes.unwrap_or(0) as f64 / 1e6
         );
+        figures.p50.add(who, times[0]);
+        figures.p99.add(who, times[1]);
+        figures.most.add(who, times[3]);
+        figures.memory.add(who, peak / before);
+        figures.seconds.add(who, took);
         std::thread::sleep(Duration::from_secs(1));
     }
     drop(writer);
     probe.stop()
 }
 
-fn run() -> Outcome<()> {
-    let Some(options) = Options::parse(std::env::args().skip(1))? else {
-        println!("{USAGE}");
-        return Ok(());
-    };
-    check_programs(&options.redis)?;
-    let version = |program| Ok::<_, String>(Server::start(program, None)?.version(program));
-    heading(&version(&options.ours)?, &version(&options.redis)?);
+fn run(options: &Options) -> Outcome<()> {
+    check_programs(&options.common)?;
+    let scenes = chosen(&options.scenes, SCENES)?;
+    let mut record = Record::open(&options.common)?;
     println!(
         "{} keys; {} elements; probe {}/s.\n\n{TABLE}",
-        options.keys, options.elements, options.hz
+        options.keys(),
+        options.elements(),
+        options.hz
     );
-    for scene in options.scenes.iter().filter(|scene| *scene != HOLDS) {
-        for program in [&options.redis, &options.ours] {
-            measure(scene, &options, program)?;
+    for scene in scenes.iter().filter(|scene| **scene != HOLDS) {
+        let mut figures = Figures::new(scene);
+        for program in options.common.programs() {
+            measure(scene, options, program, &mut figures)?;
         }
+        figures.keep(&mut record)?;
     }
-    if options.scenes.iter().any(|scene| scene == HOLDS) {
-        holds(&options);
+    if scenes.contains(&HOLDS) {
+        holds(options, &mut record)?;
     }
     Ok(())
 }
 
 /// Walks a keyspace of this process as a save does, while nobody else uses it.
-fn holds(options: &Options) {
+fn holds(options: &Options, record: &mut Record) -> Outcome<()> {
     let keyspace = Keyspace::new(64);
     let (now, mut after) = (UnixMillis(1), AfterUnlock::default());
-    for number in 0..options.keys {
+    for number in 0..options.keys() {
         let key = format!("key:{number:012}");
         let set = |view: &mut WriteView<'_>| view.set_string(VALUE, NewDeadline::Set(None));
         keyspace.write(keyspace.locate(key.as_bytes()), now, &mut after, set).unwrap();
@@ -264,7 +298,7 @@ fn holds(options: &Options) {
         keyspace.write(keyspace.locate(b"list"), now, &mut after, change).unwrap();
         began.elapsed()
     };
-    push(options.elements);
+    push(options.elements());
     let mut after = AfterUnlock::default();
     let mut set = |from: usize, count: usize| {
         let set = |hash: &mut Hash| {
@@ -277,20 +311,20 @@ fn holds(options: &Options) {
         keyspace.write(keyspace.locate(b"hash"), now, &mut after, change).unwrap();
         began.elapsed()
     };
-    set(0, options.elements);
+    set(0, options.elements());
     println!("\n| lock held by | times | p50 us | p99 us | max us |\n|---|--:|--:|--:|--:|");
     let mut walks = Histogram::<u64>::new(3).unwrap();
     let mut changes = [walks.clone(), walks.clone()];
-    let record = |times: &mut Histogram<u64>, time: Duration| {
+    let put = |times: &mut Histogram<u64>, time: Duration| {
         times.record(u64::try_from(time.as_micros()).unwrap()).unwrap();
     };
-    for _ in 0..options.saves {
+    for _ in 0..options.saves() {
         let mut snapshot = keyspace.begin_snapshot(u64::MAX).unwrap();
         let [lists, hashes] = &mut changes;
-        record(lists, push(1));
-        record(hashes, set(0, 1));
+        put(lists, push(1));
+        put(hashes, set(0, 1));
         while snapshot.step(&mut |_, _| ()).unwrap() {
-            record(&mut walks, snapshot.last_hold());
+            put(&mut walks, snapshot.last_hold());
         }
     }
     let [lists, hashes] = &changes;
@@ -299,15 +333,17 @@ fn holds(options: &Options) {
         let at = |quantile| times.value_at_quantile(quantile);
         let (middle, high) = (at(0.5), at(0.99));
         println!("| {name} | {} | {middle} | {high} | {} |", times.len(), times.max());
+        let short = name.split(' ').nth(1).unwrap_or_default().replace("'s", "");
+        for (what, value) in [("p99", high), ("max", times.max())] {
+            let title = format!("lock held by {name}: {what}");
+            let mut rounds = Rounds::new(format!("snapshot/holds/{short}/{what}"), title, "µs");
+            rounds.add(Who::Ours, value as f64);
+            record.keep(&rounds)?;
+        }
     }
+    Ok(())
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => {
-            eprintln!("snapshot: {reason}");
-            ExitCode::FAILURE
-        }
-    }
+    support::main("snapshot", run)
 }

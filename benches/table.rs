@@ -7,7 +7,9 @@
 //!
 //! Before the measurements it prints the longest single insert while a table grows to a million
 //! keys: the reason why the table grows one segment at a time. The machine's own interruptions
-//! are in that figure, so the smallest of a few runs is printed.
+//! are in that figure, so the smallest of a few runs is printed. The same for SET while the whole
+//! keyspace grows to ten million keys, by the clock of the thread as well, which stands still while
+//! something else has the core.
 
 #![allow(
     clippy::indexing_slicing,
@@ -17,7 +19,7 @@
 
 use criterion::{BatchSize, Criterion, Throughput};
 use my_redis::data::segmented::{Hashed, OwnedTable};
-use my_redis::keyspace::{AfterUnlock, Keyspace, LOOK_AHEAD_MAX, NewDeadline, Tally};
+use my_redis::keyspace::{AfterUnlock, Keyspace, LOOK_AHEAD_MAX, NewDeadline, Tally, WriteView};
 use my_redis::util::clock::UnixMillis;
 use my_redis::util::hash::KeyHash;
 use std::hint::black_box;
@@ -36,6 +38,9 @@ const VALUE: &[u8] = b"0123456789abcdef";
 /// A stride that is prime to every size, to take keys out of order.
 const STRIDE: usize = 7_368_787;
 const GROWTH_RUNS: usize = 15;
+const KEYSPACE_KEYS: usize = 10_000_000;
+/// No SET is to take longer.
+const LONG: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Default)]
 struct Number(u64);
@@ -84,6 +89,35 @@ fn longest_insert() {
     let (longest, p9999) = (0..GROWTH_RUNS).map(|_| grow()).min().unwrap_or_default();
     println!(
         "figure: longest insert while growing to 1,000,000 keys: {longest:?}, p99.99 {p9999:?}"
+    );
+}
+
+/// The time for which this thread had a core, system calls and page faults included.
+fn thread_time() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(now).unwrap_or_default()
+}
+
+fn longest_set() {
+    let keyspace = Keyspace::new(SHARDS);
+    let mut after = AfterUnlock::default();
+    let (mut longest, mut longest_of_thread) = (Duration::ZERO, Duration::ZERO);
+    let (mut longer, mut longer_of_thread) = (0, 0);
+    for n in 0..KEYSPACE_KEYS {
+        let name = format!("key:{n:012}");
+        let (began, thread_began) = (Instant::now(), thread_time());
+        let key = keyspace.locate(name.as_bytes());
+        let set = |view: &mut WriteView<'_>| view.set_string(VALUE, NewDeadline::Set(None));
+        keyspace.write(key, NOW, &mut after, set).unwrap();
+        let (of_thread, took) = (thread_time() - thread_began, began.elapsed());
+        longest = longest.max(took);
+        longest_of_thread = longest_of_thread.max(of_thread);
+        longer += usize::from(took > LONG);
+        longer_of_thread += usize::from(of_thread > LONG);
+    }
+    println!(
+        "figure: longest SET while growing to {KEYSPACE_KEYS} keys: {longest:?}, on the core \
+         {longest_of_thread:?}; longer than {LONG:?}: {longer}, on the core {longer_of_thread}"
     );
 }
 
@@ -197,7 +231,11 @@ fn keyspace(criterion: &mut Criterion) {
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        println!("with huge pages, other than in the server: {error}");
+    }
     longest_insert();
+    longest_set();
     table(&mut criterion);
     keyspace(&mut criterion);
     criterion.final_summary();

@@ -22,22 +22,14 @@
 mod support;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
+use structopt::StructOpt;
+use support::options::Who;
 use support::{
-    Client, OURS, Outcome, Pipe, Server, check_programs, heading, median, number, output_of,
-    request,
+    Client, Common, Outcome, Pipe, Record, Rounds, Server, check_programs, median, number,
+    pin_self, request,
 };
-
-const USAGE: &str = "\
-usage: cargo bench --bench walk -- [OPTION...]
-
-  --only LIST       rows that begin with one of these, for example 'sort,zadd zset'
-  --rounds N        turns of each server (default 5)
-  --millis N        how long a turn is about to take (default 40)
-  --ours PROGRAM    the server to measure (default: the release build)
-  --redis PROGRAM   the server to measure it against (default: redis-server)";
 
 const ROWS: &str = include_str!("walk.txt");
 
@@ -49,46 +41,26 @@ const KEYS: usize = 1_000;
 const TRIAL_STEPS: usize = 64;
 const WORST: usize = 10;
 
+/// Every command of the table beside redis-server: CPU of the server.
+#[derive(StructOpt)]
 struct Options {
+    #[structopt(flatten)]
+    common: Common,
+    /// Rows that begin with one of these, for example 'sort,zadd zset' [default: all]
+    #[structopt(long, value_name = "LIST", require_delimiter = true)]
     only: Vec<String>,
-    rounds: usize,
-    millis: usize,
-    ours: PathBuf,
-    redis: PathBuf,
+    /// Turns of each server [default: 5]
+    #[structopt(long, value_name = "N")]
+    rounds: Option<usize>,
+    /// How long a turn is about to take [default: 40]
+    #[structopt(long, value_name = "N")]
+    millis: Option<usize>,
 }
 
 impl Options {
-    /// Reads the command line; `None` if help was asked for.
-    fn parse(mut args: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
-        let mut options = Self {
-            only: Vec::new(),
-            rounds: 5,
-            millis: 40,
-            ours: OURS.into(),
-            redis: "redis-server".into(),
-        };
-        while let Some(name) = args.next() {
-            let mut value = || args.next().ok_or(format!("{name} needs a value"));
-            match name.as_str() {
-                "--only" => {
-                    options.only = value()?.split(',').map(str::to_lowercase).collect();
-                }
-                "--rounds" => options.rounds = number(&value()?)?,
-                "--millis" => options.millis = number(&value()?)?,
-                "--ours" => options.ours = value()?.into(),
-                "--redis" => options.redis = value()?.into(),
-                // Cargo's own, for every bench.
-                "--bench" => {}
-                "-h" | "--help" => return Ok(None),
-                _ => return Err(format!("unknown option {name}\n{USAGE}")),
-            }
-        }
-        Ok(Some(options))
-    }
-
     fn takes(&self, row: &Row) -> bool {
         let line = row.line.to_lowercase();
-        self.only.is_empty() || self.only.iter().any(|prefix| line.starts_with(prefix))
+        self.only.is_empty() || self.only.iter().any(|only| line.starts_with(&only.to_lowercase()))
     }
 }
 
@@ -357,7 +329,13 @@ impl Figures {
     }
 }
 
-fn measure(row: &Row, options: &Options, redis: &mut Side, ours: &mut Side) -> Outcome<Figures> {
+/// Measures a row in turns that are about so long.
+fn measure(
+    row: &Row,
+    (rounds_wanted, millis): (usize, usize),
+    redis: &mut Side,
+    ours: &mut Side,
+) -> Outcome<Figures> {
     let of_redis = redis.prepare(row)?;
     let of_ours = ours.prepare(row)?;
     let slowest = match redis.trial(&of_redis) {
@@ -370,7 +348,7 @@ fn measure(row: &Row, options: &Options, redis: &mut Side, ours: &mut Side) -> O
         Err(error) => return Err(format!("redis-server: {error}")),
     };
     let seconds = slowest.map_or_else(|| ours.trial(&of_ours), Ok)?;
-    let wanted = (options.millis as f64 / 1e3 / seconds).ceil() as usize;
+    let wanted = (millis as f64 / 1e3 / seconds).ceil() as usize;
     // What is used up must be there; what is not may be asked for again and again.
     let (passes, steps) = if of_redis.refill_replies > 0 {
         (wanted.div_ceil(row.keys).min(3), row.keys)
@@ -378,7 +356,7 @@ fn measure(row: &Row, options: &Options, redis: &mut Side, ours: &mut Side) -> O
         (1, wanted.max(PIPELINE))
     };
     let mut rounds = Vec::new();
-    for _ in 0..options.rounds {
+    for _ in 0..rounds_wanted {
         let theirs = slowest.map(|_| redis.turn(&of_redis, passes, steps)).transpose()?;
         rounds.push((theirs.unwrap_or(f64::NAN), ours.turn(&of_ours, passes, steps)?));
     }
@@ -390,21 +368,42 @@ fn measure(row: &Row, options: &Options, redis: &mut Side, ours: &mut Side) -> O
     })
 }
 
-fn walk(options: &Options) -> Outcome<()> {
-    let table = Table::read()?;
-    let mut redis = Side::start(&options.redis, &table)?;
-    let mut ours = Side::start(&options.ours, &table)?;
-    let names = ours.asker.ask_all(&[b"COMMAND", b"LIST"])?;
-    heading(&ours.server.version(&options.ours), &redis.server.version(&options.redis));
+/// The commands and the worst rows, as figures.
+fn keep(compared: &[&Figures], slower: usize, record: &mut Record) -> Outcome<()> {
+    let mut rows = Rounds::new("walk/slower", "commands slower than Redis", "rows");
+    rows.add(Who::Ours, slower as f64);
+    record.keep(&rows)?;
+    let mut middle = Rounds::new("walk/median", "median of all rows", "x the CPU of Redis");
+    middle.add(Who::Ours, median(compared.iter().map(|figures| figures.ratio)));
+    record.keep(&middle)?;
+    for (place, figures) in compared.iter().rev().take(WORST).enumerate() {
+        let name = format!("walk/worst/{}", place + 1);
+        let mut rounds = Rounds::new(name, figures.title.clone(), "µs a request");
+        rounds.add(Who::Redis, figures.redis.unwrap_or(f64::NAN));
+        rounds.add(Who::Ours, figures.ours);
+        record.keep(&rounds)?;
+    }
+    Ok(())
+}
+
+/// All rows in the order of their ratio, and what went wrong.
+fn measure_all(
+    options: &Options,
+    table: &Table,
+    redis: &mut Side,
+    ours: &mut Side,
+) -> Outcome<(Vec<Figures>, Vec<String>)> {
+    let common = &options.common;
+    let turns = (common.pick(options.rounds, 5, 3), common.pick(options.millis, 40, 15));
     println!(
         "{CONNECTIONS} connections, pipelines of {PIPELINE}, {} rounds; CPU is the server's, in \
          microseconds a request.\n",
-        options.rounds
+        turns.0
     );
-    output_of("taskset", &["-p", "-c", "1", &std::process::id().to_string()]);
+    pin_self("1");
     let (mut results, mut problems) = (Vec::new(), Vec::new());
     for row in table.rows.iter().filter(|row| options.takes(row)) {
-        match measure(row, options, &mut redis, &mut ours) {
+        match measure(row, turns, redis, ours) {
             Ok(figures) => results.push(figures),
             Err(problem) => {
                 problems.push(format!("{}: {problem}", row.line));
@@ -414,6 +413,18 @@ fn walk(options: &Options) -> Outcome<()> {
         }
     }
     results.sort_by(|one, other| one.ratio.total_cmp(&other.ratio));
+    Ok((results, problems))
+}
+
+fn run(options: &Options) -> Outcome<()> {
+    let common = &options.common;
+    check_programs(common)?;
+    let table = Table::read()?;
+    let mut record = Record::open(common)?;
+    let mut redis = Side::start(&common.redis, &table)?;
+    let mut ours = Side::start(&common.ours, &table)?;
+    let names = ours.asker.ask_all(&[b"COMMAND", b"LIST"])?;
+    let (results, mut problems) = measure_all(options, &table, &mut redis, &mut ours)?;
     let head = "| request | Redis CPU | ours CPU | ratio |\n|---|--:|--:|--:|";
     println!("{head}");
     results.iter().for_each(|result| println!("{}", result.line()));
@@ -427,26 +438,14 @@ fn walk(options: &Options) -> Outcome<()> {
         results.len() - compared.len(),
     );
     compared.iter().rev().take(WORST).for_each(|result| println!("{}", result.line()));
+    if options.only.is_empty() {
+        keep(&compared, slower, &mut record)?;
+    }
     let forgotten = table.forgotten(&names);
     problems.extend(forgotten.iter().map(|name| format!("{name}: no row in walk.txt")));
     if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
 }
 
-fn run() -> Outcome<()> {
-    let Some(options) = Options::parse(std::env::args().skip(1))? else {
-        println!("{USAGE}");
-        return Ok(());
-    };
-    check_programs(&options.redis)?;
-    walk(&options)
-}
-
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => {
-            eprintln!("walk: {reason}");
-            ExitCode::FAILURE
-        }
-    }
+    support::main("walk", run)
 }
