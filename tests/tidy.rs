@@ -19,15 +19,26 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("net", &["protocol", "util"]),
     ("config", &["util"]),
     ("stats", &["util"]),
+    ("acl", &["util"]),
     ("pubsub", &["config", "protocol", "util"]),
     ("script", &["protocol", "util"]),
     ("persist", &["data", "keyspace", "config", "stats", "util"]),
     (
         "command",
-        &["config", "data", "keyspace", "persist", "protocol", "pubsub", "script", "stats", "util"],
+        &[
+            "acl", "config", "data", "keyspace", "persist", "protocol", "pubsub", "script",
+            "stats", "util",
+        ],
     ),
-    ("server", &["command", "config", "keyspace", "net", "persist", "protocol", "stats", "util"]),
+    (
+        "server",
+        &[
+            "acl", "command", "config", "keyspace", "net", "persist", "protocol", "pubsub",
+            "stats", "util",
+        ],
+    ),
     ("client", &["net", "protocol", "util"]),
+    ("stress", &["net", "protocol", "util"]),
 ];
 
 /// A word, the files that may use it (by the beginning of their path under src), and what to use
@@ -36,10 +47,14 @@ const CONFINED: &[(&str, &[&str], &str)] = &[
     ("parking_lot", &["keyspace/lock.rs"], "go through a door of the keyspace"),
     ("SystemTime::now", &["util/clock.rs", "persist/"], "take `now` as an argument"),
     ("tokio::net", &["net/", "server/mod.rs"], "be generic over the stream"),
-    ("structopt", &["server/options.rs", "client/options.rs", "bin/"], "use the parsed options"),
-    ("unsafe ", &["script/stack.rs", "util/allocator.rs"], "write it safely"),
-    ("println!", &["client/", "bin/", "server/options.rs"], "write to the log"),
-    ("eprintln!", &["client/", "bin/", "server/options.rs"], "write to the log"),
+    (
+        "structopt",
+        &["server/options.rs", "client/options.rs", "stress/options.rs", "bin/"],
+        "use the parsed options",
+    ),
+    ("unsafe ", &["script/stack.rs", "util/allocator.rs", "util/thin_bytes.rs"], "write it safely"),
+    ("println!", &["client/", "stress/", "bin/", "server/options.rs"], "write to the log"),
+    ("eprintln!", &["client/", "stress/", "bin/", "server/options.rs"], "write to the log"),
     ("process::exit", &["server/shutdown.rs", "server/options.rs", "client/", "bin/"], "return"),
     ("dbg!", &[], "remove it"),
     ("todo!", &[], "write it"),

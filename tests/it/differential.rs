@@ -19,6 +19,7 @@ mod odd;
 mod places;
 mod scripts;
 mod streams;
+mod users;
 mod values;
 
 use std::collections::HashMap;
@@ -42,6 +43,9 @@ const COMMANDS_ONE_SHARD: usize = 150_000;
 
 /// How many of them two real servers answer, to prove the rules of `compare` sufficient.
 const COMMANDS_TWIN: usize = 40_000;
+
+/// How many are sent as users with random rights.
+const COMMANDS_USERS: usize = 60_000;
 
 /// After this many differences of different kinds the run ends.
 const DIFFERENCES_MAX: usize = 25;
@@ -146,6 +150,10 @@ struct Run {
     kinds: HashMap<String, usize>,
     /// Per command name, how many replies were no error.
     successes: HashMap<Vec<u8>, usize>,
+    /// True when all sessions but the first are those of users with random rights.
+    has_users: bool,
+    /// How many requests were refused for want of rights.
+    denied: usize,
     index: usize,
 }
 
@@ -160,10 +168,22 @@ impl Run {
             differences: Vec::new(),
             kinds: HashMap::new(),
             successes: HashMap::new(),
+            has_users: false,
+            denied: 0,
             index: 0,
         };
         run.restart();
         run
+    }
+
+    /// Has all sessions but the first be those of users with random rights.
+    fn with_users(mut self) -> Self {
+        self.has_users = true;
+        for user in 0..users::USERS {
+            let made = users::set(user, true, self.generator.random());
+            assert!(self.send(0, vec![made]), "{}", self.report(0));
+        }
+        self
     }
 
     /// Empties both servers and opens new connections.
@@ -199,7 +219,19 @@ impl Run {
         while requests.len() < count {
             requests.extend(self.generator.next());
         }
+        requests.iter_mut().for_each(Request::shorten_fields);
         let number = self.generator.random().below(SESSIONS);
+        if self.has_users && self.generator.random().chance(20) {
+            let user = self.generator.random().below(users::USERS);
+            let changed = users::set(user, false, self.generator.random());
+            if !self.send(0, vec![changed]) {
+                return;
+            }
+        }
+        if self.has_users && number > 0 {
+            requests.retain(|request| !users::is_odd(&request.args));
+            requests.splice(..0, users::become_one(number % users::USERS));
+        }
         if self.generator.random().chance(5) {
             let resp3 = self.generator.random().chance(50);
             self.sessions[number] = Session::open(self.ours, self.redis, resp3);
@@ -217,6 +249,7 @@ impl Run {
                 self.record(request, ours, redis, resp3);
                 return false;
             }
+            self.denied += usize::from(redis.as_ref().is_ok_and(|r| r.starts_with(b"-NOPERM")));
             if redis.is_ok_and(|reply| reply[0] != b'-') {
                 let name = request.args[0].to_ascii_uppercase();
                 *self.successes.entry(name).or_default() += 1;
@@ -295,7 +328,7 @@ impl Run {
     /// Reads all keys from both servers and compares types, contents and deadlines. The digest is
     /// of all databases, the rest of that which the session has selected.
     fn check_keyspace(&mut self) {
-        let number = self.generator.random().below(SESSIONS);
+        let number = if self.has_users { 0 } else { self.generator.random().below(SESSIONS) };
         let listing =
             ["DEBUG DIGEST", "DBSIZE", "KEYS *"].map(|line| Request { args: split(line) });
         if !self.send(number, listing.to_vec()) {
@@ -474,6 +507,22 @@ fn random_requests_are_answered_as_by_redis_server_on_many_shards() {
 #[test]
 fn random_requests_are_answered_as_by_redis_server_on_one_shard() {
     compare_server_with_redis("differential on one shard", 1, commands(COMMANDS_ONE_SHARD));
+}
+
+#[test]
+fn users_with_random_rights_are_answered_as_by_redis_server() {
+    let server = Server::start_in_real_time_with(64, |options| {
+        options.databases = DATABASES;
+        options.debug_access = DebugAccess::Local;
+    });
+    let test = "users_with_random_rights_are_answered_as_by_redis_server";
+    let (oracle, seed) = (Oracle::start_with(REDIS_OPTIONS), seed(test));
+    let run = Run::new(server.addr(), oracle.addr(), seed).with_users();
+    let run = run.compare(commands(COMMANDS_USERS));
+    assert!(run.differences.is_empty(), "{}", run.report(seed));
+    let succeeded: usize = run.successes.values().sum();
+    println!("{test}: {} requests, {} denied, {succeeded} done", run.index, run.denied);
+    assert!(run.denied > run.index / 10 && succeeded > run.index / 5);
 }
 
 #[test]

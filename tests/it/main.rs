@@ -11,6 +11,7 @@
 )]
 
 mod blocking;
+mod ceiling;
 mod client;
 mod commands;
 mod concurrency;
@@ -21,13 +22,25 @@ mod differential;
 mod expiry;
 mod faults;
 mod harness;
+mod large;
+mod limits;
 mod linearizability;
 mod many;
 mod notifications;
+mod operation;
+mod panics;
 mod persistence;
 mod protocol;
 mod regressions;
 mod samples;
 mod script_locks;
 mod scripts;
+mod storms;
 mod streams;
+mod stress;
+
+use my_redis::util::allocator::CountingAllocator;
+
+/// That of the server: limits of memory are about what it counts.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;

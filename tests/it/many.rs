@@ -1,9 +1,11 @@
 //! Answers with very many elements, which are written after the locks are released.
 
 use crate::harness::oracle::Oracle;
+use crate::harness::planted::{Ended, in_own_process};
 use crate::harness::server::{MANY_SHARDS, Server};
 use crate::harness::wire::Wire;
 use crate::it;
+use my_redis::keyspace::planted::{Bug, plant};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -161,3 +163,210 @@ it!(fields_whose_time_has_come_are_not_among_them, |server| {
     assert!(reply.starts_with("*11998\r\n"));
     assert!(!reply.contains("\r\nelement:0\r\n") && !reply.contains("\r\nelement:1\r\n"));
 });
+
+it!(all_keys_are_those_of_one_moment_also_when_they_are_many, |server| {
+    const OTHERS: usize = 25_000;
+    const TOKENS: usize = 4;
+    let mut wire = server.wire();
+    for start in (0..OTHERS).step_by(500) {
+        let pairs: String = (start..start + 500).map(|n| format!(" other:{n} x")).collect();
+        wire.run(&format!("MSET{pairs}"));
+    }
+    for token in 0..TOKENS {
+        wire.run(&format!("SET token:{token}:0 x"));
+    }
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for token in 0..TOKENS {
+            let ended = &ended;
+            scope.spawn(move || {
+                let mut wire = server.wire();
+                for step in 0_usize.. {
+                    let (from, to) = (step, step + 1);
+                    wire.expect(
+                        &format!("RENAME token:{token}:{from} token:{token}:{to}"),
+                        "+OK\r\n",
+                    );
+                    if ended.load(Ordering::Relaxed) {
+                        break;
+                    }
+                }
+            });
+        }
+        let saver = scope.spawn(|| {
+            let mut wire = server.wire();
+            for _ in 0..5 {
+                wire.expect("SAVE", "+OK\r\n");
+            }
+        });
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut wire = server.wire();
+                    for _ in 0..15 {
+                        let reply = String::from_utf8(wire.run("KEYS *")).unwrap();
+                        let of = |prefix: &str| {
+                            reply.lines().filter(|line| line.starts_with(prefix)).count()
+                        };
+                        for token in 0..TOKENS {
+                            assert_eq!(of(&format!("token:{token}:")), 1);
+                        }
+                        assert_eq!(of("other:"), OTHERS);
+                        assert_eq!(of("$"), OTHERS + TOKENS);
+                    }
+                })
+            })
+            .collect();
+        let results: Vec<_> = readers.into_iter().map(|reader| reader.join()).collect();
+        ended.store(true, Ordering::Relaxed);
+        results.into_iter().chain([saver.join()]).for_each(|result| result.unwrap());
+    });
+});
+
+it!(all_keys_are_looked_at_while_a_save_goes_on_or_everything_goes, |server| {
+    let mut wire = server.wire();
+    for start in (0..25_000).step_by(500) {
+        let pairs: String = (start..start + 500).map(|n| format!(" other:{n} x")).collect();
+        wire.run(&format!("MSET{pairs}"));
+    }
+    let snapshot = server.keyspace().begin_snapshot(u64::MAX).unwrap();
+    assert!(wire.run("KEYS other:*").starts_with(b"*25000\r\n"));
+    drop(snapshot);
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut wire = server.wire();
+            loop {
+                let reply = wire.run("KEYS *");
+                if reply == b"*0\r\n" {
+                    return;
+                }
+                assert!(reply.starts_with(b"*25000\r\n"));
+            }
+        });
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        wire.expect("FLUSHALL", "+OK\r\n");
+        reader.join().unwrap();
+    });
+});
+
+/// Commands that store what they make of many elements.
+const STORING: &[&str] = &[
+    "SUNIONSTORE to set other",
+    "SINTERSTORE to set other none",
+    "SINTERSTORE to set other",
+    "SDIFFSTORE to set other",
+    "SDIFFSTORE set set other",
+    "SUNIONSTORE to set zset",
+    "ZUNIONSTORE to 2 zset set WEIGHTS 2 3",
+    "ZINTERSTORE to 2 zset other AGGREGATE MAX",
+    "ZDIFFSTORE to 2 zset other",
+    "ZUNIONSTORE to 2 zset list",
+    "ZUNIONSTORE to x zset",
+    "ZUNIONSTORE to 1 zset WEIGHTS x",
+    "ZUNIONSTORE zset 1 zset",
+    "SORT zset ALPHA STORE to",
+    "SORT list ALPHA DESC LIMIT 5 11000 STORE list",
+    "SORT set BY nosort STORE to",
+    "SORT zset BY none LIMIT 5 10500 STORE to",
+    "SORT zset STORE to",
+    "SORT zset ALPHA LIMIT 20 3",
+    "SORT zset",
+    "SORT none STORE to",
+    "ZREMRANGEBYSCORE zset 100 11000",
+    "ZREMRANGEBYSCORE zset x 11000",
+    "ZADD zset 3 element:3",
+    "ZREMRANGEBYLEX to - +",
+    "ZREMRANGEBYRANK zset 0 -1",
+    "ZINTERSTORE to 2 zset set",
+];
+
+#[test]
+fn what_is_stored_of_them_is_what_redis_stores() {
+    let oracle = Oracle::start();
+    let server = Server::start(MANY_SHARDS);
+    for is_in_transaction in [false, true] {
+        let (mut theirs, mut ours) = (Wire::connect(oracle.addr()), server.wire());
+        for wire in [&mut theirs, &mut ours] {
+            wire.run("FLUSHALL");
+            fill(wire);
+        }
+        for line in STORING {
+            let run = |wire: &mut Wire| {
+                if is_in_transaction {
+                    wire.expect("MULTI", "+OK\r\n").expect(line, "+QUEUED\r\n");
+                }
+                let reply = wire.run(if is_in_transaction { "EXEC" } else { line });
+                let kinds: Vec<Vec<u8>> = ["to", "set", "zset"]
+                    .iter()
+                    .flat_map(|key| {
+                        [wire.run(&format!("TYPE {key}")), wire.run(&format!("TTL {key}"))]
+                    })
+                    .collect();
+                let lines = [
+                    "SMEMBERS to",
+                    "ZRANGE to 0 -1 WITHSCORES",
+                    "LRANGE to 0 -1",
+                    "LRANGE list 0 -1",
+                    "SMEMBERS set",
+                    "ZRANGE zset 0 -1 WITHSCORES",
+                ];
+                let contents = lines.map(|line| sorted(&wire.run(line)));
+                (reply, kinds, contents)
+            };
+            assert!(run(&mut theirs) == run(&mut ours), "{line}");
+        }
+    }
+}
+
+/// One client empties `to` and adds to a source in one change, another one stores the union there
+/// all the time: what is there afterwards was made of what was added. The number of times that it
+/// was not, and that there was anything.
+fn stale_results(server: &Server) -> (usize, usize) {
+    let (mut writer, mut storer) = (server.wire(), server.wire());
+    fill(&mut writer);
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                storer.run("SUNIONSTORE to set other");
+            }
+        });
+        let (mut stale, mut seen) = (0, 0);
+        for number in 0..400 {
+            writer
+                .send("MULTI")
+                .send(&format!("SADD set new:{number}"))
+                .send("DEL to")
+                .send("EXEC");
+            (0..4).for_each(|_| drop(writer.reply()));
+            for _ in 0..3 {
+                writer.send("MULTI").send("EXISTS to").send(&format!("SISMEMBER to new:{number}"));
+                writer.send("EXEC");
+                (0..3).for_each(|_| drop(writer.reply()));
+                let reply = writer.reply();
+                stale += usize::from(reply == b"*2\r\n:1\r\n:0\r\n");
+                seen += usize::from(reply.starts_with(b"*2\r\n:1\r\n"));
+            }
+        }
+        ended.store(true, Ordering::Relaxed);
+        (stale, seen)
+    })
+}
+
+it!(what_is_stored_of_them_was_so_when_it_was_stored, |server| {
+    let (stale, seen) = stale_results(server);
+    assert_eq!(stale, 0);
+    assert!(seen > 0, "nothing was stored in time");
+});
+
+#[test]
+fn a_result_of_what_has_changed_since_would_be_noticed() {
+    let path = "many::a_result_of_what_has_changed_since_would_be_noticed";
+    let ended = in_own_process(path, || {
+        let _planted = plant(Bug::BlindResult);
+        assert_eq!(stale_results(&Server::start(MANY_SHARDS)).0, 0);
+    });
+    if let Some(Ended { has_passed, .. }) = ended {
+        assert!(!has_passed, "the planted bug was not found");
+    }
+}

@@ -9,7 +9,7 @@ use crate::it;
 use my_redis::command::context::ShutdownMode;
 use my_redis::data::ValueRef;
 use my_redis::keyspace::planted::{Bug, plant};
-use my_redis::keyspace::{Entry, Keyspace};
+use my_redis::keyspace::{Entry, Keyspace, Uses};
 use my_redis::persist::load::{LoadProgress, load};
 #[cfg(debug_assertions)]
 use my_redis::persist::planted::{Bug as SaveBug, plant as plant_in_saving};
@@ -267,7 +267,7 @@ it!(a_panic_of_the_saving_thread_is_a_failed_save, |server| {
     let before = fs::read(server.dump_path()).unwrap();
     for asks in ["SAVE", "BGSAVE"] {
         wire.expect("SET number 1", "+OK\r\n");
-        plant_in_saving(SaveBug::PanicWhileSaving, server.services().saver.path());
+        plant_in_saving(SaveBug::PanicWhileSaving, &server.services().saver.path());
         let reply = wire.run(asks);
         assert!(reply == b"-ERR\r\n" || reply.starts_with(b"+Background"), "{reply:?}");
         wait_for(&mut wire, "rdb_bgsave_in_progress", "0");
@@ -293,13 +293,13 @@ fn a_panic_of_the_task_behind_the_rules_is_counted_and_the_rules_go_on() {
     let server = Server::start(1);
     let mut wire = server.wire();
     assert_eq!(info(&mut wire, "my_redis_background_restarts"), "0");
-    plant_in_saving(SaveBug::PanicInTheRules, server.services().saver.path());
+    plant_in_saving(SaveBug::PanicInTheRules, &server.services().saver.path());
     wait_for(&mut wire, "my_redis_background_restarts", "1");
     wire.expect("SET key value", "+OK\r\n").expect("CONFIG SET save \"1 1\"", "+OK\r\n");
     wait_for(&mut wire, "rdb_saves", "1");
     assert_eq!(info(&mut wire, "my_redis_background_restarts"), "1");
     // The sweeper as well: keys go on to expire.
-    plant_in_saving(SaveBug::PanicInTheSweeper, server.services().saver.path());
+    plant_in_saving(SaveBug::PanicInTheSweeper, &server.services().saver.path());
     wire.expect("SET dies value PX 100", "+OK\r\n");
     server.advance_ms(1_000);
     wait_for(&mut wire, "my_redis_background_restarts", "2");
@@ -387,6 +387,7 @@ fn is_torn(path: &Path, tokens: usize) -> bool {
         &keyspace,
         path,
         UnixMillis(0),
+        Uses::NONE,
         &LoadProgress::default(),
         &AtomicBool::new(false),
         |_| (),

@@ -1,10 +1,11 @@
 //! Requests as they arrive: in pieces, in batches, malformed, and from strangers.
 
+use crate::harness::server::Server;
 use crate::harness::wire::encode;
 use crate::it;
 use my_redis::command::clients::ClientRecord;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 it!(replies_of_a_pipeline_come_in_order, |server| {
     let mut wire = server.wire();
@@ -129,6 +130,73 @@ it!(line_ends_in_a_request_cannot_forge_a_reply, |server| {
     wire.send_args(&["NO\r\n+OK", "a\r\n:1"]);
     wire.expect_reply("-ERR unknown command 'NO  +OK', with args beginning with: 'a  :1' \r\n");
     wire.expect("PING", "+PONG\r\n");
+});
+
+// Whatever an error repeats of a request: behind it comes the answer to the next one.
+it!(no_argument_of_any_command_can_forge_a_reply, |server| {
+    let mut wire = server.wire();
+    let forged = "x\r\n+FORGED\r\n$1\r\n\r\n-ERR \n\r";
+    let mut refused = 0;
+    for row in my_redis::command::table::numbered() {
+        let name = row.name();
+        // These end the connection, or are answered more than once.
+        let is_left_out = ["shutdown", "quit", "monitor", "multi", "client|reply"];
+        if is_left_out.contains(&name.as_str()) || name.ends_with("subscribe") {
+            continue;
+        }
+        for count in 0..8 {
+            let mut request: Vec<&str> = name.split('|').collect();
+            if count == 7 {
+                // The name of a subcommand itself.
+                request.truncate(1);
+            }
+            request.extend(std::iter::repeat_n(forged, count));
+            let reply = wire.send_args(&request).send_args(&["ECHO", "marker"]).reply();
+            refused += usize::from(reply.starts_with(b"-"));
+            wire.expect_reply("$6\r\nmarker\r\n");
+        }
+    }
+    assert!(refused > 1_000, "only {refused} errors");
+});
+
+#[test]
+fn a_stranger_who_takes_no_replies_is_closed_and_one_who_does_gets_them_all() {
+    let server = Server::start_with(1, |options| options.password = Some("secret".to_owned()));
+    let mut reader = server.wire();
+    reader.raw("PING\r\n".repeat(1_000));
+    for _ in 0..1_000 {
+        reader.expect_reply("-NOAUTH Authentication required.\r\n");
+    }
+    reader.raw("AUTH secret\r\n".to_owned() + &"PING\r\n".repeat(1_000));
+    reader.expect_reply("+OK\r\n");
+    for _ in 0..1_000 {
+        reader.expect_reply("+PONG\r\n");
+    }
+    let mut stranger = server.wire();
+    let requests = "PING\r\n".repeat(10_000);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while stranger.try_raw_for(requests.as_bytes(), Duration::from_secs(10)) {
+        assert!(Instant::now() < deadline, "it is served for ever");
+    }
+    let info = String::from_utf8(reader.run("INFO stats")).unwrap();
+    assert!(info.contains("my_redis_output_limit_disconnections:1\r\n"), "{info}");
+    reader.expect_start("CLIENT LIST", "$");
+    assert_eq!(server.services().clients.all().len(), 1);
+}
+
+it!(a_request_may_be_as_long_as_the_limit_says, |server| {
+    let mut wire = server.wire();
+    wire.expect("CONFIG SET client-query-buffer-limit 1mb", "+OK\r\n");
+    let long = "x".repeat(600_000);
+    wire.send_args(&["ECHO", &long]);
+    assert_eq!(wire.reply().len(), 600_011);
+    let _closed_meanwhile = wire.try_raw(&encode(&["MSET", "a", &long, "b", &long]));
+    let text = "-ERR Protocol error: request larger than the query buffer limit\r\n";
+    wire.expect_reply(text).expect_closed();
+    let mut wire = server.wire();
+    wire.expect_start("CONFIG SET client-query-buffer-limit 1023kb", "-ERR CONFIG SET failed");
+    wire.expect("CONFIG SET client-query-buffer-limit 1gb", "+OK\r\n");
+    wire.send_args(&["MSET", "a", &long, "b", &long]).expect_reply("+OK\r\n");
 });
 
 it!(every_command_survives_every_number_of_garbage_arguments, |server| {

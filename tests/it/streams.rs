@@ -264,11 +264,12 @@ fn a_dump_made_under_load_is_one_moment_of_all_streams() {
     const KEYS: usize = 6;
     let server = Server::start_in_real_time(MANY_SHARDS);
     let (addr, done) = (server.addr(), AtomicBool::new(false));
+    let mut wire = server.wire();
+    (0..KEYS).for_each(|key| drop(wire.run(&format!("XGROUP CREATE s{key} g 0 MKSTREAM"))));
     std::thread::scope(|scope| {
         let done = &done;
         scope.spawn(move || {
             let mut wire = Wire::connect(addr);
-            (0..KEYS).for_each(|key| drop(wire.run(&format!("XGROUP CREATE s{key} g 0 MKSTREAM"))));
             let mut n = 0;
             while !done.load(Ordering::Relaxed) {
                 n += 1;

@@ -85,17 +85,18 @@ fn the_digest_of_the_same_data_is_that_of_redis() {
 fn debug_object_tells_how_a_value_is_stored() {
     let server = server_with_debug();
     let mut wire = server.wire();
+    let clock = (server.now_ms() / 1_000) & 0xff_ffff;
+    let told = |encoding: &str, length: u32, idle: u32| {
+        format!(
+            "+Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{length} lru:{clock} \
+             lru_seconds_idle:{idle}\r\n"
+        )
+    };
     wire.expect("SET a 12345", "+OK\r\n")
         .expect("RPUSH l a b", ":2\r\n")
-        .expect(
-            "DEBUG OBJECT a",
-            "+Value at:0x0 refcount:1 encoding:int serializedlength:3 lru:0 lru_seconds_idle:0\r\n",
-        )
-        .expect(
-            "debug object l",
-            "+Value at:0x0 refcount:1 encoding:quicklist serializedlength:5 lru:0 \
-             lru_seconds_idle:0\r\n",
-        )
+        .expect("DEBUG OBJECT a", told("int", 3, 0));
+    server.advance_ms(7_000);
+    wire.expect("debug object l", told("quicklist", 5, 7))
         .expect("DEBUG OBJECT nosuch", "-ERR no such key\r\n");
 }
 

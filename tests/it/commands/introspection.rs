@@ -9,7 +9,7 @@ use my_redis::command::table;
 
 /// What Redis got only after 7.0.
 #[rustfmt::skip]
-const NEWER: &[&str] = &[
+pub(super) const NEWER: &[&str] = &[
     "CLIENT|SETINFO", "CLIENT|NO-TOUCH", "HEXPIRE", "HPEXPIRE", "HEXPIREAT", "HPEXPIREAT", "HTTL",
     "HPTTL", "HEXPIRETIME", "HPEXPIRETIME", "HPERSIST", "HGETEX", "HSETEX", "HGETDEL",
 ];

@@ -98,6 +98,7 @@ macro_rules! transcript {
     };
 }
 
+mod acl;
 mod bitmap;
 mod blocking;
 mod config;

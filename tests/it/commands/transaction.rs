@@ -382,3 +382,13 @@ fn transactions_are_atomic_over_shards() {
         assert!(reads > 20, "only {reads} reads");
     });
 }
+
+// Only what removed something counted as a change for who watches.
+transcript!(a_list_that_was_trimmed_of_nothing_has_changed_for_who_watches, |wire| {
+    wire.expect("RPUSH l a b", ":2\r\n").expect("WATCH l", OK).expect("LTRIM l 0 -1", OK);
+    wire.expect("MULTI", OK).expect("EXEC", CHANGED);
+    wire.expect("WATCH none", OK).expect("LTRIM none 0 -1", OK);
+    wire.expect("MULTI", OK)
+        .expect("EXEC", "*0\r\n")
+        .expect("LRANGE l 0 -1", "*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+});

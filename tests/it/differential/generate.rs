@@ -28,6 +28,21 @@ pub struct Request {
     pub args: Vec<Vec<u8>>,
 }
 
+/// Bytes of a field, or of its value, with which a hash still has the order in which they came.
+const ORDERED_BYTES_MAX: usize = 64;
+
+impl Request {
+    /// Makes fields short in keys where they have an order: what is drawn from all bytes there are
+    /// may be long.
+    pub fn shorten_fields(&mut self) {
+        let [name, key, fields @ ..] = self.args.as_mut_slice() else { return };
+        let is_of_hash = name.first().is_some_and(|first| first.eq_ignore_ascii_case(&b'H'));
+        if is_of_hash && !BIG.contains(&key.as_slice()) {
+            fields.iter_mut().for_each(|field| field.truncate(ORDERED_BYTES_MAX));
+        }
+    }
+}
+
 /// Keys that hold what is small; a hash here keeps its fields in the order they came.
 const PLAIN: &[&[u8]] = &[
     b"a",

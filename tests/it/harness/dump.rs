@@ -2,7 +2,7 @@
 
 use crate::harness::server::MANY_SHARDS;
 use my_redis::data::ValueRef;
-use my_redis::keyspace::{Entry, Keyspace};
+use my_redis::keyspace::{Entry, Keyspace, Uses};
 use my_redis::persist::load::{LoadProgress, load};
 use my_redis::util::clock::UnixMillis;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use std::sync::atomic::AtomicBool;
 pub fn read_dump(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let keyspace = Keyspace::new(MANY_SHARDS);
     let progress = LoadProgress::default();
-    load(&keyspace, path, UnixMillis(0), &progress, &AtomicBool::new(false), |_| ())
+    load(&keyspace, path, UnixMillis(0), Uses::NONE, &progress, &AtomicBool::new(false), |_| ())
         .expect("a good dump")
         .expect("a file");
     let mut content = BTreeMap::new();
