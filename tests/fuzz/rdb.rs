@@ -9,7 +9,7 @@
 
 use cap::Cap;
 use libfuzzer_sys::fuzz_target;
-use my_redis::keyspace::Keyspace;
+use my_redis::keyspace::{Keyspace, Uses};
 use my_redis::persist::error::{RdbError, Reason};
 use my_redis::persist::load::{LoadError, LoadOptions, LoadProgress, Loaded, load_with};
 use my_redis::persist::read::{RdbReader, ReadOptions};
@@ -29,8 +29,13 @@ const LZF_RATIO_MAX: usize = 88;
 
 const READ: ReadOptions =
     ReadOptions { verify_checksum: false, check_duplicates: true, database_count: 16 };
-const IN_ORDER: LoadOptions =
-    LoadOptions { workers_max: 0, block_bytes: 1 << 20, part_bytes: 64, verify_checksum: false };
+const IN_ORDER: LoadOptions = LoadOptions {
+    workers_max: 0,
+    block_bytes: 1 << 20,
+    part_bytes: 64,
+    verify_checksum: false,
+    uses: Uses::NONE,
+};
 /// With blocks so small that an input has several.
 const IN_BLOCKS: LoadOptions = LoadOptions { workers_max: 2, block_bytes: 256, ..IN_ORDER };
 
