@@ -47,7 +47,15 @@ function collect(socket, last) {
   });
 }
 
-async function scenario(name, adapter) {
+/** The sharded adapter tells its caller of a join before Redis has its subscription. */
+async function hasSubscribed(channel) {
+  const client = await createClient({ url }).connect();
+  const end = Date.now() + 10_000;
+  while (!(await client.pubSubShardChannels(channel)).includes(channel)) equal(Date.now() < end, true);
+  client.destroy();
+}
+
+async function scenario(name, adapter, roomChannel) {
   const [a, b] = [await server(adapter), await server(adapter)];
   const [left, right] = [await browser(a), await browser(b)];
   await test(`${name}: both servers see each other`, async () => {
@@ -63,6 +71,7 @@ async function scenario(name, adapter) {
   });
   await test(`${name}: a room on the other server`, async () => {
     await right.emitWithAck("join", "room");
+    if (roomChannel) await hasSubscribed(roomChannel);
     const seen = Promise.all([collect(left, "last"), collect(right, "last")]);
     a.server.to("room").emit("only", "in the room");
     a.server.emit("last");
@@ -100,5 +109,9 @@ async function scenario(name, adapter) {
 }
 
 await scenario("socket.io adapter", (publisher, subscriber) => createAdapter(publisher, subscriber));
-await scenario("socket.io sharded adapter", (publisher, subscriber) => createShardedAdapter(publisher, subscriber));
+await scenario(
+  "socket.io sharded adapter",
+  (publisher, subscriber) => createShardedAdapter(publisher, subscriber),
+  "socket.io#/#room#",
+);
 finish();

@@ -53,6 +53,14 @@ equal "redis-cli commands from a file" "$(printf 'SET x 1\nINCR x\nGET x\n' | re
 2
 2"
 equal "redis-cli select 0" "$(cli -n 0 PING)" PONG
+cli ACL SETUSER reader on '>secret' +get '~h*' >/dev/null
+equal "redis-cli as a user" "$(cli --no-auth-warning --user reader --pass secret GET hello)" world
+equal "redis-cli as a user who may not" \
+    "$(cli --no-auth-warning --no-raw --user reader --pass secret GET list)" \
+    "(error) NOPERM this user has no permissions to access one of the keys used as arguments"
+matches "redis-cli with a wrong password" \
+    "$(cli --no-auth-warning --user reader --pass wrong GET hello)" "^AUTH failed: WRONGPASS"
+equal "redis-cli deletes the user" "$(cli ACL DELUSER reader)" 1
 matches "redis-cli hello" "$(cli HELLO 3)" "^server redis"
 matches "redis-cli info" "$(cli INFO server)" "^redis_version:7\.0\.15"
 matches "redis-cli client list" "$(cli CLIENT LIST)" "^id=[0-9]+ addr=127\.0\.0\.1:"
