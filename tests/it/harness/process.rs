@@ -88,7 +88,8 @@ impl Process {
             if TcpStream::connect(self.addr).is_ok() {
                 match self.wire().send("PING").try_reply() {
                     Ok(reply) if reply == b"+PONG\r\n" => return self,
-                    Ok(reply) if reply.starts_with(b"-NOAUTH") => return self,
+                    // A stranger is told so while the dump is still loaded, too.
+                    Ok(reply) if reply.starts_with(b"-NOAUTH") && self.is_ready() => return self,
                     Ok(_loading) => {}
                     Err(reason) => refused = Some(reason),
                 }
@@ -140,6 +141,11 @@ impl Process {
     fn of(mut command: Command, port: u16, log: File) -> Self {
         let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
         Self { child, addr: SocketAddr::from(([127, 0, 0, 1], port)), log }
+    }
+
+    /// True once it has logged that it serves.
+    fn is_ready(&mut self) -> bool {
+        self.log().contains("ready to accept connections")
     }
 
     /// What it has logged so far.
