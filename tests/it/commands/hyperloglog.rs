@@ -27,6 +27,22 @@ transcript!(different_elements_are_counted, |wire| {
     expect_wrong_arity(&mut wire, &["PFADD", "PFCOUNT", "PFMERGE", "PFDEBUG ENCODING"]);
 });
 
+it!(who_watches_a_sketch_is_told_that_it_became_dense, |server| {
+    let (mut watcher, mut other) = (server.wire(), server.wire());
+    for (word, aborts) in
+        [("ENCODING", false), ("DECODE", false), ("GETREG", true), ("TODENSE", true)]
+    {
+        other.expect("DEL k", ":0\r\n").expect("PFADD k a", ":1\r\n");
+        for aborts in [aborts, false] {
+            watcher.expect("WATCH k", OK);
+            other.run(&format!("PFDEBUG {word} k"));
+            watcher.expect("MULTI", OK).expect("ECHO run", "+QUEUED\r\n");
+            watcher.expect("EXEC", if aborts { "*-1\r\n" } else { "*1\r\n$3\r\nrun\r\n" });
+        }
+        other.expect("DEL k", ":1\r\n");
+    }
+});
+
 transcript!(what_is_no_sketch_is_refused, |wire| {
     wire.expect("RPUSH l a", ":1\r\n").expect("SET s text", OK).expect("SET n 12", OK);
     for key in ["l", "s", "n"] {

@@ -54,9 +54,10 @@ pub const FORMS: &[(usize, &str)] = &[
     (25, "PFCOUNT {key}"),
     (15, "PFCOUNT {keys}"),
     (20, "PFMERGE {key} {keys}"),
-    (6, "PFDEBUG {word:ENCODING|TODENSE|decode|DECODE|x} {key}"),
+    // What makes a sparse sketch dense tells those who watch the key, unlike in Redis.
+    (6, "PFDEBUG {word:ENCODING|decode|DECODE|x} {key}"),
     (6, "DEL {key}; PFADD {same} {values}; PFDEBUG {word:ENCODING|TODENSE|DECODE} {same}"),
-    (1, "PFDEBUG GETREG {key}"),
+    (1, "DEL {key}; PFADD {same} {values}; PFDEBUG GETREG {same}"),
     // keys
     (20, "RENAMENX {key} {key}"),
     (25, "COPY {key} {key} {copy_options}"),

@@ -6,6 +6,7 @@
 //! connection and a reply that does not come within `REPLY_TIMEOUT` fail the test at the line
 //! that asked for it.
 
+use socket2::{Domain, Socket, Type};
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -32,7 +33,20 @@ impl Wire {
     /// Connects; fails the test if nobody listens.
     #[track_caller]
     pub fn connect(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).unwrap_or_else(|e| panic!("connect to {addr}: {e}"));
+        Self::of(TcpStream::connect(addr).unwrap_or_else(|e| panic!("connect to {addr}: {e}")))
+    }
+
+    /// Connects with a receive buffer of a few kilobytes: as large as the system would let it
+    /// grow, on some machines 32 MB, it would hide that nobody reads.
+    #[track_caller]
+    pub fn connect_with_little_room(addr: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        socket.connect(&addr.into()).unwrap_or_else(|e| panic!("connect to {addr}: {e}"));
+        Self::of(socket.into())
+    }
+
+    fn of(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_write_timeout(Some(REPLY_TIMEOUT)).unwrap();
         Self { stream, input: Vec::new(), start: 0 }
