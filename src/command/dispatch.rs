@@ -454,11 +454,11 @@ impl Gate {
                 keyspace.write(key, now, after, |view| run(view, call))?
             }
             Run::ReadMany(run) => {
-                let keys = self.locate_keys(spec, call.args, database);
+                let keys = self.locate_keys_ahead(spec, call.args, database);
                 keyspace.read_many(&keys, now, tally, |view| run(view, call))?
             }
             Run::WriteMany(run) => {
-                let keys = self.locate_keys(spec, call.args, database);
+                let keys = self.locate_keys_ahead(spec, call.args, database);
                 keyspace.write_many(&keys, now, after, |view| run(view, call))?
             }
             Run::WriteAcross(destination, run) => {
@@ -537,7 +537,27 @@ impl Gate {
         args: Args<'k>,
         database: DatabaseNumber,
     ) -> SmallVec<[LocatedKey<'k>; 4]> {
-        keys_of(spec, args).map(|key| self.locate(key, database)).collect()
+        let mut keys = SmallVec::with_capacity(args.len());
+        keys.extend(keys_of(spec, args).map(|key| self.locate(key, database)));
+        keys
+    }
+
+    /// All keys of a command that is about to lock them. If they are several they are brought near
+    /// this core together, before that.
+    pub(super) fn locate_keys_ahead<'k>(
+        &self,
+        spec: &'static CommandSpec,
+        args: Args<'k>,
+        database: DatabaseNumber,
+    ) -> SmallVec<[LocatedKey<'k>; 4]> {
+        let keys = self.locate_keys(spec, args, database);
+        if keys.len() >= LOOK_AHEAD_MIN {
+            for some in keys.chunks(LOOK_AHEAD_MAX) {
+                let hashes: SmallVec<[_; LOOK_AHEAD_MAX]> = some.iter().map(|k| k.hash).collect();
+                self.keyspace.look_ahead(database, &hashes);
+            }
+        }
+        keys
     }
 
     /// The key that is read or taken, and the one that is written.

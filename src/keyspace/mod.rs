@@ -78,6 +78,9 @@ use std::time::{Duration, Instant};
 /// Entries that are loaded ahead for one key: one in six has a second that could be its own.
 const CANDIDATES_MAX: usize = 2;
 
+/// What a database of so few keys needs is near anyway: small ones fit in a core's own cache.
+const NEAR_KEYS_MAX: u64 = 4_096;
+
 /// One step of the search for several keys.
 type Ahead<T> = SmallVec<[T; CANDIDATES_MAX * LOOK_AHEAD_MAX]>;
 
@@ -311,9 +314,14 @@ impl Keyspace {
     ///
     /// Finding one entry waits for memory several times in a row: the tags, the block, the
     /// entry. Asked for together, the waits of up to [`LOOK_AHEAD_MAX`] keys overlap. Nothing
-    /// depends on it; shards that are being changed are left out. Cost: O(keys).
+    /// depends on it; shards that are being changed are left out. Does nothing while there are few
+    /// keys, as it seems by the shard of the first. Cost: O(keys).
     pub fn look_ahead(&self, database: DatabaseNumber, hashes: &[KeyHash]) {
         let bits = self.shards.bits();
+        let Some(first) = hashes.first() else { return };
+        if self.shards.figures(first.shard(bits)).keys_of(database) << bits <= NEAR_KEYS_MAX {
+            return;
+        }
         let shards: Ahead<usize> = hashes.iter().map(|hash| hash.shard(bits)).collect();
         self.shards.try_read_several(&shards, |guards| {
             // One step of all keys after the other: a loop of few instructions is far ahead of the
