@@ -1,5 +1,6 @@
 //! Layer 5: the server: listen, load, serve, and end in order.
 
+mod accept;
 mod connection_task;
 mod descriptors;
 mod huge_pages;
@@ -30,13 +31,12 @@ use crate::persist::file::{ClaimError, DumpFile};
 use crate::persist::functions::FunctionStore;
 use crate::persist::load::{self, LoadError, LoadProgress};
 use crate::persist::saver::Saver;
-use crate::stats::{Counter, Rhythm, Stats};
+use crate::stats::Stats;
 use crate::util::allocator;
 use crate::util::clock::Clock;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -44,14 +44,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use supervisor::Supervisor;
 use tasks::Background;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 /// Shards for each core, and at least: enough that two cores rarely meet at one lock.
 const SHARDS_PER_CORE: usize = 16;
 const SHARDS_MIN: usize = 64;
-/// How long accepting rests when the system has no more descriptors or memory.
-const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
 /// How often the log tells how far loading has come.
 const LOAD_REPORT_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -113,10 +110,10 @@ impl Server {
     pub async fn start(mut options: StartOptions, clock: Clock) -> Result<Self, StartError> {
         let path = dump_path(&mut options)?;
         let file = DumpFile::claim(path.clone()).map_err(StartError::Dump)?;
-        let listeners = listen(&options, options.port).await?;
+        let listeners = accept::listen(&options, options.port).await?;
         let metrics = match options.operation.metrics_port {
             0 => Vec::new(),
-            port => listen(&options, port).await?,
+            port => accept::listen(&options, port).await?,
         };
         if let Some((_, address)) = listeners.first() {
             options.port = address.port();
@@ -165,8 +162,8 @@ impl Server {
         let loaded = start_loading(Arc::clone(&keyspace), Arc::clone(&services), path, cancelled)?;
         let settle: Arc<Background> = Arc::clone(&background);
         let gate = Arc::new(Gate::new(Arc::clone(&keyspace), Arc::clone(&services), settle));
-        let addresses = serve_clients(listeners, &gate);
-        serve_metrics(metrics, &services);
+        let addresses = accept::serve_clients(listeners, &gate);
+        accept::serve_metrics(metrics, &services);
         tasks::begin(gate);
         Ok(Self { addresses, keyspace, services, background, orders, loaded, load_cancelled })
     }
@@ -322,190 +319,6 @@ fn dump_path(options: &mut StartOptions) -> Result<PathBuf, StartError> {
     let (folder, path) = place.map_err(|e| StartError::Folder(folder.join(name), e))?;
     options.dir = folder;
     Ok(path)
-}
-
-async fn listen(
-    options: &StartOptions,
-    port: u16,
-) -> Result<Vec<(TcpListener, SocketAddr)>, StartError> {
-    let mut listeners = Vec::new();
-    for name in &options.bind {
-        // As in Redis, an address after a minus sign may be unavailable.
-        let (name, optional) = match name.strip_prefix('-') {
-            Some(name) => (name, true),
-            None => (name.as_str(), false),
-        };
-        let name = if name == "*" { "0.0.0.0" } else { name };
-        let shown = format!("{name}:{port}");
-        match listen_on(name, port, options.backlog).await {
-            Ok(listener) => {
-                let address = listener.local_addr().map_err(|e| StartError::Listen(shown, e))?;
-                listeners.push((listener, address));
-            }
-            Err(error) if optional && error.kind() != io::ErrorKind::AddrInUse => {
-                tracing::debug!("not listening on {shown}: {error}");
-            }
-            Err(error) => return Err(StartError::Listen(shown, error)),
-        }
-    }
-    if listeners.is_empty() {
-        let error = io::Error::other("none of the addresses can be listened on");
-        return Err(StartError::Listen(options.bind.join(" "), error));
-    }
-    Ok(listeners)
-}
-
-async fn listen_on(name: &str, port: u16, backlog: u32) -> io::Result<TcpListener> {
-    let mut last = io::Error::other("the name has no address");
-    for address in tokio::net::lookup_host((name, port)).await? {
-        let socket = match address {
-            SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
-        };
-        socket.set_reuseaddr(true)?;
-        match socket.bind(address).and_then(|()| socket.listen(backlog)) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-/// Lets clients in; returns where.
-fn serve_clients(listeners: Vec<(TcpListener, SocketAddr)>, gate: &Arc<Gate>) -> Vec<SocketAddr> {
-    let mut addresses = Vec::new();
-    for (listener, address) in listeners {
-        addresses.push(address);
-        let services = Arc::clone(gate.services());
-        let (listener, gate) = (Arc::new(listener), Arc::clone(gate));
-        let accepts = move |_| accept(Arc::clone(&listener), Arc::clone(&gate));
-        let task = services.stats.tasks.add("accepting", Rhythm::None);
-        tokio::spawn(tasks::supervise(task, services, accepts));
-    }
-    addresses
-}
-
-async fn accept(listener: Arc<TcpListener>, gate: Arc<Gate>) {
-    accept_with(&listener, |stream, address| admit(stream, address, &gate)).await;
-}
-
-/// Answers those who read metrics, from now on.
-fn serve_metrics(listeners: Vec<(TcpListener, SocketAddr)>, services: &Arc<Services>) {
-    for (listener, address) in listeners {
-        tracing::info!("metrics at http://{address}/metrics");
-        let (listener, its_services) = (Arc::new(listener), Arc::clone(services));
-        let accepts = move |_| accept_metrics(Arc::clone(&listener), Arc::clone(&its_services));
-        let task = services.stats.tasks.add("metrics", Rhythm::None);
-        tokio::spawn(tasks::supervise(task, Arc::clone(services), accepts));
-    }
-}
-
-/// Takes connections of those who read metrics.
-async fn accept_metrics(listener: Arc<TcpListener>, services: Arc<Services>) {
-    let places = Arc::new(Semaphore::new(METRICS_CONNECTIONS_MAX));
-    accept_with(&listener, |stream, address| {
-        if is_kept_out(&services, address) {
-            return;
-        }
-        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-            let services = Arc::clone(&services);
-            tokio::spawn(async move {
-                metrics::serve(stream, services).await;
-                drop(place);
-            });
-        }
-    })
-    .await;
-}
-
-async fn accept_with(listener: &TcpListener, mut admit: impl FnMut(TcpStream, SocketAddr)) {
-    let mut last_complaint: Option<Instant> = None;
-    loop {
-        match listener.accept().await {
-            Ok((stream, address)) => admit(stream, address),
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                if last_complaint.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
-                    last_complaint = Some(Instant::now());
-                    tracing::warn!("cannot accept connections: {error}");
-                }
-                tokio::time::sleep(ACCEPT_BACK_OFF).await;
-            }
-        }
-    }
-}
-
-/// True when only the connection that was being accepted is lost.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::Interrupted
-    )
-}
-
-/// True when protected mode refuses who comes from this address.
-fn is_kept_out(services: &Services, address: SocketAddr) -> bool {
-    services.config.protected_mode()
-        && services.acl.default_needs_no_password()
-        && !address.ip().to_canonical().is_loopback()
-}
-
-fn admit(stream: TcpStream, address: SocketAddr, gate: &Arc<Gate>) {
-    let services = gate.services();
-    let refusal = if services.clients.connected() >= services.config.clients_max() {
-        Some(&b"-ERR max number of clients reached\r\n"[..])
-    } else if is_kept_out(services, address) {
-        Some(PROTECTED)
-    } else {
-        None
-    };
-    services.stats.add(Counter::Connections, 1);
-    if let Some(text) = refusal {
-        services.stats.add(Counter::RejectedConnections, 1);
-        crate::net::send_and_close(stream, text);
-        return;
-    }
-    if let Err(error) = prepare(&stream, &services.config) {
-        tracing::debug!("a connection ended before it was set up: {error}");
-        return;
-    }
-    let local = stream.local_addr().unwrap_or(address);
-    let record = services.clients.add(address, local, i64::from(stream.as_raw_fd()));
-    let gate = Arc::clone(gate);
-    tokio::spawn(async move {
-        // Also when the task ends by a panic, the client is gone.
-        let listed = Listed { gate: Arc::clone(&gate), id: record.id };
-        connection_task::serve(gate, stream, record, listed).await;
-    });
-}
-
-const PROTECTED: &[u8] = b"-DENIED my_redis_server is running in protected mode because protected \
-mode is enabled and no password is set for the default user. In this mode connections are only \
-accepted from the loopback interface. To accept clients from elsewhere, set a password with \
---requirepass, or switch the protection off with --protected-mode no.\r\n";
-
-/// Takes a client off the list when its task ends.
-struct Listed {
-    gate: Arc<Gate>,
-    id: u64,
-}
-
-impl Drop for Listed {
-    fn drop(&mut self) {
-        let services = self.gate.services();
-        if std::thread::panicking() {
-            services.stats.add(Counter::ClientPanics, 1);
-        }
-        services.clients.remove(self.id);
-    }
-}
-
-fn prepare(stream: &TcpStream, config: &Config) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    crate::net::set_keepalive(stream, Duration::from_secs(config.keepalive_seconds()))
 }
 
 fn start_loading(
