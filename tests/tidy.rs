@@ -46,7 +46,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const CONFINED: &[(&str, &[&str], &str)] = &[
     ("parking_lot", &["keyspace/lock.rs"], "go through a door of the keyspace"),
     ("SystemTime::now", &["util/clock.rs", "persist/"], "take `now` as an argument"),
-    ("tokio::net", &["net/", "server/mod.rs"], "be generic over the stream"),
+    ("tokio::net", &["net/", "server/accept.rs"], "be generic over the stream"),
     (
         "structopt",
         &["server/options.rs", "client/options.rs", "stress/options.rs", "bin/"],
