@@ -222,7 +222,7 @@ impl Acl {
     pub fn text(&self) -> Vec<u8> {
         let mut text = Vec::new();
         for user in self.all() {
-            text.extend_from_slice(&user.line(&self.catalog));
+            text.extend_from_slice(user.line(&self.catalog));
             text.push(b'\n');
         }
         text

@@ -50,6 +50,27 @@ fn a_change_is_made_as_a_whole_and_raises_the_epoch() {
 }
 
 #[test]
+fn the_line_that_is_kept_follows_every_change() {
+    let acl = acl();
+    let line = |name: &str| {
+        let user = acl.find(name.as_bytes()).unwrap();
+        let expected = [format!("user {name} ").as_bytes(), &user.describe(acl.catalog())].concat();
+        assert_eq!(user.line(acl.catalog()), expected);
+        String::from_utf8(expected).unwrap()
+    };
+    for rules in ["on", "+get", "~k*", "&c", "(+set ~x)", "clearselectors", ">word", "-@all"] {
+        let before = acl.find(b"a").map(|_| line("a"));
+        set(&acl, "a", rules).unwrap();
+        assert_ne!(Some(line("a")), before, "{rules}");
+    }
+    let before = line("default");
+    acl.set_default_password(|| Some(b"word".to_vec()));
+    assert_ne!(line("default"), before);
+    acl.set_default_password(|| None);
+    assert_eq!(line("default"), before);
+}
+
+#[test]
 fn whether_clients_must_authenticate_follows_the_default_user() {
     let acl = acl();
     let now = || (acl.requires_auth(), acl.default_needs_no_password());

@@ -9,7 +9,7 @@ use crate::acl::selector::Selector;
 use crate::util::split::split_arguments;
 use crate::util::text::push_quoted;
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use subtle::{Choice, ConstantTimeEq};
 
 /// Hexadecimal digits of the hash of a password.
@@ -68,6 +68,8 @@ pub struct User {
     passwords: Vec<PasswordHash>,
     /// The first is the user's own.
     selectors: Vec<Selector>,
+    /// Its line, once it was asked for: the rules for commands take long to find.
+    line: OnceLock<Vec<u8>>,
 }
 
 /// The words of a line, those with quotes in them in quotes, so that they are read as they are.
@@ -95,6 +97,7 @@ impl User {
             sanitize: Sanitize::Unsaid,
             passwords: Vec::new(),
             selectors: vec![Selector::new(catalog, all_channels)],
+            line: OnceLock::new(),
         }
     }
 
@@ -158,6 +161,7 @@ impl User {
 
     /// Sets its only password, or that it needs none.
     pub fn set_password(&mut self, password: Option<&[u8]>) {
+        self.line.take();
         self.passwords = password.map(PasswordHash::of).into_iter().collect();
         self.needs_no_password = password.is_none();
     }
@@ -172,6 +176,7 @@ impl User {
         catalog: &Catalog,
         all_channels: bool,
     ) -> Result<(), RuleError> {
+        self.line.take();
         match rule.to_ascii_lowercase().as_slice() {
             b"" => {}
             b"on" => self.is_on = true,
@@ -270,13 +275,14 @@ impl User {
     /// As [`line`](Self::line), for a file whose words may be in quotes.
     #[must_use]
     pub fn quoted_line(&self, catalog: &Catalog) -> Vec<u8> {
-        quoted(&self.line(catalog))
+        quoted(self.line(catalog))
     }
 
-    /// As [`describe`](Self::describe), with `user` and its name.
+    /// As [`describe`](Self::describe), with `user` and its name. Cost: O(1) but for the first time.
     #[must_use]
-    pub fn line(&self, catalog: &Catalog) -> Vec<u8> {
-        [b"user ", &self.name[..], b" ", &self.describe(catalog)].concat()
+    pub fn line(&self, catalog: &Catalog) -> &[u8] {
+        let describe = || [b"user ", &self.name[..], b" ", &self.describe(catalog)].concat();
+        self.line.get_or_init(describe)
     }
 
     /// True when one of its selectors allows a channel.

@@ -228,7 +228,7 @@ fn list(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     let acl = &context.services.acl;
     let all = acl.all();
     call.reply.array(all.len());
-    all.iter().for_each(|user| call.reply.bulk(&user.line(acl.catalog())));
+    all.iter().for_each(|user| call.reply.bulk(user.line(acl.catalog())));
     Ok(())
 }
 
