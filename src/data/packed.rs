@@ -130,13 +130,21 @@ pub fn insert_element(buffer: &mut Vec<u8>, at: usize, data: &[u8]) {
 /// Appends an element, which reserves no more than it takes. Cost: O(bytes of it).
 #[inline]
 pub fn append_element(buffer: &mut Vec<u8>, data: &[u8]) {
-    let (mut prefix, used) = length_prefix(data.len());
-    let prefix = prefix.get_mut(..used).unwrap_or_default();
-    buffer.reserve_exact(element_bytes(data.len()));
-    buffer.extend_from_slice(prefix);
+    append_joined(buffer, &[], data);
+}
+
+/// As [`append_element`], of a short head and what follows it.
+#[inline]
+fn append_joined(buffer: &mut Vec<u8>, head: &[u8], data: &[u8]) {
+    let len = head.len() + data.len();
+    let (prefix, used) = length_prefix(len);
+    let prefix = prefix.get(..used).unwrap_or_default();
+    buffer.reserve_exact(element_bytes(len));
+    // For a byte or two the call that copies them costs more than they do.
+    prefix.iter().for_each(|byte| buffer.push(*byte));
+    head.iter().for_each(|byte| buffer.push(*byte));
     buffer.extend_from_slice(data);
-    prefix.reverse();
-    buffer.extend_from_slice(prefix);
+    prefix.iter().rev().for_each(|byte| buffer.push(*byte));
 }
 
 /// Replaces the element at `span` by one with other bytes. Cost: O(bytes behind it).
@@ -327,6 +335,20 @@ impl PackedSeq {
     pub fn push_back(&mut self, data: &[u8]) {
         append_element(&mut self.buffer, data);
         self.add_to_count(1);
+    }
+
+    /// Appends elements, each of a short head and what follows it.
+    #[inline]
+    pub fn extend_joined<'d, H: AsRef<[u8]>>(
+        &mut self,
+        elements: impl Iterator<Item = (H, &'d [u8])>,
+    ) {
+        let mut added = 0;
+        for (head, data) in elements {
+            append_joined(&mut self.buffer, head.as_ref(), data);
+            added += 1;
+        }
+        self.add_to_count(added);
     }
 
     /// Puts an element in front. Cost: O(bytes).

@@ -34,35 +34,45 @@ const WHOLE_SCORE_MAX: f64 = 4_611_686_018_427_387_904.0;
 
 type ElementBytes = SmallVec<[u8; 96]>;
 
-/// The packed element of a member.
-fn element(score: f64, member: &[u8]) -> ElementBytes {
-    let mut bytes = ElementBytes::new();
-    match whole(score) {
-        Some(number) => {
-            let width = match number {
-                -0x80..=0x7f => 1,
-                -0x8000..=0x7fff => 2,
-                -0x8000_0000..=0x7fff_ffff => 4,
-                _ => 8,
-            };
-            bytes.push(width);
-            let number = number.to_le_bytes();
-            bytes.extend_from_slice(number.get(..usize::from(width)).unwrap_or(&number));
-        }
-        None => {
-            bytes.push(KIND_DOUBLE);
-            bytes.extend_from_slice(&score.to_le_bytes());
-        }
+/// Kind and score, as they stand in front of a member.
+struct Head {
+    bytes: [u8; SCORE_BYTES_MAX],
+    len: usize,
+}
+
+impl Head {
+    #[inline]
+    fn of(score: f64) -> Self {
+        let (kind, width, bytes) = match whole(score) {
+            Some(number) => {
+                let width = match number {
+                    -0x80..=0x7f => 1,
+                    -0x8000..=0x7fff => 2,
+                    -0x8000_0000..=0x7fff_ffff => 4,
+                    _ => 8,
+                };
+                (width, width, number.to_le_bytes())
+            }
+            None => (KIND_DOUBLE, 8, score.to_le_bytes()),
+        };
+        let [a, b, c, d, e, f, g, h] = bytes;
+        Self { bytes: [kind, a, b, c, d, e, f, g, h], len: 1 + usize::from(width) }
     }
-    bytes.extend_from_slice(member);
-    bytes
+}
+
+impl AsRef<[u8]> for Head {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&self.bytes)
+    }
 }
 
 /// The score as a whole number, where it is one and not out of all bounds.
 #[must_use]
 pub fn whole(score: f64) -> Option<i64> {
-    let is_whole = score.abs() <= WHOLE_SCORE_MAX && score.fract() == 0.0;
-    is_whole.then_some(score as i64)
+    let number = score as i64;
+    let is_whole = score.abs() <= WHOLE_SCORE_MAX && number as f64 == score;
+    is_whole.then_some(number)
 }
 
 /// The score and the member of a packed element.
@@ -400,9 +410,7 @@ impl SortedSet {
     ///
     /// Cost: O(n log n), O(n) if they are in order, one way or the other.
     #[must_use]
-    pub fn small<'m>(members: impl Iterator<Item = (f64, &'m [u8])>) -> Option<Self> {
-        let mut members: SmallVec<[(f64, &[u8]); PACKED_SORTED_SET_MEMBERS_MAX]> =
-            members.take(PACKED_SORTED_SET_MEMBERS_MAX + 1).collect();
+    pub fn small(members: &mut [(f64, &[u8])]) -> Option<Self> {
         members.sort_unstable_by(|a, b| order(*a, *b));
         Self::packed(members.iter().copied())
     }
@@ -416,7 +424,7 @@ impl SortedSet {
         }
         let bytes = members.clone().map(|(_, member)| SCORE_BYTES_MAX + member.len()).sum();
         let mut seq = PackedSeq::with_room(packed::sequence_bytes_max(members.len(), bytes));
-        members.for_each(|(score, member)| seq.push_back(&element(score, member)));
+        seq.extend_joined(members.map(|(score, member)| (Head::of(score), member)));
         Some(Self::Packed(seq))
     }
 
@@ -590,15 +598,17 @@ fn inside<'a, I: Iterator<Item = (f64, &'a [u8])>>(
 
 /// Inserts a member that is not there at its place in the order.
 fn insert_packed(seq: &mut PackedSeq, score: f64, member: &[u8]) {
-    let element = element(score, member);
+    let head = Head::of(score);
     let mut elements = seq.elements();
     while let Some((span, data)) = elements.next_span() {
         if order(parse(data), (score, member)) == Ordering::Greater {
+            let mut element = ElementBytes::from_slice(head.as_ref());
+            element.extend_from_slice(member);
             seq.insert(span.whole.start, &element);
             return;
         }
     }
-    seq.push_back(&element);
+    seq.extend_joined(std::iter::once((head, member)));
 }
 
 #[cfg(test)]

@@ -137,8 +137,9 @@ fn sorted_set(scored: Scored, finder: &mut DuplicateFinder) -> Result<SortedSet>
         if let Some(member) = finder.find_member(&scored.members) {
             return Err(Reason::Duplicate(member.to_vec()));
         }
-        let members = scored.iter().map(|(member, score)| (score, member));
-        if let Some(set) = SortedSet::small(members) {
+        let mut members: SmallVec<[(f64, &[u8]); PACKED_SORTED_SET_MEMBERS_MAX]> =
+            scored.iter().map(|(member, score)| (score, member)).collect();
+        if let Some(set) = SortedSet::small(&mut members) {
             return Ok(set);
         }
     }

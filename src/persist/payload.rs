@@ -24,8 +24,6 @@ use crate::persist::stream::{self, BufferSink};
 use crate::persist::value::{DuplicateFinder, RdbValue};
 use crate::persist::write::{self, WrittenType};
 use ahash::RandomState;
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 use smallvec::SmallVec;
 use std::fmt;
 use std::io::Read;
@@ -33,6 +31,9 @@ use std::io::Read;
 const VERSION_BYTES: usize = 2;
 /// Elements of a small value for which no memory is asked.
 const SMALL_ELEMENTS: usize = 64;
+/// Places of a table that always has free ones.
+const PLACES: usize = 2 * PACKED_HASH_FIELDS_MAX;
+const _: () = assert!(PACKED_SORTED_SET_MEMBERS_MAX <= PACKED_HASH_FIELDS_MAX);
 /// Bytes of a payload beside the value: its type, the version and the checksum.
 pub const FRAME_BYTES: usize = 1 + VERSION_BYTES + size_of::<u64>();
 
@@ -162,9 +163,8 @@ fn decode_small(body: &[u8]) -> Option<Value> {
                 pairs.push((field, value));
                 rest = after;
             }
-            let fields = pairs.iter().map(|(field, _)| *field);
             let mut hash = Hash::with_room(count, body.len());
-            let differ = are_different(fields);
+            let differ = are_different(&pairs, |(field, _)| field);
             pairs.iter().for_each(|(field, value)| hash.push_new(field, value));
             Value::Hash(differ.then_some(hash)?)
         }
@@ -177,8 +177,8 @@ fn decode_small(body: &[u8]) -> Option<Value> {
                 members.push((score, member));
                 rest = after;
             }
-            let differ = are_different(members.iter().map(|(_, member)| *member));
-            let set = differ.then(|| SortedSet::small(members.iter().copied()))?;
+            let differ = are_different(&members, |(_, member)| member);
+            let set = differ.then(|| SortedSet::small(&mut members))?;
             Value::SortedSet(set?)
         }
         _ => return None,
@@ -187,19 +187,27 @@ fn decode_small(body: &[u8]) -> Option<Value> {
 }
 
 /// True when no two of a few strings are the same.
-fn are_different<'a>(strings: impl ExactSizeIterator<Item = &'a [u8]>) -> bool {
+fn are_different<'a, T>(items: &'a [T], string: impl Fn(&'a T) -> &'a [u8]) -> bool {
     let hasher = RandomState::new();
-    let mut seen: HashTable<&[u8]> = HashTable::with_capacity(strings.len());
-    strings.into_iter().all(|string| {
-        let same = |other: &&[u8]| *other == string;
-        match seen.entry(hasher.hash_one(string), same, |other| hasher.hash_one(*other)) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(free) => {
-                free.insert(string);
-                true
+    // A table without an allocation: the number of an item, from 1 on, at the place that its hash
+    // says, or at the next one that is free.
+    let mut places = [0_u16; PLACES];
+    let mut is_new = |(number, item)| {
+        let own = string(item);
+        let mut at = hasher.hash_one(own) as usize;
+        loop {
+            let Some(place) = places.get_mut(at % PLACES) else { return false };
+            let Some(index) = usize::from(*place).checked_sub(1) else {
+                *place = number;
+                return true;
+            };
+            if items.get(index).is_some_and(|other| string(other) == own) {
+                return false;
             }
+            at = at.wrapping_add(1);
         }
-    })
+    };
+    items.len() < PLACES && (1..).zip(items).all(&mut is_new)
 }
 
 /// Reads type and value as a dump of one record with an empty key and no checksum.
