@@ -2,8 +2,8 @@
 //!
 //! Such a script needs only the shards of its keys, and others run at the same time. Any other one
 //! locks all shards: it cannot be taken back once it has written, so it must never come to a shard
-//! that it does not hold. This looks at the text once, when the script is loaded, and believes only
-//! what it can prove:
+//! that it does not hold. This looks at the text once, when the script is loaded or a function of a
+//! library is called for the first time, and believes only what it can prove:
 //!
 //! * `redis` is only ever used as `redis.call(...)` and its like, or bound once to a local name
 //!   that is only ever called;

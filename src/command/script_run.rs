@@ -100,7 +100,7 @@ impl Prepared {
     fn keeps_to_its_keys(&self) -> bool {
         match &self.body {
             Body::Script(known) => known.keeps_to_its_keys,
-            Body::Function(known) => known.keeps_to_its_keys,
+            Body::Function(known) => known.keeps_to_its_keys(),
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A script is known by the SHA1 of its text from its first EVAL or SCRIPT LOAD until SCRIPT FLUSH;
 //! as in Redis, nothing bounds how many there are. A library is known by its name and is saved with
-//! the data. What a script may do, and whether it keeps to its keys, is found out once.
+//! the data. What a script may do, and whether it keeps to its keys, is found out once; of a library
+//! when one of its functions is called.
 //!
 //! Who runs one holds it by an `Arc`, so that none of this is locked meanwhile, and what is flushed
 //! or replaced runs to its end.
@@ -14,7 +15,7 @@ use crate::util::split::split_arguments;
 use crate::util::text::until_zero_byte;
 use ahash::RandomState;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Roughly what the tables need for each script or function beside its text.
 const ENTRY_BYTES: usize = 200;
@@ -87,8 +88,17 @@ pub struct KnownFunction {
     pub library: Arc<Library>,
     /// Its name, what it is said to do, and what it may do.
     pub function: LibraryFunction,
+    /// What was found out of all functions of its library, once one of them was called.
+    proof: Arc<OnceLock<bool>>,
+}
+
+impl KnownFunction {
     /// True when all functions of its library surely keep to the keys that they are given.
-    pub keeps_to_its_keys: bool,
+    /// Cost: O(1), for the first of them that is asked O(bytes).
+    #[must_use]
+    pub fn keeps_to_its_keys(&self) -> bool {
+        *self.proof.get_or_init(|| keeps_to_its_keys(self.library.body(), Kind::Library))
+    }
 }
 
 /// A library of functions.
@@ -111,11 +121,10 @@ impl KnownLibrary {
         mut functions: Vec<LibraryFunction>,
     ) -> Self {
         functions.sort_by(|a, b| a.name.cmp(&b.name));
-        let body = library.code().get(head.body_from..).unwrap_or_default();
-        let keeps_to_its_keys = keeps_to_its_keys(body, Kind::Library);
+        let proof = Arc::new(OnceLock::new());
         let known = |function| {
-            let library = Arc::clone(library);
-            Arc::new(KnownFunction { library, function, keeps_to_its_keys })
+            let (library, proof) = (Arc::clone(library), Arc::clone(&proof));
+            Arc::new(KnownFunction { library, function, proof })
         };
         Self {
             name: head.name.clone(),

@@ -100,7 +100,9 @@ impl Library {
         &self.code
     }
 
-    pub(super) fn body(&self) -> &[u8] {
+    /// The text without its first line.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
         self.code.get(self.body_from..).unwrap_or_default()
     }
 }
