@@ -540,6 +540,12 @@ impl Clients {
         lock(&self.records).values().cloned().collect()
     }
 
+    /// Bytes that all clients take, each as it is counted now. Cost: O(n).
+    #[must_use]
+    pub fn counted_now(&self) -> usize {
+        lock(&self.records).values().map(|record| record.memory_bytes()).sum()
+    }
+
     /// The client with this number.
     #[must_use]
     pub fn find(&self, id: u64) -> Option<Arc<ClientRecord>> {

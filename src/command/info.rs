@@ -7,6 +7,7 @@
 use crate::command::connection::REDIS_VERSION;
 use crate::command::context::{Call, Context, Services};
 use crate::command::memory::Usage;
+use crate::command::memory::losses;
 use crate::command::spec::Outcome;
 use crate::command::table;
 use crate::keyspace::ShardFigures;
@@ -249,7 +250,7 @@ fn memory(report: &mut Report<'_>) {
     report.bytes("maxmemory", services.config.memory().bytes_max());
     report.field("maxmemory_policy", services.config.memory().policy().name());
     let names = ["allocator_frag", "allocator_rss", "rss_overhead", "mem_fragmentation"];
-    for (name, loss) in names.iter().zip(usage.losses()) {
+    for (name, loss) in names.iter().zip(losses(&usage.memory)) {
         report.field(&format!("{name}_ratio"), format_args!("{:.2}", loss.ratio()));
         report.field(&format!("{name}_bytes"), loss.bytes());
     }

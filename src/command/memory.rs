@@ -94,7 +94,7 @@ const DOCTOR_BYTES_MIN: u64 = 5 << 20;
 /// A peak of more than so many halves of the memory in use is worth telling.
 const PEAK_HALVES_MAX: u64 = 3;
 /// Bytes of buffers for each client that are worth telling.
-const CLIENT_BYTES_MAX: u64 = 200 << 10;
+const CLIENT_BYTES_MAX: usize = 200 << 10;
 /// So many scripts are worth telling.
 const SCRIPTS_MAX: usize = 1_000;
 /// Memory that is lost to something is worth telling from so many bytes on,
@@ -190,7 +190,7 @@ impl Usage {
         Self {
             memory,
             startup: services.stats.startup_bytes().min(memory.used_bytes),
-            clients: client_bytes(services),
+            clients: services.clients.counted_now() as u64,
             scripts: (crate::script::memory_bytes() + script_bytes) as u64,
             functions: services.scripts.function_bytes() as u64,
             databases,
@@ -214,19 +214,19 @@ impl Usage {
     pub fn grown(&self) -> u64 {
         self.memory.used_bytes - self.startup
     }
+}
 
-    /// What is lost: to holes in pages, to pages that the allocator keeps, to what the process has
-    /// beside the allocator's, and then all together.
-    pub fn losses(&self) -> [Loss; 4] {
-        let Memory { used_bytes, committed_bytes, resident_bytes, .. } = self.memory;
-        let loss = |whole: u64, part: u64| Loss { whole, part };
-        [
-            loss(committed_bytes, used_bytes),
-            loss(committed_bytes, committed_bytes),
-            loss(resident_bytes, committed_bytes),
-            loss(resident_bytes, used_bytes),
-        ]
-    }
+/// What is lost: to holes in pages, to pages that the allocator keeps, to what the process has
+/// beside the allocator's, and then all together.
+pub(super) fn losses(memory: &Memory) -> [Loss; 4] {
+    let Memory { used_bytes, committed_bytes, resident_bytes, .. } = *memory;
+    let loss = |whole: u64, part: u64| Loss { whole, part };
+    [
+        loss(committed_bytes, used_bytes),
+        loss(committed_bytes, committed_bytes),
+        loss(resident_bytes, committed_bytes),
+        loss(resident_bytes, used_bytes),
+    ]
 }
 
 /// Memory of which a part is used.
@@ -254,12 +254,6 @@ impl Loss {
         self.whole.saturating_mul(100) > self.part.saturating_mul(percent)
             && self.whole - self.part > LOST_BYTES_MIN
     }
-}
-
-/// Bytes that all clients take.
-fn client_bytes(services: &Services) -> u64 {
-    let clients = services.clients.all();
-    clients.iter().map(|client| client.memory_bytes() as u64).sum()
 }
 
 fn field(reply: &mut ReplyWriter<'_>, name: &str, value: u64) {
@@ -303,7 +297,7 @@ fn stats(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     field(reply, "allocator.allocated", usage.memory.used_bytes);
     field(reply, "allocator.active", usage.memory.committed_bytes);
     field(reply, "allocator.resident", usage.memory.committed_bytes);
-    let [pages, kept, process, all] = usage.losses();
+    let [pages, kept, process, all] = losses(&usage.memory);
     let parts =
         [("allocator-fragmentation", pages), ("allocator-rss", kept), ("rss-overhead", process)];
     for (name, loss) in parts {
@@ -319,33 +313,36 @@ fn stats(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// What MEMORY DOCTOR says of this.
-fn diagnosis(usage: &Usage, clients: u64, scripts: usize) -> String {
-    let Memory { used_bytes, peak_bytes, .. } = usage.memory;
+/// What MEMORY DOCTOR says of the memory, of so many clients that take so many bytes, and of so
+/// many scripts.
+fn diagnosis(memory: &Memory, (clients, client_bytes): (usize, usize), scripts: usize) -> String {
+    let Memory { used_bytes, peak_bytes, .. } = *memory;
     if used_bytes < DOCTOR_BYTES_MIN {
         return EMPTY.to_owned();
     }
     let high_peak = peak_bytes.saturating_mul(2) > used_bytes.saturating_mul(PEAK_HALVES_MAX);
-    let [pages, _, process, all] = usage.losses();
+    let [pages, _, process, all] = losses(memory);
     let issues = [
         (high_peak, HIGH_PEAK),
         (all.is_high(TOTAL_PERCENT_MIN), HIGH_TOTAL),
         (pages.is_high(PART_PERCENT_MIN), HIGH_PAGES),
         (process.is_high(PART_PERCENT_MIN), HIGH_PROCESS),
-        (usage.clients / clients.max(1) > CLIENT_BYTES_MAX, LARGE_BUFFERS),
+        (client_bytes / clients.max(1) > CLIENT_BYTES_MAX, LARGE_BUFFERS),
         (scripts > SCRIPTS_MAX, MANY_SCRIPTS),
     ];
-    let issues: String = issues.iter().filter_map(|(is, text)| is.then_some(*text)).collect();
-    match issues.as_str() {
-        "" => NO_ISSUE.to_owned(),
-        issues => format!("{ISSUES}{issues}{FAREWELL}"),
+    let mut told = vec![ISSUES];
+    told.extend(issues.iter().filter_map(|(is, text)| is.then_some(*text)));
+    if told.len() == 1 {
+        return NO_ISSUE.to_owned();
     }
+    told.push(FAREWELL);
+    told.concat()
 }
 
 fn doctor(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     let services = &context.services;
-    let (scripts, _) = services.scripts.script_figures();
-    let text = diagnosis(&Usage::of(services), services.clients.connected() as u64, scripts);
+    let clients = (services.clients.connected(), services.clients.counted_now());
+    let text = diagnosis(&services.stats.memory(), clients, services.scripts.script_count());
     call.reply.verbatim(text.as_bytes());
     Ok(())
 }
@@ -375,24 +372,22 @@ mod tests {
         let usage = |used: u64, peak: u64, committed: u64, resident: u64| {
             let [used_bytes, peak_bytes] = [used << 20, peak << 20];
             let [committed_bytes, resident_bytes] = [committed << 20, resident << 20];
-            let memory =
-                Memory { used_bytes, peak_bytes, committed_bytes, resident_bytes, total_bytes: 0 };
-            Usage { memory, ..Usage::default() }
+            Memory { used_bytes, peak_bytes, committed_bytes, resident_bytes, total_bytes: 0 }
         };
-        let tells = |usage: &Usage, issues: &[&str]| {
+        let tells = |usage: &Memory, issues: &[&str]| {
             let expected = format!("{ISSUES}{}{FAREWELL}", issues.concat());
-            assert_eq!(diagnosis(usage, 1, 0), expected);
+            assert_eq!(diagnosis(usage, (1, 0), 0), expected);
         };
-        assert_eq!(diagnosis(&usage(1, 100, 100, 100), 1, 2_000), EMPTY);
-        assert_eq!(diagnosis(&usage(10, 15, 10, 10), 1, 1_000), NO_ISSUE);
+        assert_eq!(diagnosis(&usage(1, 100, 100, 100), (1, 0), 2_000), EMPTY);
+        assert_eq!(diagnosis(&usage(10, 15, 10, 10), (1, 0), 1_000), NO_ISSUE);
         tells(&usage(10, 16, 10, 10), &[HIGH_PEAK]);
         tells(&usage(100, 100, 120, 120), &[HIGH_PAGES]);
         tells(&usage(100, 100, 100, 120), &[HIGH_PROCESS]);
         tells(&usage(100, 100, 141, 142), &[HIGH_TOTAL, HIGH_PAGES]);
-        let large = Usage { clients: 201 << 10, ..usage(10, 10, 10, 10) };
-        tells(&large, &[LARGE_BUFFERS]);
-        assert_eq!(diagnosis(&large, 2, 0), NO_ISSUE);
+        let large = format!("{ISSUES}{LARGE_BUFFERS}{FAREWELL}");
+        assert_eq!(diagnosis(&usage(10, 10, 10, 10), (1, 201 << 10), 0), large);
+        assert_eq!(diagnosis(&usage(10, 10, 10, 10), (2, 201 << 10), 0), NO_ISSUE);
         let scripts = format!("{ISSUES}{MANY_SCRIPTS}{FAREWELL}");
-        assert_eq!(diagnosis(&usage(10, 10, 10, 10), 1, 1_001), scripts);
+        assert_eq!(diagnosis(&usage(10, 10, 10, 10), (1, 0), 1_001), scripts);
     }
 }

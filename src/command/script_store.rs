@@ -290,6 +290,12 @@ impl ScriptStore {
         drop(flushed);
     }
 
+    /// How many scripts there are. Cost: O(1).
+    #[must_use]
+    pub fn script_count(&self) -> usize {
+        self.scripts().len()
+    }
+
     /// How many scripts there are, and roughly the bytes that they need.
     #[must_use]
     pub fn script_figures(&self) -> (usize, usize) {
