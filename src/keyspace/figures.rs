@@ -7,7 +7,7 @@
 use crate::keyspace::database::{Database, DatabaseNumber};
 use crate::keyspace::shard::Shard;
 use crate::util::clock::UnixMillis;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 /// Figures of a database in one shard.
 #[derive(Debug, Default)]
@@ -35,6 +35,8 @@ pub struct ShardFigures {
     others: Box<[DatabaseFigures]>,
     /// Keys of the others together: mostly there are none, and nobody looks at them.
     others_keys: AtomicU64,
+    /// The highest number of a database that ever had keys: those above it are not looked at.
+    highest: AtomicU32,
     changes: AtomicU64,
     aside: AtomicU64,
     aside_bytes: AtomicU64,
@@ -48,6 +50,7 @@ impl ShardFigures {
             first: DatabaseFigures::default(),
             others: (1..databases).map(|_| DatabaseFigures::default()).collect(),
             others_keys: AtomicU64::new(0),
+            highest: AtomicU32::new(0),
             changes: AtomicU64::new(0),
             aside: AtomicU64::new(0),
             aside_bytes: AtomicU64::new(0),
@@ -67,6 +70,10 @@ impl ShardFigures {
                 let others = self.others_keys.load(Ordering::Relaxed).wrapping_sub(before);
                 let keys = database.table.len() as u64;
                 self.others_keys.store(others.wrapping_add(keys), Ordering::Relaxed);
+                // Nobody else stores it: the shard is locked.
+                if keys > 0 && number > self.highest.load(Ordering::Relaxed) {
+                    self.highest.store(number, Ordering::Relaxed);
+                }
             }
         }
         let figures = [
@@ -99,11 +106,15 @@ impl ShardFigures {
     }
 
     /// Adds the numbers of keys, and of those that have a deadline, of every database to `sums`.
-    /// Cost: O(1) when there are keys in the first one alone, otherwise O(databases).
+    /// Cost: O(1) when there are keys in the first one alone, otherwise O(n) for the databases up
+    /// to the last one that ever had keys.
     pub(super) fn add_to(&self, sums: &mut [(u64, u64)]) {
         let others: &[DatabaseFigures] = match self.others_keys.load(Ordering::Relaxed) {
             0 => &[],
-            _ => &self.others,
+            _ => {
+                let count = self.highest.load(Ordering::Relaxed) as usize;
+                self.others.get(..count).unwrap_or(&self.others)
+            }
         };
         let figures = std::iter::once(&self.first).chain(others);
         for ((keys, with_deadline), of) in sums.iter_mut().zip(figures) {
