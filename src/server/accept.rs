@@ -206,3 +206,69 @@ fn prepare(stream: &TcpStream, config: &Config) -> io::Result<()> {
     stream.set_nodelay(true)?;
     crate::net::set_keepalive(stream, Duration::from_secs(config.keepalive_seconds()))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::server::Server;
+    use crate::server::tasks::Background;
+    use crate::util::clock::Clock;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// What a client is told that comes from `address`, before it says anything; `None` when it is
+    /// let in.
+    async fn told(server: &Server, address: &str) -> Option<String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connecting = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(connecting, listener.accept());
+        let (mut client, (stream, _)) = (client.unwrap(), accepted.unwrap());
+        let settle: Arc<Background> = Arc::clone(&server.background);
+        let (keyspace, services) = (Arc::clone(&server.keyspace), Arc::clone(&server.services));
+        let gate = Arc::new(Gate::new(keyspace, services, settle));
+        admit(stream, SocketAddr::new(address.parse().unwrap(), 5_000), &gate);
+        client.write_all(b"PING\r\n").await.unwrap();
+        let mut reply = vec![0; 1_000];
+        let read = client.read(&mut reply).await.unwrap();
+        reply.truncate(read);
+        (reply != b"+PONG\r\n").then(|| String::from_utf8(reply).unwrap())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn without_a_password_only_this_machine_is_served() {
+        let dir = std::env::temp_dir().join(format!("my_redis-protected-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let options = StartOptions {
+            port: 0,
+            dir: dir.clone(),
+            save: Vec::new(),
+            shards: 1,
+            ..StartOptions::default()
+        };
+        let server = Server::start(options, Clock::System).await.unwrap();
+        let set = |name: &'static str, value: &'static str| {
+            let pairs = [(name.as_bytes(), value.as_bytes())];
+            server.services.config.set(pairs.into_iter()).unwrap();
+            server.services.acl.set_default_password(|| server.services.config.password());
+        };
+        for near in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(told(&server, near).await, None, "{near}");
+        }
+        let far = ["192.0.2.1", "10.0.0.1", "fd00::1", "::ffff:192.0.2.1"];
+        for address in far {
+            let text = told(&server, address).await.unwrap();
+            assert!(text.starts_with("-DENIED "), "{address}: {text}");
+            assert!(text.ends_with("--protected-mode no.\r\n"), "{address}: {text}");
+        }
+        assert_eq!(server.services.stats.get(Counter::RejectedConnections), 4);
+        set("protected-mode", "no");
+        assert_eq!(told(&server, "192.0.2.1").await, None);
+        set("protected-mode", "yes");
+        assert!(told(&server, "192.0.2.1").await.is_some());
+        set("requirepass", "secret");
+        let text = told(&server, "192.0.2.1").await.unwrap();
+        assert_eq!(text, "-NOAUTH Authentication required.\r\n");
+        server.stop_background();
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
