@@ -245,7 +245,8 @@ mod tests {
             shards: 1,
             ..StartOptions::default()
         };
-        let server = Server::start(options, Clock::System).await.unwrap();
+        let mut server = Server::start(options, Clock::System).await.unwrap();
+        server.wait_until_loaded().await.unwrap();
         let set = |name: &'static str, value: &'static str| {
             let pairs = [(name.as_bytes(), value.as_bytes())];
             server.services.config.set(pairs.into_iter()).unwrap();
