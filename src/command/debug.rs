@@ -4,6 +4,7 @@
 //! PROTOCOL has a sample of every type of reply, for the tests of client libraries. OBJECT and the
 //! digests are about keys: they run by rows of their own, which no client can name.
 
+use crate::command::args::is_word;
 use crate::command::context::{Call, Context, Deferred};
 use crate::command::digest::Digest;
 use crate::command::error::CommandError;
@@ -76,6 +77,13 @@ static PANIC: CommandSpec = CommandSpec {
     run: Run::Write(panic_in_a_change), ..CommandSpec::BASE
 };
 
+#[rustfmt::skip]
+static PANIC_IN_READING: CommandSpec = CommandSpec {
+    name: "DEBUG PANIC READ", group: Group::Server, arity: Arity::Exact(4),
+    keys: &[KeySpec { first: 2, last: 0, step: 1, access: &["RO"] }],
+    run: Run::Read(panic_in_reading), ..CommandSpec::BASE
+};
+
 const HELP: &[&str] = &[
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "DIGEST",
@@ -93,6 +101,8 @@ const HELP: &[&str] = &[
     "    Panic before anything is changed: this connection ends.",
     "PANIC <key>",
     "    Panic in the middle of a change of <key>: the server ends without saving.",
+    "PANIC <key> READ",
+    "    Panic while <key> is read: this connection ends.",
     "PROTOCOL <type>",
     "    Reply with a test value of the specified type. <type> can be: string,",
     "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
@@ -161,6 +171,7 @@ fn debug(
         (b"quicklist-packed-threshold", 3) => call.reply.ok(),
         (b"panic", 2) => panic_without_locks(),
         (b"panic", 3) => return Ok(Some(&PANIC)),
+        (b"panic", 4) if is_word(args.at(3), "READ") => return Ok(Some(&PANIC_IN_READING)),
         (b"protocol", 3) => sample(args.at(2), &mut call.reply)?,
         (b"object", 3) => return Ok(Some(&OBJECT)),
         (b"digest-value", 3..) => return Ok(Some(&DIGEST_VALUE)),
@@ -179,6 +190,11 @@ fn panic_without_locks() {
 fn panic_in_a_change(view: &mut WriteView<'_>, _call: &mut Call<'_>) -> Outcome {
     view.remove();
     panic!("DEBUG PANIC in the middle of a change");
+}
+
+#[expect(clippy::panic, reason = "that is what it is for")]
+fn panic_in_reading(_view: &ReadView<'_>, _call: &mut Call<'_>) -> Outcome {
+    panic!("DEBUG PANIC while a key is read");
 }
 
 /// Tells how a value is stored and when it was used. It has no address to tell. Cost: O(n), since

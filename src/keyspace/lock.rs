@@ -10,7 +10,8 @@
 //! would let a change of two shards end up half in a snapshot.
 //!
 //! A change that panics ends the process: it may have left a shard half changed, and the next save
-//! would keep that.
+//! would keep that. Reading that panics has changed nothing: its locks are free again, and only its
+//! client is gone.
 //!
 //! A script may hold shards for as long as it likes. Once it has lasted too long it gives notice,
 //! and who waits for one of its shards, or comes for one, gives up (`mod waiting`). The doors of
@@ -777,6 +778,27 @@ mod tests {
             .output()
             .unwrap();
         assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{output:?}");
+    }
+
+    #[test]
+    #[cfg(not(feature = "shuttle"))]
+    fn a_panic_in_reading_lets_go_of_what_was_locked() {
+        use std::panic::{AssertUnwindSafe, catch_unwind};
+        let (shards, order) = (Shards::new(2, 1), LockOrder::new([1, 3].into_iter()));
+        let readings: [&dyn Fn(); 5] = [
+            &|| shards.read(1, |_| panic!("in reading")).unwrap(),
+            &|| shards.read_fair(1, |_| panic!("in reading")),
+            &|| shards.read_many(&order, |_| panic!("in reading")).unwrap(),
+            &|| shards.read_all(|_| panic!("in reading")).unwrap(),
+            &|| shards.try_read_several(&[1, 3], |_| panic!("in reading")),
+        ];
+        for read in readings {
+            assert!(catch_unwind(AssertUnwindSafe(read)).is_err());
+            let are_free = shards.shards.iter().all(|locked| locked.shard.try_write().is_some());
+            assert!(are_free);
+            // Nor does this thread count as one that holds a lock.
+            shards.write_all(|_, _| ()).unwrap();
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Panics: before anything is changed they end one connection, in the middle of a change the whole
+//! Panics: before anything is changed, or in reading, they end one connection, in the middle of a change the whole
 //! server, which does not save then. Work in the background begins anew, and a task that does
 //! nothing any more is seen.
 
@@ -61,11 +61,42 @@ fn a_panic_before_a_change_closes_one_connection() {
 }
 
 #[test]
+fn a_panic_in_reading_closes_one_connection_and_leaves_the_shard_to_others() {
+    let folder = Folder::new();
+    // One thread and one shard: all that come after it need what it had.
+    let options = ["--save", "3600 1", "--enable-debug-command", "local"];
+    let one = ["--threads", "1", "--shards", "1"];
+    let mut server = Process::start(folder.path(), &[options, one].concat());
+    let mut other = server.wire();
+    other.expect("SET key value", OK);
+    for round in 1..=20 {
+        let (mut wire, mut pipeline) = (server.wire(), server.wire());
+        pipeline.raw("INCR count\r\n".repeat(100));
+        wire.raw("DEBUG PANIC key READ\r\nSET key other\r\n");
+        wire.expect_closed();
+        for n in 1..=100 {
+            pipeline.expect_reply(format!(":{}\r\n", (round - 1) * 100 + n));
+        }
+        other.expect("GET key", "$5\r\nvalue\r\n");
+        other.expect(&format!("SET other {round}"), OK).expect("DBSIZE", ":3\r\n");
+        assert_eq!(info(&mut other, "my_redis_client_panics"), round.to_string());
+    }
+    let all = String::from_utf8(other.run("INFO keyspace")).unwrap();
+    assert!(all.contains("db0:keys=3,"), "{all}");
+    other.expect("SAVE", OK);
+    assert!(server.log().contains("DEBUG PANIC while a key is read"), "{}", server.log());
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
 fn a_panic_in_a_change_ends_the_server_and_leaves_the_dump_as_it_is() {
-    let ways: [&[&str]; 3] = [
+    let ways: [&[&str]; 4] = [
         &["DEBUG PANIC key"],
         &["MULTI", "SET other 1", "DEBUG PANIC key", "EXEC"],
         &["BGSAVE", "DEBUG PANIC key"],
+        // What came before it in the transaction has been done.
+        &["MULTI", "SET other 1", "DEBUG PANIC key READ", "EXEC"],
     ];
     for way in ways {
         let folder = Folder::new();
@@ -83,7 +114,11 @@ fn a_panic_in_a_change_ends_the_server_and_leaves_the_dump_as_it_is() {
         assert_eq!(status.signal(), Some(libc::SIGABRT), "{status:?}");
         let log = server.log();
         assert!(log.contains("a change of the data panicked: ending without saving"), "{log}");
-        assert!(log.contains("DEBUG PANIC in the middle of a change"), "{log}");
+        let text = match way.contains(&"DEBUG PANIC key") {
+            true => "DEBUG PANIC in the middle of a change",
+            false => "DEBUG PANIC while a key is read",
+        };
+        assert!(log.contains(text), "{log}");
         // A save that was running may have ended; it has what was there before.
         let after = fs::read(folder.path().join("dump.my_rdb")).unwrap();
         if way[0] != "BGSAVE" {
