@@ -9,6 +9,7 @@
 use crate::config::{OutputLimit, OutputLimits};
 use crate::protocol::{OutputBuffer, Protocol};
 use crate::pubsub::Message;
+use crate::pubsub::planted;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -111,6 +112,10 @@ impl Mailbox {
             return;
         }
         queue.messages.push_back(frame.clone());
+        let count = queue.messages.len();
+        if planted::is_on() && count > 1 {
+            queue.messages.swap(count - 2, count - 1);
+        }
         // Under the lock, so that it is never down while there is mail.
         let was_up = self.has_mail.swap(true, Ordering::SeqCst);
         drop(queue);

@@ -15,6 +15,7 @@ mod hub;
 mod mailbox;
 mod message;
 mod monitors;
+pub mod planted;
 mod subscriptions;
 mod tracking;
 

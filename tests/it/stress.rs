@@ -7,6 +7,7 @@ use crate::harness::process::free_port;
 use crate::harness::random::seed;
 use crate::harness::server::{Folder, MANY_SHARDS, Server};
 use my_redis::keyspace::planted::{Bug, plant};
+use my_redis::pubsub;
 use std::net::SocketAddr;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -91,8 +92,12 @@ fn nothing_is_found_in_this_server_and_nothing_is_left() {
 
 /// Fails unless a run of this mix finds the bug, and says so.
 fn is_found(test: &str, bug: Bug, mix: &str, says: &str) {
+    is_found_when(|| plant(bug), test, mix, says);
+}
+
+fn is_found_when<P>(planted: impl FnOnce() -> P, test: &str, mix: &str, says: &str) {
     let ended = in_own_process(&format!("stress::{test}"), || {
-        let _planted = plant(bug);
+        let _planted = planted();
         let server = server();
         let seed = seed(test).to_string();
         let began = Instant::now();
@@ -101,9 +106,9 @@ fn is_found(test: &str, bug: Bug, mix: &str, says: &str) {
             &["--check", "--mix", mix, "--seconds", BUG_SECONDS, "--seed", &seed],
         );
         let told = text(&output);
-        println!("{bug:?} in {:.1} s:\n{told}", began.elapsed().as_secs_f64());
-        assert_eq!(output.status.code(), Some(1), "{bug:?} was not found");
-        assert!(told.contains("BROKEN") && told.contains(says), "{bug:?} is told otherwise");
+        println!("{test} in {:.1} s:\n{told}", began.elapsed().as_secs_f64());
+        assert_eq!(output.status.code(), Some(1), "{test}: not found");
+        assert!(told.contains("BROKEN") && told.contains(says), "{test}: told otherwise");
     });
     if let Some(Ended { has_passed, text }) = ended {
         println!("{text}");
@@ -149,6 +154,12 @@ fn a_transfer_by_exec_that_is_not_one_is_found() {
 fn a_transfer_by_a_script_that_is_not_one_is_found() {
     let test = "a_transfer_by_a_script_that_is_not_one_is_found";
     is_found(test, Bug::ScriptLetsGo, "counter", "BROKEN (conservation)");
+}
+
+#[test]
+fn a_message_that_overtakes_another_is_found() {
+    let test = "a_message_that_overtakes_another_is_found";
+    is_found_when(pubsub::planted::plant, test, "pubsub", "BROKEN (channels)");
 }
 
 #[test]
