@@ -1,7 +1,8 @@
 //! Requests as they arrive: in pieces, in batches, malformed, and from strangers.
 
+use crate::harness::random::{Random, seed};
 use crate::harness::server::Server;
-use crate::harness::wire::encode;
+use crate::harness::wire::{Wire, bulk, encode};
 use crate::it;
 use my_redis::command::clients::ClientRecord;
 use std::sync::Arc;
@@ -124,6 +125,52 @@ it!(a_client_that_sends_a_million_requests_before_it_reads_gets_every_reply, |se
         wire.expect_reply("$10\r\n0123456789\r\n");
     }
 });
+
+/// Requests of a client, which only it can have sent, and the replies to them.
+fn own_requests(random: &mut Random, client: u8) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let lens = [1, 100, 5_000, 17_000, 70_000, 200_000, 300_000];
+    let values: Vec<Vec<u8>> = (0..1 + random.below(10))
+        .map(|_| vec![b'a' + client; lens[random.below(lens.len())] + random.below(100)])
+        .collect();
+    let input = values.iter().flat_map(|value| encode(&[b"ECHO", &value[..]])).collect();
+    (input, values.iter().map(bulk).collect())
+}
+
+#[test]
+fn clients_that_share_the_buffers_of_a_thread_see_nothing_of_each_other() {
+    let server = Server::start_with(1, |options| options.threads = 1);
+    let mut random = Random::new(seed("buffers of a thread"));
+    let mut other = server.wire();
+    let mut clients: Vec<Wire> =
+        (0..8).map(|_| Wire::connect_with_little_room(server.addr())).collect();
+    for round in 0..32 {
+        let mut requests: Vec<(Vec<u8>, Vec<Vec<u8>>)> =
+            (0..8).map(|client| own_requests(&mut random, client)).collect();
+        if round % 8 == 0 {
+            // One is owed more than the system takes, in replies that stand in the buffer itself.
+            let (input, replies) = &mut requests[round / 8];
+            let value = vec![b'A'; 5_000];
+            input.extend(encode(&[b"SET", b"key", &value[..]]));
+            input.extend(encode(&["GET", "key"]).repeat(700));
+            replies.push(b"+OK\r\n".to_vec());
+            replies.extend(vec![bulk(value); 700]);
+        }
+        // Most are in the middle of a request, or take no replies, while others are served.
+        while requests.iter().any(|(input, _)| !input.is_empty()) {
+            let client = random.below(clients.len());
+            let input = &mut requests[client].0;
+            let len_max = *random.pick(&[1_000, 100_000, 400_000]);
+            let len = random.between(1, len_max).min(input.len());
+            clients[client].raw(input.drain(..len).collect::<Vec<u8>>());
+            other.expect("PING", "+PONG\r\n");
+        }
+        for (client, (_, replies)) in clients.iter_mut().zip(requests) {
+            for reply in replies {
+                assert!(client.reply() == reply, "round {round}");
+            }
+        }
+    }
+}
 
 it!(line_ends_in_a_request_cannot_forge_a_reply, |server| {
     let mut wire = server.wire();
