@@ -1,6 +1,6 @@
-//! Panics: before anything is changed, or in reading, they end one connection, in the middle of a change the whole
-//! server, which does not save then. Work in the background begins anew, and a task that does
-//! nothing any more is seen.
+//! Panics: before anything is changed, or in reading, they end one connection, in the middle of a
+//! change the whole server, which does not save then. Work in the background begins anew, and a
+//! task that does nothing any more is seen.
 
 use crate::harness::process::Process;
 use crate::harness::server::{Folder, Server};
