@@ -278,7 +278,7 @@ impl User {
         quoted(self.line(catalog))
     }
 
-    /// As [`describe`](Self::describe), with `user` and its name. Cost: O(1) but for the first time.
+    /// As [`describe`](Self::describe), with `user` and its name. Cost: O(1) but the first time.
     #[must_use]
     pub fn line(&self, catalog: &Catalog) -> &[u8] {
         let describe = || [b"user ", &self.name[..], b" ", &self.describe(catalog)].concat();

@@ -2,8 +2,8 @@
 //!
 //! A script is known by the SHA1 of its text from its first EVAL or SCRIPT LOAD until SCRIPT FLUSH;
 //! as in Redis, nothing bounds how many there are. A library is known by its name and is saved with
-//! the data. What a script may do, and whether it keeps to its keys, is found out once; of a library
-//! when one of its functions is called.
+//! the data. What a script may do, and whether it keeps to its keys, is found out once; of a
+//! library when one of its functions is called.
 //!
 //! Who runs one holds it by an `Arc`, so that none of this is locked meanwhile, and what is flushed
 //! or replaced runs to its end.
