@@ -60,8 +60,8 @@ enum Batch {
     Close,
 }
 
-/// Serves one client until either side ends the connection. `listed` goes before the connection
-/// does: whoever sees it closed finds that the client is gone.
+/// Serves one client until either side ends the connection. The client's subscriptions and
+/// `listed` go before the connection does: whoever sees it closed finds that the client is gone.
 pub async fn serve<S>(gate: Arc<Gate>, stream: S, record: Arc<ClientRecord>, listed: impl Sized)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -82,6 +82,7 @@ where
     })
     .await;
     task.run().await;
+    drop(task.context);
     drop(listed);
 }
 

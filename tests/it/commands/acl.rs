@@ -8,7 +8,7 @@ use crate::harness::oracle::Oracle;
 use crate::harness::process::{Process, refusal};
 use crate::harness::random::{Random, seed};
 use crate::harness::server::{Folder, MANY_SHARDS, Server};
-use crate::harness::wire::{Wire, shown};
+use crate::harness::wire::{Wire, encode, shown};
 use my_redis::command::spec::Arity;
 use my_redis::command::table;
 use std::collections::HashMap;
@@ -539,6 +539,26 @@ fn listeners_whose_channels_are_taken_are_ended() {
         "self: PING",
         "five: PING",
     ]);
+}
+
+#[test]
+fn who_subscribes_while_the_channel_is_taken_is_ended() {
+    let folder = Folder::new();
+    let server = Process::start(folder.path(), &["--save", "off", "--threads", "4"]);
+    let (mut admin, mut alice, mut other) = (server.wire(), server.wire(), server.wire());
+    admin.expect("ACL SETUSER alice on nopass +@all ~* &*", OK);
+    alice.expect("AUTH alice x", OK);
+    // Whether her rights have changed is looked at once, before the first of both requests.
+    let script = "repeat until redis.call('PUBSUB', 'NUMSUB', 'go')[2] > 0";
+    alice.raw([encode(&["EVAL", script, "0"]), encode(&["SUBSCRIBE", "c"])].concat());
+    let runs = |list: Vec<u8>| String::from_utf8(list).unwrap().contains(" cmd=eval ");
+    while !runs(admin.run("CLIENT LIST")) {}
+    admin.expect("ACL SETUSER alice resetchannels", OK);
+    other.send("SUBSCRIBE go").reply();
+    alice.expect_reply("$-1\r\n");
+    alice.expect_reply("*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
+    alice.expect_closed();
+    admin.expect("PUBLISH c x", ":0\r\n");
 }
 
 #[test]
