@@ -214,7 +214,7 @@ fn parse_decimal(text: &[u8]) -> Option<Extended> {
 
 /// `digits * 10^tens`, rounded once.
 fn scale_by_power_of_ten(digits: &[u8], tens: i64) -> Option<Extended> {
-    let fold = |sum: u128, digit: &u8| Some(sum.checked_mul(10)? + u128::from(*digit));
+    let fold = |sum: u128, digit: &u8| sum.checked_mul(10)?.checked_add(u128::from(*digit));
     let small = digits.iter().try_fold(0, fold).filter(|n| u64::try_from(*n).is_ok());
     if let Some(mantissa) = small
         && (-FIVES_IN_WORD_MAX..=0).contains(&tens)
@@ -424,6 +424,22 @@ mod tests {
             ("18446744073709551616", "1", "18446744073709551616"),
             ("18446744073709551616", "3", "18446744073709551620"),
             ("0x1.8p1", "0xf", "18"),
+            // The whole digits of 2^128 and more are too many for 128 bits by the last one alone.
+            (
+                "340282366920938463463374607431768211455",
+                "0",
+                "340282366920938463463374607431768211456",
+            ),
+            (
+                "340282366920938463463374607431768211456",
+                "0",
+                "340282366920938463463374607431768211456",
+            ),
+            (
+                "340282366920938463463374607431768211459",
+                "0",
+                "340282366920938463463374607431768211456",
+            ),
             ("1e40", "0", "9999999999999999999783686092270256259072"),
             ("-1e40", "1e40", "0"),
         ] {

@@ -1,10 +1,12 @@
 //! One test for every bug that was found once, named after what went wrong.
 
+use crate::harness::oracle::Oracle;
 use crate::harness::process::Process;
 use crate::harness::server::Folder;
-use crate::harness::wire::encode;
+use crate::harness::wire::{Wire, encode};
 use crate::it;
 use std::fs;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 // A connection's turn ended with replies to send and requests left: it sent, then waited for more
@@ -68,4 +70,24 @@ fn an_idle_server_kept_the_memory_of_what_was_deleted() {
         assert!(began.elapsed() < Duration::from_secs(30), "{} of {full} kB", resident());
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+// The last digit of a number of 39 digits was added without a look at whether 128 bits hold the
+// sum: a panic, and in the middle of a change the end of the server.
+#[test]
+fn a_number_just_above_128_bits_ended_the_server() {
+    let session = |addr: SocketAddr| {
+        let mut wire = Wire::connect(addr);
+        for digits in ["55", "56", "59"] {
+            let number = format!("3402823669209384634633746074317682114{digits}");
+            let sum = "$39\r\n340282366920938463463374607431768211456\r\n";
+            wire.expect(&format!("SET key {number}"), "+OK\r\n").expect("INCRBYFLOAT key 0", sum);
+            wire.expect("DEL key hash", if digits == "55" { ":1\r\n" } else { ":2\r\n" });
+            wire.expect(&format!("INCRBYFLOAT key {number}"), sum);
+            wire.expect(&format!("HINCRBYFLOAT hash field {number}"), sum);
+        }
+    };
+    session(Oracle::start().addr());
+    let folder = Folder::new();
+    session(Process::start(folder.path(), &["--save", ""]).addr());
 }
