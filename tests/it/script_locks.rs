@@ -3,10 +3,10 @@
 
 use crate::harness::dump::read_dump;
 use crate::harness::planted::{Ended, in_own_process};
-use crate::harness::server::{MANY_SHARDS, Server};
+use crate::harness::process::Process;
+use crate::harness::server::{Folder, MANY_SHARDS, Server};
 use crate::harness::wire::{Wire, shown};
 use crate::it;
-use my_redis::command::context::ShutdownMode;
 use my_redis::keyspace::planted::{Bug, plant};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -258,22 +258,29 @@ fn a_busy_script_holds_up_only_its_keys_on_several_threads() {
     a_busy_script_holds_up_only_its_keys(3);
 }
 
-it!(a_script_that_has_written_is_not_killed_but_the_server_can_be, |server| {
-    let (mut boss, mut script) = (server.wire(), server.wire());
-    boss.expect("CONFIG SET lua-time-limit 50", "+OK\r\n");
-    let writes = "redis.call('set', KEYS[1], 'x') while true do end";
-    script.send_args(&["EVAL", writes, "1", "held"]);
-    wait_until_busy(&mut boss);
-    boss.expect(
-        "SCRIPT KILL",
-        "-UNKILLABLE Sorry the script already executed write commands against the dataset. You \
-         can either wait the script termination or kill the server in a hard way using the \
-         SHUTDOWN NOSAVE command.\r\n",
-    );
-    let began = Instant::now();
-    assert!(server.shut_down(ShutdownMode::NoSave));
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-});
+/// In a process of its own: the script goes on until that ends.
+#[test]
+fn a_script_that_has_written_is_not_killed_but_the_server_can_be() {
+    for shards in ["1", "16"] {
+        let folder = Folder::new();
+        let mut server = Process::start(folder.path(), &["--save", "", "--shards", shards]);
+        let (mut boss, mut script) = (server.wire(), server.wire());
+        boss.expect("CONFIG SET lua-time-limit 50", "+OK\r\n");
+        let writes = "redis.call('set', KEYS[1], 'x') while true do end";
+        script.send_args(&["EVAL", writes, "1", "held"]);
+        wait_until_busy(&mut boss);
+        boss.expect(
+            "SCRIPT KILL",
+            "-UNKILLABLE Sorry the script already executed write commands against the dataset. \
+             You can either wait the script termination or kill the server in a hard way using \
+             the SHUTDOWN NOSAVE command.\r\n",
+        );
+        let began = Instant::now();
+        boss.send("SHUTDOWN NOSAVE");
+        assert!(server.wait().success());
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    }
+}
 
 it!(a_script_that_catches_all_errors_is_killed_all_the_same, |server| {
     let (mut boss, mut script) = (server.wire(), server.wire());

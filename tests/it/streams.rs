@@ -257,6 +257,15 @@ fn the_sample_of_a_later_redis_is_loaded_whole() {
     wire.expect("XPENDING changed g", PENDING);
 }
 
+/// Sets a flag, when the test fails, too: else who waits for it would go on for ever.
+struct SetWhenDropped<'f>(&'f AtomicBool);
+
+impl Drop for SetWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Saves go on while pairs of entries are added by transactions, read and acknowledged: every dump
 /// is of one moment.
 #[test]
@@ -287,6 +296,7 @@ fn a_dump_made_under_load_is_one_moment_of_all_streams() {
                 (0..replies).for_each(|_| drop(wire.reply()));
             }
         });
+        let _ends_with_this = SetWhenDropped(done);
         let mut wire = Wire::connect(addr);
         for _ in 0..5 {
             std::thread::sleep(Duration::from_millis(60));
@@ -309,7 +319,6 @@ fn a_dump_made_under_load_is_one_moment_of_all_streams() {
                 moments.iter().map(|m| shown(&m.0)).collect::<Vec<_>>()
             );
         }
-        done.store(true, Ordering::Relaxed);
     });
 }
 
