@@ -1,6 +1,7 @@
 //! The ceiling of memory: which keys give way and who is refused, beside redis-server; that what is
 //! in use stays below it, and what the end of a key by it means to others.
 
+use crate::harness::flag::raise_at_end;
 use crate::harness::oracle::Oracle;
 use crate::harness::process::Process;
 use crate::harness::server::{Folder, MANY_SHARDS, Server};
@@ -339,6 +340,7 @@ fn a_fill_at_the_ceiling_stays_below_it_while_reads_go_on() {
         reads
     };
     std::thread::scope(|scope| {
+        let at_end = raise_at_end(&is_over);
         let fillers = [0, 1].map(|client| scope.spawn(move || fill(client)));
         let reader = scope.spawn(read);
         let (mut used, mut resident) = (0, 0);
@@ -347,7 +349,7 @@ fn a_fill_at_the_ceiling_stays_below_it_while_reads_go_on() {
             resident = resident.max(resident_bytes(&process));
             std::thread::sleep(Duration::from_millis(20));
         }
-        is_over.store(true, Ordering::Relaxed);
+        drop(at_end);
         assert!(reader.join().unwrap() > 1_000);
         assert!(used > LIMIT * 9 / 10 && used < LIMIT * 11 / 10, "{used} of {LIMIT} used");
         assert!(resident < LIMIT * 11 / 10, "{resident} of {LIMIT} resident");

@@ -1,5 +1,6 @@
 //! Many clients at once: nothing is lost, nothing is seen by halves.
 
+use crate::harness::flag::raise_at_end;
 use crate::harness::server::{MANY_SHARDS, Server};
 use crate::harness::wire::encode;
 use crate::it;
@@ -191,6 +192,7 @@ it!(keys_set_together_are_read_together, |server| {
 it!(deleting_several_keys_is_seen_by_none_as_a_part, |server| {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let at_end = raise_at_end(&stop);
         let writer = scope.spawn(|| {
             let mut wire = server.wire();
             while !stop.load(Ordering::Relaxed) {
@@ -203,7 +205,7 @@ it!(deleting_several_keys_is_seen_by_none_as_a_part, |server| {
             let there = integer(&wire.run("EXISTS one two three"));
             assert!(there == 0 || there == 3, "{there} of 3 keys");
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(at_end);
         writer.join().unwrap();
     });
 });
@@ -213,6 +215,7 @@ fn keys_and_flushall_see_one_moment() {
     let server = Server::start(MANY_SHARDS);
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let at_end = raise_at_end(&stop);
         let writer = scope.spawn(|| {
             let mut wire = server.wire();
             while !stop.load(Ordering::Relaxed) {
@@ -225,7 +228,7 @@ fn keys_and_flushall_see_one_moment() {
             let reply = wire.run("KEYS *");
             assert!(reply.starts_with(b"*0\r\n") || reply.starts_with(b"*6\r\n"), "{reply:?}");
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(at_end);
         writer.join().unwrap();
     });
 }

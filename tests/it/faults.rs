@@ -5,6 +5,7 @@
 //! system, a limit on the size of files, a folder that is gone or may not be written.
 
 use crate::harness::dump::{read_dump, redis_accepts, strays};
+use crate::harness::flag::raise_at_end;
 use crate::harness::process::{Process, free_port, program, refusal, refusal_of};
 use crate::harness::server::Folder;
 use crate::harness::strace::{Call, Strace, paths_of_save};
@@ -387,6 +388,7 @@ fn a_slow_disk_keeps_no_writer_waiting() {
         let mut writer = subject.process.wire();
         let (stop, began) = (AtomicBool::new(false), Instant::now());
         let (longest, sets) = thread::scope(|scope| {
+            let at_end = raise_at_end(&stop);
             let stop = &stop;
             let writes = scope.spawn(move || {
                 let (mut longest, mut sets) = (Duration::ZERO, 0_u64);
@@ -399,7 +401,7 @@ fn a_slow_disk_keeps_no_writer_waiting() {
                 (longest, sets)
             });
             subject.with_fault(inject, Subject::save);
-            stop.store(true, Ordering::Relaxed);
+            drop(at_end);
             writes.join().unwrap()
         });
         let took = began.elapsed();

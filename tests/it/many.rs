@@ -1,5 +1,6 @@
 //! Answers with very many elements, which are written after the locks are released.
 
+use crate::harness::flag::raise_at_end;
 use crate::harness::oracle::Oracle;
 use crate::harness::planted::{Ended, in_own_process};
 use crate::harness::server::{MANY_SHARDS, Server};
@@ -119,6 +120,7 @@ it!(they_are_of_one_moment, |server| {
     fill(&mut writer);
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
+        let at_end = raise_at_end(&ended);
         scope.spawn(|| {
             let mut number = 0;
             while !ended.load(Ordering::Relaxed) {
@@ -148,7 +150,7 @@ it!(they_are_of_one_moment, |server| {
                 seen += same.len();
             }
         }
-        ended.store(true, Ordering::Relaxed);
+        drop(at_end);
         assert!(seen > 0, "the writer was never seen");
     });
 });
@@ -326,6 +328,7 @@ fn stale_results(server: &Server) -> (usize, usize) {
     fill(&mut writer);
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
+        let at_end = raise_at_end(&ended);
         scope.spawn(|| {
             while !ended.load(Ordering::Relaxed) {
                 storer.run("SUNIONSTORE to set other");
@@ -348,7 +351,7 @@ fn stale_results(server: &Server) -> (usize, usize) {
                 seen += usize::from(reply.starts_with(b"*2\r\n:1\r\n"));
             }
         }
-        ended.store(true, Ordering::Relaxed);
+        drop(at_end);
         (stale, seen)
     })
 }

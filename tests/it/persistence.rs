@@ -1,6 +1,7 @@
 //! Keeping data: what was acknowledged is there after the end, whatever the end was.
 
 use crate::harness::dump::{read_dump, redis_accepts, strays};
+use crate::harness::flag::raise_at_end;
 use crate::harness::oracle::Oracle;
 use crate::harness::process::{free_port, refusal};
 use crate::harness::server::{Folder, MANY_SHARDS, Server};
@@ -336,6 +337,7 @@ fn torn_dumps(server: &Server, dumps: usize) -> usize {
     let stop = AtomicBool::new(false);
     let running = || !stop.load(Ordering::Relaxed);
     thread::scope(|scope| {
+        let at_end = raise_at_end(&stop);
         for token in 0..TOKENS {
             wire.expect(&format!("SET token:{token}:0 {token}"), "+OK\r\n");
             scope.spawn(move || {
@@ -375,7 +377,7 @@ fn torn_dumps(server: &Server, dumps: usize) -> usize {
             }
             torn += usize::from(is_torn(&server.dump_path(), TOKENS));
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(at_end);
         torn
     })
 }

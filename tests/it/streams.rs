@@ -2,6 +2,7 @@
 //! load as of one moment, and under stress every entry is acknowledged once for each group.
 
 use crate::harness::dump::redis_accepts;
+use crate::harness::flag::raise_at_end;
 use crate::harness::oracle::Oracle;
 use crate::harness::random::{Random, seed};
 use crate::harness::server::{Folder, MANY_SHARDS, Server};
@@ -257,15 +258,6 @@ fn the_sample_of_a_later_redis_is_loaded_whole() {
     wire.expect("XPENDING changed g", PENDING);
 }
 
-/// Sets a flag, when the test fails, too: else who waits for it would go on for ever.
-struct SetWhenDropped<'f>(&'f AtomicBool);
-
-impl Drop for SetWhenDropped<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Saves go on while pairs of entries are added by transactions, read and acknowledged: every dump
 /// is of one moment.
 #[test]
@@ -296,7 +288,7 @@ fn a_dump_made_under_load_is_one_moment_of_all_streams() {
                 (0..replies).for_each(|_| drop(wire.reply()));
             }
         });
-        let _ends_with_this = SetWhenDropped(done);
+        let _at_end = raise_at_end(done);
         let mut wire = Wire::connect(addr);
         for _ in 0..5 {
             std::thread::sleep(Duration::from_millis(60));

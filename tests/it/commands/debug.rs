@@ -1,5 +1,6 @@
 //! DEBUG: who may use it, saving and loading again under load, and a server that sleeps.
 
+use crate::harness::flag::raise_at_end;
 use crate::harness::oracle::Oracle;
 use crate::harness::server::{MANY_SHARDS, Server};
 use crate::harness::wire::{Wire, shown};
@@ -163,12 +164,13 @@ fn reload_saves_and_loads_while_other_clients_wait_and_lose_nothing() {
         count
     };
     let counts: Vec<u64> = std::thread::scope(|scope| {
+        let at_end = raise_at_end(&stopped);
         let clients: Vec<_> =
             (0..CLIENTS).map(|client| scope.spawn(move || count_up(client))).collect();
         for _ in 0..RELOADS {
             wire.expect("DEBUG RELOAD", "+OK\r\n");
         }
-        stopped.store(true, Ordering::Relaxed);
+        drop(at_end);
         clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
     wire.expect("SAVE", "+OK\r\n").expect("DEBUG RELOAD NOSAVE", "+OK\r\n");

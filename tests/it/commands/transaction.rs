@@ -1,6 +1,7 @@
 //! MULTI, EXEC, DISCARD, WATCH and UNWATCH.
 
 use super::{NOT_AN_INTEGER, NULL, OK, WRONG_TYPE, expect_wrong_arity};
+use crate::harness::flag::raise_at_end;
 use crate::harness::server::{MANY_SHARDS, Server};
 use crate::harness::wire::Wire;
 use crate::it;
@@ -350,6 +351,7 @@ fn transactions_are_atomic_over_shards() {
         wire.run("EXEC");
     };
     std::thread::scope(|scope| {
+        let at_end = raise_at_end(&stopped);
         for number in 0..4 {
             let (server, stopped) = (&server, &stopped);
             scope.spawn(move || {
@@ -373,12 +375,9 @@ fn transactions_are_atomic_over_shards() {
                 wire.run("EXEC")
             };
             reads += 1;
-            if sum(&reply) != TOTAL {
-                stopped.store(true, Ordering::Relaxed);
-                panic!("read {reads}: {} instead of {TOTAL}", sum(&reply));
-            }
+            assert_eq!(sum(&reply), TOTAL, "read {reads}");
         }
-        stopped.store(true, Ordering::Relaxed);
+        drop(at_end);
         assert!(reads > 20, "only {reads} reads");
     });
 }

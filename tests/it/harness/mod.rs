@@ -1,6 +1,7 @@
 //! What the integration tests share.
 
 pub mod dump;
+pub mod flag;
 pub mod oracle;
 pub mod planted;
 pub mod process;
