@@ -1,7 +1,7 @@
 //! One chunk of a large list: a run of packed elements with a gap in front, so that pushing at
 //! either end is O(1) amortized.
 
-use crate::data::packed::{self, Elements};
+use crate::data::packed::{self, BothWays, Elements};
 
 /// A chunk holds at most this many bytes, unless it holds a single element.
 pub(super) const CHUNK_BYTES_MAX: usize = 4096;
@@ -31,7 +31,7 @@ impl Chunk {
         self.count == 0 || self.bytes() + size <= CHUNK_BYTES_MAX
     }
 
-    pub(super) fn elements(&self) -> Elements<'_> {
+    pub(super) fn elements(&self) -> Elements<'_, BothWays> {
         Elements::new(&self.buffer, self.start)
     }
 
@@ -46,7 +46,7 @@ impl Chunk {
     }
 
     pub(super) fn push_back(&mut self, data: &[u8]) {
-        let size = packed::element_bytes(data.len());
+        let size = packed::element_bytes::<BothWays>(data.len());
         if self.buffer.capacity() < self.buffer.len() + size && 2 * self.start >= self.bytes() {
             self.close_gap();
         }
@@ -54,12 +54,12 @@ impl Chunk {
             let larger = (2 * self.buffer.len()).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
             self.buffer.reserve_exact(larger.saturating_sub(self.buffer.len()).max(size));
         }
-        packed::append_element(&mut self.buffer, data);
+        packed::append_element::<BothWays>(&mut self.buffer, data);
         self.count += 1;
     }
 
     pub(super) fn push_front(&mut self, data: &[u8]) {
-        let size = packed::element_bytes(data.len());
+        let size = packed::element_bytes::<BothWays>(data.len());
         if self.start < size {
             let gap = size.max(self.bytes().clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX) / 2);
             let mut buffer = vec![0; gap];
@@ -67,7 +67,9 @@ impl Chunk {
             self.buffer = buffer;
             self.start = gap;
         }
-        if let Some(start) = packed::write_element_before(&mut self.buffer, self.start, data) {
+        if let Some(start) =
+            packed::write_element_before::<BothWays>(&mut self.buffer, self.start, data)
+        {
             self.start = start;
             self.count += 1;
         }
@@ -111,7 +113,7 @@ impl Chunk {
         let mut elements = self.elements();
         let span = (0..=index).map_while(|_| elements.next_span()).last();
         if let Some((span, _)) = span {
-            packed::replace_element(&mut self.buffer, &span, data);
+            packed::replace_element::<BothWays>(&mut self.buffer, &span, data);
             self.give_back_room();
         }
     }
@@ -137,7 +139,7 @@ impl Chunk {
     /// Puts an element in front of element number `index`.
     pub(super) fn insert(&mut self, index: usize, data: &[u8]) {
         let at = self.offset(index);
-        packed::insert_element(&mut self.buffer, at, data);
+        packed::insert_element::<BothWays>(&mut self.buffer, at, data);
         self.count += 1;
     }
 

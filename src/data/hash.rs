@@ -6,10 +6,9 @@
 //! ([`TimedHash`]).
 
 use crate::data::hash_deadlines::{TimedHash, Waning};
-use crate::data::packed;
-use crate::data::packed::{PackedRef, PackedSeq, Span};
+use crate::data::packed::{self, Forward, PackedRef, PackedSeq, Span};
 use crate::data::segmented::{Hashed, Segment, SegmentedTable};
-use crate::data::{Collection, Form, LargeValue, Value, ValueType};
+use crate::data::{Collection, Form, InOwner, LargeValue, Value, ValueType};
 use crate::util::clock::UnixMillis;
 use crate::util::hash::{KeyHash, Position};
 use crate::util::random::Random;
@@ -88,7 +87,7 @@ pub type FieldTable = SegmentedTable<FieldEntry, Arc<Segment<FieldEntry>>>;
 #[derive(Debug, Clone, Copy)]
 pub enum HashRef<'a> {
     /// Stored beside its key.
-    Packed(PackedRef<'a>),
+    Packed(PackedRef<'a, Forward>),
     /// Stored in segments.
     Table(&'a FieldTable),
     /// Some fields are past their deadlines and do not count any more.
@@ -222,7 +221,7 @@ impl<'a> HashRef<'a> {
 #[derive(Debug, Clone)]
 pub enum Hash {
     /// Small.
-    Packed(PackedSeq),
+    Packed(PackedSeq<Forward>),
     /// Large.
     Table(FieldTable),
     /// Of either size, with deadlines of fields.
@@ -248,7 +247,7 @@ impl Hash {
     pub fn with_room(fields: usize, bytes: usize) -> Self {
         let elements = 2 * fields.min(PACKED_HASH_FIELDS_MAX);
         let bytes = bytes.min(elements * PACKED_HASH_ELEMENT_BYTES_MAX);
-        Self::Packed(PackedSeq::with_room(packed::sequence_bytes_max(elements, bytes)))
+        Self::Packed(PackedSeq::with_room(packed::sequence_bytes_max::<Forward>(elements, bytes)))
     }
 
     /// The hash for reading, fields past their deadlines included.
@@ -420,8 +419,8 @@ impl Collection for Hash {
         self.is_empty()
     }
 
-    fn from_packed(seq: PackedSeq) -> Self {
-        Self::Packed(seq)
+    fn from_packed(bytes: InOwner) -> Self {
+        Self::Packed(PackedSeq::in_owner(bytes))
     }
 
     fn take_large(stored: &mut LargeValue) -> Option<Self> {
@@ -442,7 +441,7 @@ impl Collection for Hash {
 
     fn into_form(self) -> Form {
         match self {
-            Self::Packed(seq) => Form::Packed(Self::TYPE, seq),
+            Self::Packed(seq) => Form::Packed(Self::TYPE, seq.into_owner()),
             Self::Table(table) => Form::Large(LargeValue::Hash(table)),
             Self::Timed(timed) if timed.has_deadlines() => {
                 Form::Large(LargeValue::TimedHash(timed))
@@ -490,7 +489,7 @@ fn look_ahead(table: &FieldTable, hashes: &[KeyHash]) {
     std::hint::black_box(found);
 }
 
-fn find_packed(seq: &PackedSeq, field: &[u8]) -> Option<(Span, Span)> {
+fn find_packed(seq: &PackedSeq<Forward>, field: &[u8]) -> Option<(Span, Span)> {
     let mut elements = seq.elements();
     while let Some((name, data)) = elements.next_span() {
         let (value, _) = elements.next_span()?;

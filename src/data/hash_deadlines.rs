@@ -272,7 +272,7 @@ mod tests {
     /// Stores it and takes it out again, as the keyspace does.
     fn stored(hash: Hash) -> Hash {
         match hash.into_form() {
-            crate::data::Form::Packed(_, seq) => Hash::from_packed(seq),
+            crate::data::Form::Packed(_, bytes) => Hash::from_packed(bytes),
             crate::data::Form::Large(mut value) => Hash::take_large(&mut value).unwrap(),
         }
     }

@@ -8,6 +8,7 @@
 //! The width is 2, 4 or 8 bytes, that of the largest number there ever was, so that a number is
 //! found by halving. As with a packed sequence, the bytes before `base` belong to the owner.
 
+use crate::data::InOwner;
 use std::ops::Range;
 
 const WIDTHS: [usize; 3] = [2, 4, 8];
@@ -97,35 +98,31 @@ impl<'a> IntRef<'a> {
 
 /// Ascending numbers that can change; they may share their allocation with their owner's bytes.
 #[derive(Debug, Clone)]
-pub struct IntSeq {
-    buffer: Vec<u8>,
-    base: usize,
-}
+pub struct IntSeq(InOwner);
 
 impl Default for IntSeq {
     fn default() -> Self {
-        Self { buffer: vec![2], base: 0 }
+        Self(InOwner { buffer: vec![2], base: 0 })
     }
 }
 
 impl IntSeq {
-    /// The numbers that stand in `buffer` behind `base` bytes of the owner.
+    /// The numbers that stand behind their owner's bytes.
     #[must_use]
-    pub fn in_owner(buffer: Vec<u8>, base: usize) -> Self {
-        Self { buffer, base }
+    pub fn in_owner(bytes: InOwner) -> Self {
+        Self(bytes)
     }
 
-    /// The allocation with the owner's bytes, and their number.
+    /// Their bytes behind their owner's.
     #[must_use]
-    pub fn into_owner(self) -> (Vec<u8>, usize) {
-        (self.buffer, self.base)
+    pub fn into_owner(self) -> InOwner {
+        self.0
     }
 
     /// The numbers for reading.
     #[must_use]
     pub fn as_ref(&self) -> IntRef<'_> {
-        let bytes = self.buffer.get(self.base..).unwrap_or_default();
-        IntRef::parse(bytes).unwrap_or(IntRef { width: 2, numbers: &[] })
+        IntRef::parse(self.0.value()).unwrap_or(IntRef { width: 2, numbers: &[] })
     }
 
     /// Adds `number`; true when it is new. Cost: O(n).
@@ -139,13 +136,13 @@ impl IntSeq {
         }
         let width = self.as_ref().width;
         let at = self.place(index, width).start;
-        let len = self.buffer.len();
-        self.buffer.reserve_exact(width);
-        self.buffer.resize(len + width, 0);
-        self.buffer.copy_within(at..len, at + width);
+        let len = self.0.buffer.len();
+        self.0.buffer.reserve_exact(width);
+        self.0.buffer.resize(len + width, 0);
+        self.0.buffer.copy_within(at..len, at + width);
         let bytes = number.to_le_bytes();
         if let (Some(place), Some(bytes)) =
-            (self.buffer.get_mut(at..at + width), bytes.get(..width))
+            (self.0.buffer.get_mut(at..at + width), bytes.get(..width))
         {
             place.copy_from_slice(bytes);
         }
@@ -157,8 +154,8 @@ impl IntSeq {
         let found = self.as_ref().find(number);
         if let Ok(index) = found {
             let place = self.place(index, self.as_ref().width);
-            if place.end <= self.buffer.len() {
-                self.buffer.drain(place);
+            if place.end <= self.0.buffer.len() {
+                self.0.buffer.drain(place);
             }
         }
         found.is_ok()
@@ -166,17 +163,17 @@ impl IntSeq {
 
     /// Where number `index` stands in the buffer.
     fn place(&self, index: usize, width: usize) -> Range<usize> {
-        let start = self.base + 1 + index * width;
+        let start = self.0.base + 1 + index * width;
         start..start + width
     }
 
     fn widen(&mut self, width: usize) {
         let numbers: Vec<i64> = self.as_ref().iter().collect();
-        self.buffer.truncate(self.base);
-        self.buffer.reserve_exact(1 + (numbers.len() + 1) * width);
-        self.buffer.push(width as u8);
+        self.0.buffer.truncate(self.0.base);
+        self.0.buffer.reserve_exact(1 + (numbers.len() + 1) * width);
+        self.0.buffer.push(width as u8);
         for number in numbers {
-            self.buffer.extend_from_slice(number.to_le_bytes().get(..width).unwrap_or_default());
+            self.0.buffer.extend_from_slice(number.to_le_bytes().get(..width).unwrap_or_default());
         }
     }
 }
@@ -202,7 +199,7 @@ mod tests {
             changes in prop::collection::vec((number(), any::<bool>()), 0..120)
         ) {
             let mut model = BTreeSet::new();
-            let mut seq = IntSeq::in_owner(b"owner\x02".to_vec(), 5);
+            let mut seq = IntSeq::in_owner(InOwner { buffer: b"owner\x02".to_vec(), base: 5 });
             for (number, insert) in changes {
                 if insert {
                     prop_assert_eq!(seq.insert(number), model.insert(number));
@@ -216,7 +213,7 @@ mod tests {
                     prop_assert_eq!(seq.as_ref().get(index), Some(*number));
                 }
             }
-            prop_assert!(seq.into_owner().0.starts_with(b"owner"));
+            prop_assert!(seq.into_owner().buffer.starts_with(b"owner"));
         }
     }
 }

@@ -6,8 +6,8 @@
 //! for its memory and because dropping it recurses.
 
 use crate::data::chunk::{CHUNK_BYTES_MAX, Chunk};
-use crate::data::packed::{self, PackedRef, PackedSeq};
-use crate::data::{Collection, Form, LargeValue, Value, ValueType};
+use crate::data::packed::{self, BothWays, PackedRef, PackedSeq};
+use crate::data::{Collection, Form, InOwner, LargeValue, Value, ValueType};
 use std::collections::VecDeque;
 use std::hint;
 use std::ops::ControlFlow;
@@ -91,14 +91,14 @@ impl ChunkedList {
     }
 
     fn push_back(&mut self, data: &[u8]) {
-        if let Some(chunk) = self.back(packed::element_bytes(data.len())) {
+        if let Some(chunk) = self.back(packed::element_bytes::<BothWays>(data.len())) {
             chunk.push_back(data);
             self.len += 1;
         }
     }
 
     fn push_front(&mut self, data: &[u8]) {
-        if let Some(chunk) = self.front(packed::element_bytes(data.len())) {
+        if let Some(chunk) = self.front(packed::element_bytes::<BothWays>(data.len())) {
             chunk.push_front(data);
             self.len += 1;
         }
@@ -172,7 +172,7 @@ impl ChunkedList {
     /// Puts an element in front of element number `index`: into its chunk, or else the chunk is
     /// divided there.
     fn insert(&mut self, index: usize, data: &[u8]) {
-        let size = packed::element_bytes(data.len());
+        let size = packed::element_bytes::<BothWays>(data.len());
         let Some((mut number, mut inside)) = self.locate(index) else {
             self.push_back(data);
             return;
@@ -286,7 +286,7 @@ impl ChunkedList {
 #[derive(Debug, Clone, Copy)]
 pub enum ListRef<'a> {
     /// Stored beside its key.
-    Packed(PackedRef<'a>),
+    Packed(PackedRef<'a, BothWays>),
     /// Stored in chunks.
     Chunked(&'a ChunkedList),
 }
@@ -376,7 +376,7 @@ impl<'a> ListRef<'a> {
 #[derive(Debug, Clone)]
 pub enum List {
     /// Small.
-    Packed(PackedSeq),
+    Packed(PackedSeq<BothWays>),
     /// Large.
     Chunked(ChunkedList),
 }
@@ -394,8 +394,8 @@ impl Collection for List {
         self.is_empty()
     }
 
-    fn from_packed(seq: PackedSeq) -> Self {
-        Self::Packed(seq)
+    fn from_packed(bytes: InOwner) -> Self {
+        Self::Packed(PackedSeq::in_owner(bytes))
     }
 
     fn take_large(stored: &mut LargeValue) -> Option<Self> {
@@ -407,7 +407,7 @@ impl Collection for List {
 
     fn into_form(self) -> Form {
         match self {
-            Self::Packed(seq) => Form::Packed(Self::TYPE, seq),
+            Self::Packed(seq) => Form::Packed(Self::TYPE, seq.into_owner()),
             Self::Chunked(list) => Form::Large(LargeValue::List(list)),
         }
     }
@@ -443,7 +443,7 @@ impl List {
     /// An empty list with room for elements of so many bytes together, as long as it is packed.
     #[must_use]
     pub fn with_room(elements: usize, bytes: usize) -> Self {
-        let bytes = packed::sequence_bytes_max(elements, bytes);
+        let bytes = packed::sequence_bytes_max::<BothWays>(elements, bytes);
         Self::Packed(PackedSeq::with_room(bytes.min(PACKED_LIST_BYTES_MAX)))
     }
 
@@ -471,7 +471,7 @@ impl List {
     /// Pushes one element. Cost: O(1) amortized.
     pub fn push(&mut self, end: End, data: &[u8]) {
         if let Self::Packed(seq) = self {
-            let bytes = seq.packed_bytes() + packed::element_bytes(data.len());
+            let bytes = seq.packed_bytes() + packed::element_bytes::<BothWays>(data.len());
             if bytes <= PACKED_LIST_BYTES_MAX && seq.count() < PACKED_LIST_ELEMENTS_MAX {
                 match end {
                     End::Left => seq.push_front(data),
@@ -511,7 +511,7 @@ impl List {
     pub fn set(&mut self, index: usize, data: &[u8]) {
         if let Self::Packed(seq) = self {
             let Some(span) = seq.span(index) else { return };
-            let bytes = seq.packed_bytes() + packed::element_bytes(data.len());
+            let bytes = seq.packed_bytes() + packed::element_bytes::<BothWays>(data.len());
             if bytes - span.whole.len() <= PACKED_LIST_BYTES_MAX {
                 seq.replace(&span, data);
                 return;
@@ -528,7 +528,7 @@ impl List {
             return;
         }
         if let Self::Packed(seq) = self {
-            let bytes = seq.packed_bytes() + packed::element_bytes(data.len());
+            let bytes = seq.packed_bytes() + packed::element_bytes::<BothWays>(data.len());
             if bytes <= PACKED_LIST_BYTES_MAX && seq.count() < PACKED_LIST_ELEMENTS_MAX {
                 let Some(span) = seq.span(index) else { return };
                 seq.insert(span.whole.start, data);

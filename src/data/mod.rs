@@ -39,7 +39,6 @@ pub use stream_id::StreamId;
 pub use string::StringRef;
 
 use bytes::Bytes;
-use packed::PackedSeq;
 
 /// The type of a value, by the name that TYPE prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -178,7 +177,7 @@ pub trait Collection: Default {
     /// True when there are no elements: such a value is not stored.
     fn is_empty(&self) -> bool;
     /// The value whose packed form this is.
-    fn from_packed(seq: PackedSeq) -> Self;
+    fn from_packed(bytes: InOwner) -> Self;
     /// Takes the value out of its place and leaves a vacant one; `None` when it is of another
     /// type. Nothing is allocated.
     fn take_large(stored: &mut LargeValue) -> Option<Self>;
@@ -197,11 +196,37 @@ pub trait Collection: Default {
     fn take_copied_bytes(&mut self) -> usize;
 }
 
+/// The bytes of a packed value in one allocation with those of its owner, which stand in front: the
+/// head and the key of its entry. They travel with it while it is changed, so that nothing is
+/// copied.
+#[derive(Debug, Clone, Default)]
+pub struct InOwner {
+    /// All bytes.
+    pub buffer: Vec<u8>,
+    /// How many of them are the owner's.
+    pub base: usize,
+}
+
+impl InOwner {
+    /// The owner's bytes.
+    #[must_use]
+    pub fn owner(&self) -> &[u8] {
+        self.buffer.get(..self.base).unwrap_or_default()
+    }
+
+    /// The bytes of the value.
+    #[inline]
+    #[must_use]
+    pub fn value(&self) -> &[u8] {
+        self.buffer.get(self.base..).unwrap_or_default()
+    }
+}
+
 /// A value in the form its size calls for.
 #[derive(Debug, Clone)]
 pub enum Form {
-    /// Bytes to store beside the key: of a string its bytes, of a collection a [`PackedSeq`].
-    Packed(ValueType, PackedSeq),
+    /// Bytes to store beside the key, which those of its owner may precede already.
+    Packed(ValueType, InOwner),
     /// To store behind a pointer.
     Large(LargeValue),
 }

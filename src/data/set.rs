@@ -7,9 +7,9 @@
 
 use crate::data::int_seq::{IntRef, IntSeq};
 use crate::data::member::Member;
-use crate::data::packed::{PackedRef, PackedSeq, Span};
+use crate::data::packed::{Forward, PackedRef, PackedSeq, Span};
 use crate::data::segmented::{CompactTable, Hashed};
-use crate::data::{Collection, Form, LargeValue, Value, ValueType};
+use crate::data::{Collection, Form, InOwner, LargeValue, Value, ValueType};
 use crate::util::hash::{KeyHash, Position};
 use crate::util::number::{IntegerText, parse_i64};
 use crate::util::random::Random;
@@ -48,7 +48,7 @@ pub enum SetRef<'a> {
     /// Numbers beside their key.
     Ints(IntRef<'a>),
     /// Byte strings beside their key.
-    Packed(PackedRef<'a>),
+    Packed(PackedRef<'a, Forward>),
     /// Stored in segments.
     Table(&'a MemberTable),
 }
@@ -60,7 +60,7 @@ impl<'a> SetRef<'a> {
     pub fn packed(bytes: &'a [u8]) -> Self {
         match IntRef::parse(bytes) {
             Some(numbers) => Self::Ints(numbers),
-            None => Self::Packed(PackedRef(bytes.get(1..).unwrap_or_default())),
+            None => Self::Packed(PackedRef::new(bytes.get(1..).unwrap_or_default())),
         }
     }
 
@@ -191,7 +191,7 @@ pub enum Set {
     /// Small, numbers.
     Ints(IntSeq),
     /// Small, byte strings; one byte of the owner is the form.
-    Packed(PackedSeq),
+    Packed(PackedSeq<Forward>),
     /// Large.
     Table(MemberTable),
 }
@@ -319,11 +319,11 @@ impl Set {
             self.make_table();
             return;
         }
-        let (owner, base) = std::mem::take(numbers).into_owner();
-        let mut seq = empty_packed(owner.get(..base).unwrap_or_default());
+        let stored = std::mem::take(numbers).into_owner();
+        let head = [stored.owner(), &[FORM_STRINGS]].concat();
+        let mut seq = PackedSeq::behind(&head, 0);
         let mut text = IntegerText::new();
-        let bytes = owner.get(base..).unwrap_or_default();
-        for number in IntRef::parse(bytes).into_iter().flat_map(IntRef::iter) {
+        for number in IntRef::parse(stored.value()).into_iter().flat_map(IntRef::iter) {
             seq.push_back(text.format_i64(number));
         }
         *self = Self::Packed(seq);
@@ -351,11 +351,12 @@ impl Collection for Set {
         self.is_empty()
     }
 
-    fn from_packed(seq: PackedSeq) -> Self {
-        let (buffer, base) = seq.into_owner();
+    fn from_packed(InOwner { buffer, base }: InOwner) -> Self {
         match buffer.get(base) {
-            Some(&FORM_STRINGS) => Self::Packed(PackedSeq::in_owner(buffer, base + 1)),
-            _ => Self::Ints(IntSeq::in_owner(buffer, base)),
+            Some(&FORM_STRINGS) => {
+                Self::Packed(PackedSeq::in_owner(InOwner { buffer, base: base + 1 }))
+            }
+            _ => Self::Ints(IntSeq::in_owner(InOwner { buffer, base })),
         }
     }
 
@@ -370,13 +371,10 @@ impl Collection for Set {
 
     fn into_form(self) -> Form {
         match self {
-            Self::Ints(numbers) => {
-                let (buffer, base) = numbers.into_owner();
-                Form::Packed(Self::TYPE, PackedSeq::in_owner(buffer, base))
-            }
+            Self::Ints(numbers) => Form::Packed(Self::TYPE, numbers.into_owner()),
             Self::Packed(seq) => {
-                let (buffer, base) = seq.into_owner();
-                Form::Packed(Self::TYPE, PackedSeq::in_owner(buffer, base.saturating_sub(1)))
+                let InOwner { buffer, base } = seq.into_owner();
+                Form::Packed(Self::TYPE, InOwner { buffer, base: base.saturating_sub(1) })
             }
             Self::Table(table) => Form::Large(LargeValue::Set(table)),
         }
@@ -399,17 +397,7 @@ fn fits_packed(member: &[u8], count: usize) -> bool {
     member.len() <= PACKED_SET_MEMBER_BYTES_MAX && count < PACKED_SET_MEMBERS_MAX
 }
 
-/// An empty packed set behind the owner's bytes.
-fn empty_packed(owner: &[u8]) -> PackedSeq {
-    let empty = PackedSeq::new();
-    let mut buffer = Vec::with_capacity(owner.len() + 1 + empty.packed_bytes());
-    buffer.extend_from_slice(owner);
-    buffer.push(FORM_STRINGS);
-    buffer.extend_from_slice(empty.as_ref().0);
-    PackedSeq::in_owner(buffer, owner.len() + 1)
-}
-
-fn find_packed(seq: &PackedSeq, member: &[u8]) -> Option<Span> {
+fn find_packed(seq: &PackedSeq<Forward>, member: &[u8]) -> Option<Span> {
     let mut elements = seq.elements();
     while let Some((span, data)) = elements.next_span() {
         if data == member {
@@ -435,9 +423,9 @@ mod tests {
     /// The set as it is stored beside a key and taken out again.
     fn stored(set: Set) -> Set {
         match set.into_form() {
-            Form::Packed(_, seq) => {
-                let bytes = [b"the key", seq.as_ref().0].concat();
-                Set::from_packed(PackedSeq::in_owner(bytes, 7))
+            Form::Packed(_, bytes) => {
+                let buffer = [b"the key", bytes.value()].concat();
+                Set::from_packed(InOwner { buffer, base: 7 })
             }
             Form::Large(mut large) => Set::take_large(&mut large).unwrap(),
         }

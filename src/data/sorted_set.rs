@@ -11,10 +11,10 @@
 //! The large form finds a score by its member in the table, and all about order in the tree.
 
 use crate::data::member::Member;
-use crate::data::packed::{self, PackedRef, PackedSeq, Span};
+use crate::data::packed::{self, BothWays, PackedRef, PackedSeq, Span};
 use crate::data::ranked_tree::{RankedTree, Scored, order};
 use crate::data::segmented::{CompactTable, Hashed};
-use crate::data::{Collection, Form, LargeValue, Value, ValueType};
+use crate::data::{Collection, Form, InOwner, LargeValue, Value, ValueType};
 use crate::util::hash::{KeyHash, Position};
 use smallvec::SmallVec;
 use std::cmp::Ordering;
@@ -204,7 +204,7 @@ impl RankedMembers {
 #[derive(Debug, Clone, Copy)]
 pub enum SortedSetRef<'a> {
     /// Stored beside its key.
-    Packed(PackedRef<'a>),
+    Packed(PackedRef<'a, BothWays>),
     /// Stored as table and tree.
     Ranked(&'a RankedMembers),
 }
@@ -371,7 +371,7 @@ impl<'a> SortedSetRef<'a> {
 #[derive(Debug, Clone)]
 pub enum SortedSet {
     /// Small.
-    Packed(PackedSeq),
+    Packed(PackedSeq<BothWays>),
     /// Large.
     Ranked(RankedMembers),
 }
@@ -423,7 +423,8 @@ impl SortedSet {
             return None;
         }
         let bytes = members.clone().map(|(_, member)| SCORE_BYTES_MAX + member.len()).sum();
-        let mut seq = PackedSeq::with_room(packed::sequence_bytes_max(members.len(), bytes));
+        let mut seq =
+            PackedSeq::with_room(packed::sequence_bytes_max::<BothWays>(members.len(), bytes));
         seq.extend_joined(members.map(|(score, member)| (Head::of(score), member)));
         Some(Self::Packed(seq))
     }
@@ -534,8 +535,8 @@ impl Collection for SortedSet {
         self.is_empty()
     }
 
-    fn from_packed(seq: PackedSeq) -> Self {
-        Self::Packed(seq)
+    fn from_packed(bytes: InOwner) -> Self {
+        Self::Packed(PackedSeq::in_owner(bytes))
     }
 
     fn take_large(stored: &mut LargeValue) -> Option<Self> {
@@ -549,7 +550,7 @@ impl Collection for SortedSet {
 
     fn into_form(self) -> Form {
         match self {
-            Self::Packed(seq) => Form::Packed(Self::TYPE, seq),
+            Self::Packed(seq) => Form::Packed(Self::TYPE, seq.into_owner()),
             Self::Ranked(set) => Form::Large(LargeValue::SortedSet(set)),
         }
     }
@@ -570,7 +571,7 @@ fn is_short(member: &[u8]) -> bool {
     member.len() <= PACKED_SORTED_SET_MEMBER_BYTES_MAX
 }
 
-fn find_packed(seq: &PackedSeq, member: &[u8]) -> Option<(Span, f64)> {
+fn find_packed(seq: &PackedSeq<BothWays>, member: &[u8]) -> Option<(Span, f64)> {
     let mut elements = seq.elements();
     while let Some((span, data)) = elements.next_span() {
         let (score, own) = parse(data);
@@ -597,7 +598,7 @@ fn inside<'a, I: Iterator<Item = (f64, &'a [u8])>>(
 }
 
 /// Inserts a member that is not there at its place in the order.
-fn insert_packed(seq: &mut PackedSeq, score: f64, member: &[u8]) {
+fn insert_packed(seq: &mut PackedSeq<BothWays>, score: f64, member: &[u8]) {
     let head = Head::of(score);
     let mut elements = seq.elements();
     while let Some((span, data)) = elements.next_span() {

@@ -4,11 +4,10 @@
 //! keeps the old form of a stream for a pointer each. Unlike other collections a stream without
 //! entries is one: it remembers ids and groups.
 
-use crate::data::packed::PackedSeq;
 use crate::data::stream_group::{ConsumerNumber, Group, Pending};
 use crate::data::stream_id::StreamId;
 use crate::data::stream_log::{EntryLog, StreamEntry};
-use crate::data::{Collection, Form, LargeValue, Value, ValueType};
+use crate::data::{Collection, Form, InOwner, LargeValue, Value, ValueType};
 use crate::util::clock::UnixMillis;
 use std::sync::Arc;
 
@@ -185,7 +184,7 @@ impl Collection for Box<Stream> {
         false
     }
 
-    fn from_packed(_: PackedSeq) -> Self {
+    fn from_packed(_: InOwner) -> Self {
         // There is no packed form of a stream.
         Self::default()
     }

@@ -16,14 +16,14 @@
 //! Beside the pointer, which has the length of the allocation in its upper bits, there is room for
 //! when the key was last used.
 
-use crate::data::packed::{PackedRef, PackedSeq};
+use crate::data::packed::PackedRef;
 use crate::data::segmented::Hashed;
 use crate::data::string::PACKED_STRING_BYTES_MAX;
 use crate::data::{
     Collection, Form, Hash, HashRef, LargeValue, ListRef, SetRef, SortedSetRef, StringRef,
     TimedHash,
 };
-use crate::data::{Value, ValueRef, ValueType};
+use crate::data::{InOwner, Value, ValueRef, ValueType};
 use crate::keyspace::uses::LastUse;
 use crate::util::clock::UnixMillis;
 use crate::util::hash::KeyHash;
@@ -275,8 +275,8 @@ impl Entry {
     fn from_form(key: &[u8], form: Form, deadline: Option<UnixMillis>, version: Version) -> Self {
         match form {
             Form::Large(value) => Self::large(key, value, deadline, version),
-            Form::Packed(value_type, seq) => {
-                let value = seq.as_ref().0;
+            Form::Packed(value_type, bytes) => {
+                let value = bytes.value();
                 let kind = kind_of(value_type);
                 let mut bytes = PackedEntry::head(kind, key, deadline, version, value.len());
                 bytes.extend_from_slice(value);
@@ -435,10 +435,12 @@ impl Entry {
                 let bytes = fields.value_bytes();
                 match fields.byte(0) & KIND_MASK {
                     KIND_STRING => ValueRef::String(StringRef::Packed(bytes)),
-                    KIND_LIST => ValueRef::List(ListRef::Packed(PackedRef(bytes))),
+                    KIND_LIST => ValueRef::List(ListRef::Packed(PackedRef::new(bytes))),
                     KIND_SET => ValueRef::Set(SetRef::packed(bytes)),
-                    KIND_SORTED_SET => ValueRef::SortedSet(SortedSetRef::Packed(PackedRef(bytes))),
-                    _ => ValueRef::Hash(HashRef::Packed(PackedRef(bytes))),
+                    KIND_SORTED_SET => {
+                        ValueRef::SortedSet(SortedSetRef::Packed(PackedRef::new(bytes)))
+                    }
+                    _ => ValueRef::Hash(HashRef::Packed(PackedRef::new(bytes))),
                 }
             }
             Self::Large(entry, _) => match &entry.value {
@@ -609,7 +611,7 @@ impl Entry {
         let (deadline, version) = (self.deadline(), self.version());
         let mut collection = match self {
             Self::Packed(entry, _) if entry.byte(0) & KIND_MASK == kind_of(C::TYPE) => {
-                C::from_packed(entry.take_seq())
+                C::from_packed(entry.lend())
             }
             Self::Packed(_, _) => return None,
             Self::Large(entry, _) => {
@@ -700,8 +702,8 @@ impl Entry {
     /// Stores a collection that was lent. A packed one still travels with its head and key.
     fn put_back(&mut self, key: &[u8], form: Form, deadline: Option<UnixMillis>, version: Version) {
         match (form, &mut *self) {
-            (Form::Packed(_, seq), Self::Packed(entry, _)) => {
-                entry.0 = seq.into_owner().0.into_boxed_slice().into();
+            (Form::Packed(_, bytes), Self::Packed(entry, _)) => {
+                entry.0 = bytes.buffer.into_boxed_slice().into();
             }
             (Form::Large(value), Self::Large(entry, _)) => Arc::make_mut(entry).value = value,
             (form, _) => self.become_entry(Self::from_form(key, form, deadline, version)),
@@ -715,10 +717,10 @@ impl PackedEntry {
         bytes.into_vec()
     }
 
-    /// Lends the packed sequence; head and key travel with it until it is put back.
-    fn take_seq(&mut self) -> PackedSeq {
+    /// Lends the packed value; head and key travel with it until it is put back.
+    fn lend(&mut self) -> InOwner {
         let base = self.key_range().end;
-        PackedSeq::in_owner(self.take_bytes(), base)
+        InOwner { buffer: self.take_bytes(), base }
     }
 
     /// Replaces the bytes in `range` and the deadline flag.
