@@ -32,7 +32,7 @@ const VARIABLE: &str = "VARIABLE_FLAGS";
 #[must_use]
 pub fn catalog() -> Catalog {
     let listed = |row: &table::Numbered| Listed {
-        name: row.name(),
+        name: row.name().to_owned(),
         categories: Categories::of_names(row.spec.category_names()),
         is_subcommand: row.container.is_some(),
     };

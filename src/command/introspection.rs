@@ -8,7 +8,7 @@ use crate::command::help::reply_help;
 use crate::command::spec::has_all_keys;
 use crate::command::spec::{Arity, CommandSpec, Flags, Group, KeySpec, Outcome, Run};
 use crate::command::syntax::{self, Argument};
-use crate::command::table;
+use crate::command::table::{self, Numbered};
 use crate::protocol::ReplyWriter;
 use crate::util::glob::glob_match;
 
@@ -78,47 +78,6 @@ static SUBCOMMANDS: &[CommandSpec] = &[
         categories: OF_CONNECTION, run: Run::Client(help), ..CommandSpec::BASE
     },
 ];
-
-/// A row with the container it belongs to.
-#[derive(Clone, Copy)]
-struct Named {
-    container: Option<&'static CommandSpec>,
-    spec: &'static CommandSpec,
-}
-
-impl Named {
-    fn top(spec: &'static CommandSpec) -> Self {
-        Self { container: None, spec }
-    }
-
-    /// `get`, or `client|list` for a subcommand.
-    fn name(self) -> String {
-        match self.container {
-            None => self.spec.name.to_ascii_lowercase(),
-            Some(container) => {
-                format!("{}|{}", container.name, self.spec.name).to_ascii_lowercase()
-            }
-        }
-    }
-
-    fn subcommands(self) -> impl ExactSizeIterator<Item = Self> {
-        let container = Some(self.spec);
-        self.spec.subcommands().iter().map(move |spec| Self { container, spec })
-    }
-
-    /// The row that `name` means: a command, or `container|subcommand`.
-    fn find(name: &[u8]) -> Option<Self> {
-        let mut parts = name.splitn(2, |byte| *byte == b'|');
-        let top = table::find(parts.next()?)?;
-        match parts.next() {
-            None => Some(Self::top(top)),
-            Some(word) => {
-                let spec = table::find_subcommand(top, word)?;
-                Some(Self { container: Some(top), spec })
-            }
-        }
-    }
-}
 
 impl CommandSpec {
     /// Its flags by Redis' names, in Redis' order.
@@ -313,11 +272,16 @@ fn key_spec(reply: &mut ReplyWriter<'_>, key: &KeySpec, notes: Option<&str>) {
     reply.integer(if key.is_half() { 2 } else { 0 });
 }
 
+/// The commands without their subcommands.
+fn commands() -> impl Iterator<Item = &'static Numbered> {
+    table::numbered().iter().filter(|row| row.container.is_none())
+}
+
 /// The ten parts of what COMMAND INFO says of a command.
-fn describe(reply: &mut ReplyWriter<'_>, named: Named) {
-    let spec = named.spec;
+fn describe(reply: &mut ReplyWriter<'_>, row: &Numbered) {
+    let spec = row.spec;
     reply.array(10);
-    text(reply, &named.name());
+    text(reply, row.name());
     reply.integer(spec.arity.number());
     let flags = spec.flag_names();
     reply.set(flags.len());
@@ -336,18 +300,18 @@ fn describe(reply: &mut ReplyWriter<'_>, named: Named) {
         let note = NOTES.iter().find(|(name, of, _)| *name == spec.name && *of == number);
         key_spec(reply, key, note.map(|(_, _, text)| *text));
     }
-    let subcommands = named.subcommands();
-    if subcommands.len() == 0 {
+    let subcommands = row.subcommands();
+    if subcommands.is_empty() {
         reply.set(0);
     } else {
         reply.array(subcommands.len());
-        subcommands.for_each(|subcommand| describe(reply, subcommand));
+        subcommands.iter().for_each(|subcommand| describe(reply, subcommand));
     }
 }
 
 fn describe_all(call: &mut Call<'_>) {
     call.reply.array(table::all().count());
-    table::all().for_each(|spec| describe(&mut call.reply, Named::top(spec)));
+    commands().for_each(|row| describe(&mut call.reply, row));
 }
 
 fn all(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
@@ -367,8 +331,8 @@ fn info(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
     }
     call.reply.array(call.args.len() - 2);
     for name in call.args.iter_from(2) {
-        match Named::find(name) {
-            Some(named) => describe(&mut call.reply, named),
+        match Numbered::find(name) {
+            Some(row) => describe(&mut call.reply, row),
             None => call.reply.null(),
         }
     }
@@ -376,26 +340,26 @@ fn info(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
 }
 
 fn docs(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
-    let asked: Vec<Named> = if call.args.len() == 2 {
-        table::all().map(Named::top).collect()
+    let asked: Vec<&Numbered> = if call.args.len() == 2 {
+        commands().collect()
     } else {
-        call.args.iter_from(2).filter_map(Named::find).collect()
+        call.args.iter_from(2).filter_map(Numbered::find).collect()
     };
     call.reply.map(asked.len());
-    for named in asked {
-        document(&mut call.reply, named);
+    for row in asked {
+        document(&mut call.reply, row);
     }
     Ok(())
 }
 
 /// A command's name and what COMMAND DOCS says of it.
-fn document(reply: &mut ReplyWriter<'_>, named: Named) {
-    let spec = named.spec;
-    let name_words = 1 + usize::from(named.container.is_some());
+fn document(reply: &mut ReplyWriter<'_>, row: &Numbered) {
+    let spec = row.spec;
+    let name_words = 1 + usize::from(row.container.is_some());
     let arguments = syntax::arguments(spec.syntax, name_words);
-    let subcommands = named.subcommands();
-    text(reply, &named.name());
-    reply.map(4 + usize::from(!arguments.is_empty()) + usize::from(subcommands.len() > 0));
+    let subcommands = row.subcommands();
+    text(reply, row.name());
+    reply.map(4 + usize::from(!arguments.is_empty()) + usize::from(!subcommands.is_empty()));
     let texts = [
         ("summary", spec.summary),
         ("since", spec.since),
@@ -410,10 +374,10 @@ fn document(reply: &mut ReplyWriter<'_>, named: Named) {
         text(reply, "arguments");
         document_arguments(reply, spec, &arguments, &mut 0);
     }
-    if subcommands.len() > 0 {
+    if !subcommands.is_empty() {
         text(reply, "subcommands");
         reply.map(subcommands.len());
-        subcommands.for_each(|subcommand| document(reply, subcommand));
+        subcommands.iter().for_each(|subcommand| document(reply, subcommand));
     }
 }
 
@@ -463,21 +427,21 @@ fn list(_context: &mut Context, call: &mut Call<'_>) -> Outcome {
     let args = call.args;
     let by = args.at(3).to_ascii_lowercase();
     let wanted = args.at(4);
-    let every =
-        table::all().map(Named::top).flat_map(|top| std::iter::once(top).chain(top.subcommands()));
-    let names: Vec<String> = match (args.len(), by.as_slice()) {
-        (2, _) => every.map(Named::name).collect(),
+    let every = table::numbered();
+    let names: Vec<&str> = match (args.len(), by.as_slice()) {
+        (2, _) => every.iter().map(Numbered::name).collect(),
         (5, _) if !args.at(2).eq_ignore_ascii_case(b"filterby") => {
             return Err(CommandError::Syntax);
         }
         (5, b"module") => Vec::new(),
         (5, b"aclcat") => {
             let is = |category: &&str| category.as_bytes().eq_ignore_ascii_case(wanted);
-            let has = |named: &Named| named.spec.category_names().iter().any(is);
-            every.filter(has).map(Named::name).collect()
+            let has = |row: &&Numbered| row.spec.category_names().iter().any(is);
+            every.iter().filter(has).map(Numbered::name).collect()
         }
         (5, b"pattern") => every
-            .map(Named::name)
+            .iter()
+            .map(Numbered::name)
             .filter(|name| glob_match(wanted, name.as_bytes(), true))
             .collect(),
         _ => return Err(CommandError::Syntax),

@@ -140,7 +140,7 @@ fn reset(context: &mut Context, call: &mut Call<'_>) -> Outcome {
 fn histogram(context: &mut Context, call: &mut Call<'_>) -> Outcome {
     let args = call.args;
     let (commands, mut durations) = (&context.services.stats.commands, Durations::default());
-    let mut told = |row: &Numbered| {
+    let mut told = |row: &'static Numbered| {
         let was_called = commands.read_durations(row.number, &mut durations);
         was_called.then(|| (row.name(), durations.calls(), durations.cumulative()))
     };

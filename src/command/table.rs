@@ -137,7 +137,7 @@ pub fn find_request(args: Args<'_>) -> Option<&'static CommandSpec> {
 }
 
 /// A command or a subcommand, its number among all of them, and the container of the latter.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Numbered {
     /// Counted from 0 on.
     pub number: usize,
@@ -145,18 +145,46 @@ pub struct Numbered {
     pub container: Option<&'static CommandSpec>,
     /// Its row.
     pub spec: &'static CommandSpec,
+    name: Box<str>,
 }
 
 impl Numbered {
+    fn new(
+        number: usize,
+        container: Option<&'static CommandSpec>,
+        spec: &'static CommandSpec,
+    ) -> Self {
+        let name = match container {
+            None => spec.name.to_owned(),
+            Some(container) => format!("{}|{}", container.name, spec.name),
+        };
+        Self { number, container, spec, name: name.to_ascii_lowercase().into() }
+    }
+
     /// `get`, or `client|list` for a subcommand.
     #[must_use]
-    pub fn name(&self) -> String {
-        match self.container {
-            None => self.spec.name.to_ascii_lowercase(),
-            Some(container) => {
-                format!("{}|{}", container.name, self.spec.name).to_ascii_lowercase()
-            }
-        }
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The subcommands of a command. Cost: O(1).
+    #[must_use]
+    pub fn subcommands(&self) -> &'static [Self] {
+        numbered_of(self.spec).get(1..).unwrap_or_default()
+    }
+
+    /// The command that `name` means, or the subcommand, as [`name`](Self::name) has it.
+    ///
+    /// Cost: O(subcommands).
+    #[must_use]
+    pub fn find(name: &[u8]) -> Option<&'static Self> {
+        let mut parts = name.splitn(2, |byte| *byte == b'|');
+        let top = find(parts.next()?)?;
+        let spec = match parts.next() {
+            None => top,
+            Some(word) => find_subcommand(top, word)?,
+        };
+        numbered().get(number_of(spec))
     }
 }
 
@@ -170,7 +198,7 @@ pub fn numbered() -> &'static [Numbered] {
             std::iter::once((None, top)).chain(subcommands)
         };
         let all = all().flat_map(with_subcommands).enumerate();
-        all.map(|(number, (container, spec))| Numbered { number, container, spec }).collect()
+        all.map(|(number, (container, spec))| Numbered::new(number, container, spec)).collect()
     })
 }
 

@@ -152,6 +152,9 @@ impl Topics {
     /// The topics whose name `fits`. Cost: O(topics).
     fn filter(&self, fits: impl Fn(&[u8]) -> bool) -> SmallVec<[Arc<Topic>; 4]> {
         let mut found = SmallVec::new();
+        if self.len() == 0 {
+            return found;
+        }
         for part in &self.parts {
             let part = part.read().unwrap_or_else(PoisonError::into_inner);
             found.extend(part.values().filter(|topic| fits(&topic.name)).cloned());
@@ -205,7 +208,7 @@ impl Hub {
         let mut receivers = topics
             .find(channel)
             .map_or(0, |topic| topic.deliver(&Message::new(&[word, channel, payload]), limits));
-        if !is_shard_channel && self.patterns.len() > 0 {
+        if !is_shard_channel {
             for topic in self.patterns.filter(|pattern| glob_match(pattern, channel, false)) {
                 let message = [&b"pmessage"[..], &topic.name, channel, payload];
                 receivers += topic.deliver(&Message::new(&message), limits);

@@ -146,19 +146,19 @@ impl Writer<'_, '_> {
     }
 
     /// One metric for each label.
-    fn family<M: EncodeMetric>(
+    fn family<V: AsRef<str>, M: EncodeMetric>(
         &mut self,
         name: &str,
         help: &str,
         label: &str,
-        metrics: impl IntoIterator<Item = (String, M)>,
+        metrics: impl IntoIterator<Item = (V, M)>,
     ) -> fmt::Result {
         let mut metrics = metrics.into_iter().peekable();
         let Some((_, first)) = metrics.peek() else { return Ok(()) };
         let kind = first.metric_type();
         let mut encoder = self.encoder.encode_descriptor(name, help, None, kind)?;
         metrics.try_for_each(|(value, metric)| {
-            metric.encode(encoder.encode_family(&[(label, value.as_str())])?)
+            metric.encode(encoder.encode_family(&[(label, value.as_ref())])?)
         })
     }
 }

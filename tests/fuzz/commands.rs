@@ -124,7 +124,7 @@ struct Known {
 }
 
 static COMMANDS: LazyLock<Vec<Known>> = LazyLock::new(|| {
-    let all = table::numbered().iter().map(|row| (row.name(), row.spec));
+    let all = table::numbered().iter().map(|row| (row.name().to_owned(), row.spec));
     let is_wanted = |(name, spec): &(String, &CommandSpec)| {
         GROUPS.contains(&spec.group) || OTHERS.contains(&name.to_uppercase().as_str())
     };
