@@ -352,10 +352,11 @@ impl ClientRecord {
         self.busy.load(Ordering::SeqCst)
     }
 
-    /// Asks its task to close the connection.
-    pub fn kill(&self) {
-        self.mailbox.close();
+    /// Asks its task to close the connection; true when none had asked before.
+    pub fn kill(&self) -> bool {
+        let is_new = self.mailbox.close();
         self.unblock(Ending::Gone);
+        is_new
     }
 
     /// True when it is to be closed.
@@ -527,9 +528,13 @@ impl Clients {
             if self.memory_bytes() <= bytes_max {
                 break;
             }
+            // Killed first: from then on `note_memory` counts nothing of it. Of two threads that
+            // found the same client, one disconnects it.
+            let is_new = record.kill();
             self.count_memory(&record, 0);
-            record.kill();
-            evicted.push(record);
+            if is_new {
+                evicted.push(record);
+            }
         }
         evicted
     }
@@ -614,5 +619,49 @@ impl Clients {
     #[must_use]
     pub fn busy(&self) -> usize {
         self.all().iter().filter(|record| record.is_busy()).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    fn address() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    }
+
+    #[test]
+    fn a_client_is_evicted_once_by_threads_that_evict_together() {
+        const THREADS: usize = 4;
+        for _ in 0..500 {
+            let clients = Clients::default();
+            let records: Vec<_> = (0..8).map(|_| clients.add(address(), address(), 0)).collect();
+            records.iter().for_each(|record| clients.note_memory(record));
+            let barrier = Barrier::new(THREADS);
+            let evict = || {
+                barrier.wait();
+                clients.evict(0).len()
+            };
+            let evicted: usize = thread::scope(|scope| {
+                let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(evict)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap_or(0)).sum()
+            });
+            assert_eq!((evicted, clients.memory_bytes()), (records.len(), 0));
+        }
+    }
+
+    #[test]
+    fn an_evicted_client_that_is_still_counted_is_not_evicted_again() {
+        let clients = Clients::default();
+        let record = clients.add(address(), address(), 0);
+        clients.note_memory(&record);
+        assert_eq!(clients.evict(0).len(), 1);
+        // As its own task does that looked at it just before it was killed.
+        clients.count_memory(&record, record.memory_bytes());
+        assert!(clients.memory_bytes() > 0);
+        assert_eq!((clients.evict(0).len(), clients.memory_bytes()), (0, 0));
     }
 }

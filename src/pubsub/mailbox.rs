@@ -201,11 +201,12 @@ impl Mailbox {
         (queue.messages.len(), queue.bytes)
     }
 
-    /// Has the client's task close the connection.
-    pub fn close(&self) {
+    /// Has the client's task close the connection; true when it was not to be closed before.
+    pub fn close(&self) -> bool {
         self.lock().close(Closed::Killed);
-        self.closed.store(true, Ordering::SeqCst);
+        let is_new = !self.closed.swap(true, Ordering::SeqCst);
         self.wake();
+        is_new
     }
 
     /// True when the connection is to be closed.
